@@ -1,0 +1,45 @@
+"""LevelSet R-CNN with ResNet-50 and FPN. Every value that an ablation changes stands here."""
+
+_base_ = ["mmdet::_base_/models/mask-rcnn_r50_fpn.py"]
+model = dict(
+    type="mmlevelset.LevelSetRCNN",
+    backbone=dict(
+        init_cfg=dict(
+            type="Pretrained",
+            checkpoint="https://download.pytorch.org/models/resnet50-0676ba61.pth",
+        )
+    ),
+    roi_head=dict(
+        type="mmlevelset.LevelSetRoIHead",
+        mask_head=dict(
+            type="mmlevelset.LevelSetMaskHead",
+            mask_size=112,
+            num_steps=3,
+            truncation=4.0,
+            class_agnostic=False,
+            detach_initial=False,
+            image_features=False,
+            data_scale=None,
+            reduction="mean",
+            eta=1e-4,
+            delta="printed",
+            hyperparameter_head=dict(
+                type="mmlevelset.HyperparameterHead",
+                num_convs=4,
+                conv_channels=256,
+                fc_channels=256,
+            ),
+            feature_head=dict(
+                type="mmlevelset.ChanVeseFeatureHead",
+                num_convs=4,
+                conv_channels=256,
+                upsample_channels=(128, 64, 64),
+            ),
+            loss_tsdf=dict(type="mmlevelset.TSDFLoss", eps=0.1, l1_weight=1.0, bce_weight=1.0),
+            initial_weight=1.0,
+            final_weight=5.0,
+        ),
+    ),
+    train_cfg=dict(rcnn=dict(mask_size=112)),
+    test_cfg=dict(rcnn=dict(initial_masks=True, level_sets=False, polygons=False)),
+)

@@ -1,0 +1,38 @@
+"""LevelSet R-CNN on the small Mask R-CNN; phi and the features on a grid of 56 x 56."""
+
+_base_ = ["./mask-rcnn_small.py"]
+model = dict(
+    type="mmlevelset.LevelSetRCNN",
+    roi_head=dict(
+        type="mmlevelset.LevelSetRoIHead",
+        mask_head=dict(
+            type="mmlevelset.LevelSetMaskHead",
+            mask_size=56,
+            num_steps=3,
+            truncation=4.0,
+            class_agnostic=False,
+            detach_initial=False,
+            image_features=False,
+            data_scale=None,
+            reduction="mean",
+            eta=1e-4,
+            delta="printed",
+            hyperparameter_head=dict(
+                type="mmlevelset.HyperparameterHead",
+                num_convs=2,
+                conv_channels=64,
+                fc_channels=64,
+            ),
+            feature_head=dict(
+                type="mmlevelset.ChanVeseFeatureHead",
+                num_convs=2,
+                conv_channels=64,
+                upsample_channels=(32, 16),
+            ),
+            loss_tsdf=dict(type="mmlevelset.TSDFLoss", eps=0.1, l1_weight=1.0, bce_weight=1.0),
+            initial_weight=1.0,
+            final_weight=5.0,
+        ),
+    ),
+    test_cfg=dict(rcnn=dict(initial_masks=True, level_sets=False, polygons=False)),
+)

@@ -1,0 +1,2 @@
+_base_ = ["./levelset-rcnn_shapes.py"]
+model = dict(roi_head=dict(mask_head=dict(image_features=True, data_scale=10.0)))

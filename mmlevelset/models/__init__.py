@@ -1,0 +1,5 @@
+from mmlevelset.requirements import require_openmmlab
+
+require_openmmlab()
+
+from mmlevelset.models.levelset_rcnn import *  # noqa: E402, F403

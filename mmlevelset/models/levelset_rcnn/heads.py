@@ -1,0 +1,154 @@
+"""The two heads that LevelSet R-CNN adds to the mask head: hyperparameters and features."""
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+from mmcv.cnn import ConvModule
+from mmengine.model import BaseModule
+from torch import Tensor
+
+from mmlevelset.registry import MODELS
+
+MINIMUM_EPS = 1e-2
+
+
+class Hyperparameters:
+    """The evolution's settings of M regions: lambda1, lambda2, mu (M,) and eps, dt (M, N)."""
+
+    def __init__(self, logits: Tensor, num_steps: int) -> None:
+        values = 2 * logits.float().sigmoid()
+        self.lambda1, self.lambda2, self.mu = values[:, :3].unbind(1)
+        eps, self.dt = values[:, 3:].split(num_steps, 1)
+        self.eps = eps.clamp(min=MINIMUM_EPS)
+
+
+def _initial_bias(num_steps: int) -> Tensor:
+    """All settings 1, but mu 0.1: at 1 the curvature alone moves the contour from the start."""
+    bias = torch.zeros(3 + 2 * num_steps)
+    bias[2] = -3
+    return bias
+
+
+@MODELS.register_module()
+class HyperparameterHead(BaseModule):
+    """Predicts each region's lambda1, lambda2, mu, eps_1..N and dt_1..N (LevelSet R-CNN, 4.1).
+
+    Convolutions, average pooling, two fully connected layers and ``2 * sigmoid``; eps is at least
+    0.01. All settings start near 1, and mu near 0.1.
+
+    Args:
+        num_steps: N, steps of the evolution.
+        in_channels: Channels of the RoI features.
+        num_convs: 3x3 convolutions before the pooling.
+        conv_channels: Their width.
+        fc_channels: Width of the first fully connected layer.
+        norm_cfg: Normalisation of the convolutions; default none.
+    """
+
+    def __init__(
+        self,
+        num_steps: int = 3,
+        in_channels: int = 256,
+        num_convs: int = 4,
+        conv_channels: int = 256,
+        fc_channels: int = 256,
+        norm_cfg: dict | None = None,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        self.num_steps = num_steps
+        self.convs = conv_stack(in_channels, conv_channels, num_convs, norm_cfg)
+        self.fc = nn.Linear(conv_channels if num_convs else in_channels, fc_channels)
+        self.output = nn.Linear(fc_channels, 3 + 2 * num_steps)
+
+    def init_weights(self) -> None:
+        super().init_weights()
+        nn.init.kaiming_uniform_(self.fc.weight, nonlinearity="relu")
+        nn.init.zeros_(self.fc.bias)
+        nn.init.normal_(self.output.weight, std=0.01)
+        with torch.no_grad():
+            self.output.bias.copy_(_initial_bias(self.num_steps))
+
+    def forward(self, x: Tensor) -> Hyperparameters:
+        """RoI features (M, in_channels, h, w) to the settings of M regions."""
+        x = self.convs(x).mean((2, 3))
+        return Hyperparameters(self.output(F.relu(self.fc(x))), self.num_steps)
+
+
+@MODELS.register_module()
+class GlobalHyperparameters(BaseModule):
+    """One learned set of hyperparameters for all regions: the paper's ablation of the head.
+
+    Args:
+        num_steps: N, steps of the evolution.
+        in_channels: Unused; both kinds of head are built alike.
+    """
+
+    def __init__(
+        self, num_steps: int = 3, in_channels: int = 256, init_cfg: dict | None = None
+    ) -> None:
+        super().__init__(init_cfg)
+        self.num_steps = num_steps
+        self.logits = nn.Parameter(_initial_bias(num_steps))
+
+    def forward(self, x: Tensor) -> Hyperparameters:
+        """The same settings for each of the M regions of ``x`` (M, in_channels, h, w)."""
+        return Hyperparameters(self.logits.expand(len(x), -1), self.num_steps)
+
+
+@MODELS.register_module()
+class ChanVeseFeatureHead(BaseModule):
+    """Embeds each RoI's pixels so that those of one object lie together (LevelSet R-CNN, 4.1).
+
+    Convolutions on the RoI features, then upsampling by two with a 3x3 convolution each. The last
+    convolution has no activation.
+
+    Args:
+        in_channels: Channels of the RoI features.
+        num_convs: 3x3 convolutions before the upsampling.
+        conv_channels: Their width.
+        upsample_channels: Width after each upsampling; the last is C, the number of features.
+        norm_cfg: Normalisation of all convolutions but the last; default none.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 256,
+        num_convs: int = 4,
+        conv_channels: int = 256,
+        upsample_channels: tuple[int, ...] = (128, 64, 64),
+        norm_cfg: dict | None = None,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        self.convs = conv_stack(in_channels, conv_channels, num_convs, norm_cfg)
+        widths = [conv_channels if num_convs else in_channels, *upsample_channels]
+        self.upsamples = nn.ModuleList(
+            ConvModule(before, after, 3, padding=1, norm_cfg=norm_cfg)
+            for before, after in zip(widths[:-2], widths[1:-1], strict=True)
+        )
+        self.output = nn.Conv2d(widths[-2], widths[-1], 3, padding=1)
+
+    def init_weights(self) -> None:
+        super().init_weights()
+        nn.init.kaiming_normal_(self.output.weight, nonlinearity="linear")
+        nn.init.zeros_(self.output.bias)
+
+    def forward(self, x: Tensor, size: int) -> Tensor:
+        """RoI features (M, in_channels, h, w) to pixel features (M, C, size, size)."""
+        x = self.convs(x)
+        for conv in self.upsamples:
+            x = conv(F.interpolate(x, scale_factor=2, mode="bilinear"))
+        return self.output(F.interpolate(x, size=(size, size), mode="bilinear"))
+
+
+def conv_stack(
+    in_channels: int, channels: int, count: int, norm_cfg: dict | None
+) -> nn.Sequential:
+    """``count`` 3x3 convolutions with ReLU."""
+    return nn.Sequential(
+        *(
+            ConvModule(channels if i else in_channels, channels, 3, padding=1, norm_cfg=norm_cfg)
+            for i in range(count)
+        )
+    )

@@ -1,0 +1,85 @@
+import torch
+from mmcv.ops import roi_align
+from mmdet.models.roi_heads import StandardRoIHead
+from mmdet.structures.bbox import bbox2roi
+from mmdet.utils import InstanceList
+from torch import Tensor
+
+from mmlevelset.registry import MODELS
+
+
+@MODELS.register_module()
+class LevelSetRoIHead(StandardRoIHead):
+    """mmdet's RoI head, which also hands the mask head each RoI's class and crop of the image.
+
+    Attributes:
+        images: The normalised input images (B, C, H, W) of the current batch, set by
+            :class:`LevelSetRCNN`; needed only if the mask head uses image features.
+    """
+
+    images: Tensor | None = None
+
+    def _mask_forward(
+        self,
+        x: tuple[Tensor, ...],
+        rois: Tensor | None = None,
+        pos_inds: Tensor | None = None,
+        bbox_feats: Tensor | None = None,
+        labels: Tensor | None = None,
+    ) -> dict:
+        """Level sets of the RoIs (M, 5): ``mask_preds``, and the features they come from."""
+        if rois is None:
+            raise ValueError("mask_roi_extractor must be given: the level sets need their own RoIs")
+        mask_feats = self.mask_roi_extractor(x[: self.mask_roi_extractor.num_inputs], rois)
+        if self.with_shared_head:
+            mask_feats = self.shared_head(mask_feats)
+        crops = self._crop_images(rois) if self.mask_head.image_features else None
+        mask_preds = self.mask_head(mask_feats, labels, crops)
+        return dict(mask_preds=mask_preds, mask_feats=mask_feats)
+
+    def _crop_images(self, rois: Tensor) -> Tensor:
+        if self.images is None:
+            raise RuntimeError(
+                "image_features needs the input images: use the detector type"
+                " 'mmlevelset.LevelSetRCNN', or set roi_head.images"
+            )
+        size = self.mask_head.mask_size
+        images = self.images.contiguous()  # roi_align reads memory as if it were
+        return roi_align(images, rois.to(images), (size, size), 1.0, 0, "avg", True)
+
+    def mask_loss(
+        self,
+        x: tuple[Tensor, ...],
+        sampling_results: list,
+        bbox_feats: Tensor,
+        batch_gt_instances: InstanceList,
+    ) -> dict:
+        """Losses of the mask head on the positive RoIs, each with its ground truth's class."""
+        rois = bbox2roi([sampled.pos_priors for sampled in sampling_results])
+        labels = torch.cat([sampled.pos_gt_labels for sampled in sampling_results])
+        results = self._mask_forward(x, rois, labels=labels)
+        results.update(
+            self.mask_head.loss_and_target(
+                results["mask_preds"], sampling_results, batch_gt_instances, self.train_cfg
+            )
+        )
+        return results
+
+    def predict_mask(
+        self,
+        x: tuple[Tensor, ...],
+        batch_img_metas: list[dict],
+        results_list: InstanceList,
+        rescale: bool = False,
+    ) -> InstanceList:
+        """Adds the masks, and what else ``test_cfg.rcnn`` asks for, to the detections."""
+        rois = bbox2roi([results.bboxes for results in results_list])
+        labels = torch.cat([results.labels for results in results_list])
+        level_sets = self._mask_forward(x, rois, labels=labels)["mask_preds"]
+        return self.mask_head.predict_by_feat(
+            level_sets.split([len(results) for results in results_list]),
+            results_list,
+            batch_img_metas,
+            self.test_cfg,
+            rescale,
+        )

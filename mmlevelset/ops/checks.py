@@ -1,0 +1,38 @@
+"""Checks that the public functions of this folder share; each names the argument at fault."""
+
+import torch
+from torch import Tensor
+
+
+def check_shape(name: str, tensor: Tensor, shape: tuple[int | str, ...]) -> None:
+    """Raise unless ``tensor`` has this shape; a string stands for any size and names it."""
+    if not isinstance(tensor, Tensor):
+        raise TypeError(f"{name} must be a tensor, but is {type(tensor).__name__}")
+    fits = tensor.ndim == len(shape) and all(
+        isinstance(want, str) or want == have
+        for want, have in zip(shape, tensor.shape, strict=True)
+    )
+    if not fits:
+        wanted = ", ".join(str(size) for size in shape)
+        raise ValueError(f"{name} must have shape ({wanted}), but has {tuple(tensor.shape)}")
+
+
+def check_floating(**tensors: Tensor | None) -> None:
+    """Raise TypeError for the first tensor that is not floating point."""
+    for name, tensor in tensors.items():
+        if tensor is not None and not tensor.is_floating_point():
+            raise TypeError(f"{name} must be floating point, but is {tensor.dtype}")
+
+
+def check_same_device(**tensors: Tensor | None) -> None:
+    """Raise ValueError unless all tensors live on one device."""
+    present = {name: tensor for name, tensor in tensors.items() if tensor is not None}
+    if len({tensor.device for tensor in present.values()}) > 1:
+        where = ", ".join(f"{name} on {tensor.device}" for name, tensor in present.items())
+        raise ValueError(f"all tensors must be on one device, but are: {where}")
+
+
+def accumulation_dtype(*tensors: Tensor) -> torch.dtype:
+    """float64 if any tensor is, float32 otherwise: what sums and level sets are held in."""
+    wide = any(tensor.dtype == torch.float64 for tensor in tensors)
+    return torch.float64 if wide else torch.float32

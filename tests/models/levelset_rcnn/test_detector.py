@@ -1,0 +1,173 @@
+import copy
+
+import numpy as np
+import pytest
+import torch
+from mmdet.registry import MODELS
+from mmdet.structures import DetDataSample
+from mmdet.structures.mask import BitmapMasks
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from mmengine.structures import InstanceData
+
+CONFIG = "configs/quickstart/levelset-rcnn_shapes.py"
+
+
+@pytest.fixture(autouse=True)
+def mmdet_scope():
+    with DefaultScope.overwrite_default_scope("mmdet"):
+        yield
+
+
+def detector(**head):
+    torch.manual_seed(0)
+    model = Config.fromfile(CONFIG).model
+    model.roi_head.mask_head.update(head)
+    model.roi_head.mask_head.mask_size = 28
+    model.test_cfg.rcnn.update(score_thr=0.0, max_per_img=5)
+    model = MODELS.build(model)
+    model.init_weights()
+    return model
+
+
+def batch(boxes=((20, 16, 60, 70), (50, 40, 90, 80)), images=2, size=96):
+    samples = []
+    for _ in range(images):
+        masks = np.zeros((len(boxes), size, size), dtype=np.uint8)
+        for mask, (x1, y1, x2, y2) in zip(masks, boxes, strict=True):
+            mask[y1:y2, x1:x2] = 1
+        truth = InstanceData(
+            bboxes=torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
+            labels=torch.arange(len(boxes)) % 6,
+            masks=BitmapMasks(masks, size, size),
+        )
+        shapes = ("img_shape", "ori_shape", "pad_shape", "batch_input_shape")
+        meta = dict.fromkeys(shapes, (size, size)) | dict(scale_factor=(1.0, 1.0))
+        sample = DetDataSample(gt_instances=truth, metainfo=meta)
+        sample.ignored_instances = InstanceData(bboxes=torch.zeros(0, 4))
+        samples.append(sample)
+    return torch.randn(images, 3, size, size), samples
+
+
+def total(losses):
+    return sum(
+        sum(value) if isinstance(value, list) else value
+        for name, value in losses.items()
+        if "loss" in name
+    )
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        {},
+        dict(image_features=True, data_scale=10.0),
+        dict(num_steps=0),
+        dict(class_agnostic=True, detach_initial=True, reduction="sum"),
+        dict(hyperparameter_head=dict(_delete_=True, type="mmlevelset.GlobalHyperparameters")),
+    ],
+)
+def test_training_step_reaches_every_parameter(head):
+    if "hyperparameter_head" in head:
+        head = dict(hyperparameter_head=dict(type="mmlevelset.GlobalHyperparameters"))
+        model_config = Config.fromfile(CONFIG).model
+        model_config.roi_head.mask_head.hyperparameter_head = head["hyperparameter_head"]
+        model = MODELS.build(model_config)
+        model.init_weights()
+    else:
+        model = detector(**head)
+    losses = model.loss(*batch())
+    total(losses).backward()
+    assert 0 <= losses["iou_initial"] <= 1
+    names = {name for name in losses if name.startswith("loss_tsdf")}
+    assert "loss_tsdf_initial" in names
+    assert ("loss_tsdf_final" in names) == (head.get("num_steps") != 0)
+    for name, parameter in model.roi_head.mask_head.named_parameters():
+        assert parameter.grad is not None and parameter.grad.isfinite().all(), name
+
+
+@pytest.mark.parametrize("images", [1, 2])
+def test_a_batch_without_objects(images):
+    model = detector(image_features=True)
+    losses = model.loss(*batch(boxes=(), images=images))
+    total(losses).backward()
+    assert losses["loss_tsdf_initial"] == losses["loss_tsdf_final"] == 0
+    for name, parameter in model.roi_head.mask_head.named_parameters():
+        assert parameter.grad is not None and (parameter.grad == 0).all(), name
+
+
+def test_prediction_carries_what_is_asked_for():
+    model = detector(image_features=True).eval()
+    model.roi_head.test_cfg.update(initial_masks=True, level_sets=True, polygons=True)
+    inputs, samples = batch()
+    with torch.no_grad():
+        results = model.predict(inputs, samples)
+    for result in results:
+        instances = result.pred_instances
+        count = len(instances)
+        assert count == 5
+        assert instances.masks.shape == instances.initial_masks.shape == (count, 96, 96)
+        assert instances.masks.dtype == torch.bool
+        assert instances.level_sets.shape == (count, 4, 28, 28)
+        assert len(instances.polygons) == count
+    model.roi_head.test_cfg.update(initial_masks=False, level_sets=False, polygons=False)
+    with torch.no_grad():
+        result = model.predict(*batch())[0].pred_instances
+    assert set(result.keys()) == {"bboxes", "scores", "labels", "masks"}
+
+
+def test_prediction_at_another_scale():
+    model = detector().eval()
+    inputs, samples = batch(images=1)
+    reference = copy.deepcopy(samples)
+    samples[0].set_metainfo(dict(ori_shape=(48, 48), scale_factor=(2.0, 2.0)))
+    with torch.no_grad():
+        small = model.predict(inputs, samples)[0].pred_instances
+        full = model.predict(inputs, reference)[0].pred_instances
+    assert small.masks.shape[1:] == (48, 48)
+    torch.testing.assert_close(small.bboxes * 2, full.bboxes)
+    shrunk = full.masks.float().view(-1, 48, 2, 48, 2).mean((2, 4))
+    assert ((shrunk >= 0.5) == small.masks).float().mean() > 0.95
+
+
+def test_prediction_without_detections():
+    model = detector(image_features=True).eval()
+    model.roi_head.test_cfg.update(score_thr=1.1, level_sets=True, polygons=True)
+    inputs, samples = batch()
+    with torch.no_grad():
+        results = model.predict(inputs, samples)
+    for result in results:
+        assert result.pred_instances.masks.shape == (0, 96, 96)
+        assert result.pred_instances.initial_masks.shape == (0, 96, 96)
+        assert result.pred_instances.polygons == []
+
+
+def test_image_crops_are_aligned():
+    model = detector(image_features=True)
+    ramp = torch.arange(96.0).expand(1, 3, 96, 96)
+    model.roi_head.images = ramp
+    crops = model.roi_head._crop_images(torch.tensor([[0.0, 10, 20, 38, 76]]))
+    centres = 10 + (torch.arange(28) + 0.5)  # continuous x; pixel i has its centre at i + 0.5
+    torch.testing.assert_close(crops[0, 0], (centres - 0.5).expand(28, 28))
+
+
+def test_image_features_need_our_detector():
+    model = Config.fromfile(CONFIG).model
+    model.type = "MaskRCNN"
+    model.roi_head.mask_head.image_features = True
+    model = MODELS.build(model)
+    with pytest.raises(RuntimeError, match="mmlevelset.LevelSetRCNN"):
+        model.loss(*batch())
+
+
+def test_learns_two_rectangles():
+    model = detector(image_features=False)
+    inputs, samples = batch()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    for _ in range(30):
+        losses = model.loss(inputs, copy.deepcopy(samples))
+        optimizer.zero_grad()
+        total(losses).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
+        optimizer.step()
+    assert losses["iou_final"] > 0.85 and losses["iou_initial"] > 0.8

@@ -1,0 +1,159 @@
+import pytest
+import torch
+
+from mmlevelset.models import (
+    ChanVeseFeatureHead,
+    GlobalHyperparameters,
+    HyperparameterHead,
+    LevelSetMaskHead,
+    TSDFLoss,
+)
+
+
+def mask_head(**options):
+    torch.manual_seed(0)
+    defaults = dict(
+        num_convs=1,
+        in_channels=8,
+        conv_out_channels=8,
+        num_classes=3,
+        mask_size=32,
+        hyperparameter_head=dict(
+            type="mmlevelset.HyperparameterHead", num_convs=1, conv_channels=8, fc_channels=8
+        ),
+        feature_head=dict(
+            type="mmlevelset.ChanVeseFeatureHead",
+            num_convs=1,
+            conv_channels=8,
+            upsample_channels=(8, 4),
+        ),
+    )
+    head = LevelSetMaskHead(**(defaults | options))
+    head.init_weights()
+    return head
+
+
+@pytest.mark.parametrize("make", [HyperparameterHead, GlobalHyperparameters])
+def test_hyperparameters_start_where_the_evolution_is_gentle(make):
+    head = make(num_steps=4, in_channels=8)
+    head.init_weights()
+    settings = head(torch.zeros(5, 8, 14, 14))
+    assert settings.eps.shape == settings.dt.shape == (5, 4)
+    for name in ("lambda1", "lambda2", "eps", "dt"):
+        assert (getattr(settings, name) - 1).abs().max() < 0.05, name
+    assert (settings.mu - 2 / (1 + torch.tensor(3.0).exp())).abs().max() < 0.02
+
+
+def test_hyperparameters_stay_in_range():
+    head = HyperparameterHead(num_steps=2, in_channels=8, num_convs=0)
+    head.init_weights()
+    with torch.no_grad():
+        head.output.weight.normal_(std=100)
+    settings = head(torch.randn(64, 8, 14, 14) * 10)
+    for name in ("lambda1", "lambda2", "mu", "dt"):
+        assert (getattr(settings, name) >= 0).all() and (getattr(settings, name) <= 2).all()
+    assert settings.eps.min() >= 1e-2
+
+
+def test_feature_head():
+    head = ChanVeseFeatureHead(8, 2, 16, (12, 10, 6))
+    head.init_weights()
+    assert head(torch.randn(2, 8, 14, 14), 112).shape == (2, 6, 112, 112)
+    assert head(torch.randn(0, 8, 14, 14), 56).shape == (0, 6, 56, 56)
+    assert (head(torch.randn(2, 8, 14, 14), 112) < 0).any(), "the last convolution has no ReLU"
+
+
+@pytest.mark.parametrize("steps", [0, 1, 3])
+def test_level_sets(steps):
+    head = mask_head(num_steps=steps)
+    level_sets = head(torch.randn(2, 8, 14, 14), torch.tensor([0, 2]))
+    assert level_sets.shape == (2, steps + 1, 32, 32) and level_sets.dtype == torch.float32
+    assert head(torch.randn(0, 8, 14, 14)).shape == (0, steps + 1, 32, 32)
+
+
+def test_the_class_selects_the_channel():
+    head = mask_head()
+    x = torch.randn(1, 8, 14, 14).repeat(3, 1, 1, 1)
+    each = head(x, torch.tensor([0, 1, 2]))[:, 0]
+    assert not torch.equal(each[0], each[1]) and not torch.equal(each[1], each[2])
+    agnostic = mask_head(class_agnostic=True)(x, torch.tensor([0, 1, 2]))
+    assert torch.equal(agnostic[0], agnostic[2])
+
+
+@pytest.mark.parametrize("detach", [True, False])
+def test_gradients_through_the_initial_level_set(detach):
+    head = mask_head(detach_initial=detach)
+    head(torch.randn(2, 8, 14, 14))[:, -1].sum().backward()
+    assert (head.conv_logits.weight.grad.abs().sum() == 0) == detach
+    assert head.feature_head.output.weight.grad.abs().sum() > 0
+    assert head.hyperparameter_head.output.bias.grad.abs().min() > 0
+
+
+def test_image_features_and_data_scale():
+    head = mask_head(image_features=True, data_scale=10.0)
+    x, image = torch.randn(2, 8, 14, 14), torch.randn(2, 3, 32, 32)
+    result = head(x, image=image)
+    assert not torch.equal(result[:, 1], head(x, image=-image + image**2)[:, 1])
+    result[:, -1].sum().backward()
+    assert head.log_data_scale.grad != 0
+    assert head.log_data_scale.exp().item() == pytest.approx(10)
+    with pytest.raises(ValueError, match="image must be given"):
+        head(x)
+
+
+def test_autocast_leaves_the_level_sets_in_float32():
+    head = mask_head(image_features=True)
+    x, image = torch.randn(2, 8, 14, 14), torch.randn(2, 3, 32, 32)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        level_sets = head(x, image=image)
+    assert level_sets.dtype == torch.float32
+    torch.testing.assert_close(level_sets, head(x, image=image), rtol=0.1, atol=0.1)
+    level_sets.sum().backward()
+    assert all(p.grad.isfinite().all() for p in head.parameters())
+
+
+def test_the_image_alone():
+    head = mask_head(image_features=True, feature_head=None)
+    assert head(torch.randn(2, 8, 14, 14), image=torch.randn(2, 3, 32, 32)).shape[1] == 4
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (dict(num_steps=-1), "num_steps must not be negative"),
+        (dict(truncation=0), "truncation must be positive"),
+        (dict(data_scale=-1.0), "data_scale must be positive"),
+        (dict(feature_head=None), "feature_head is None and image_features is off"),
+    ],
+)
+def test_bad_options_are_named(options, message):
+    with pytest.raises(ValueError, match=message):
+        mask_head(**options)
+
+
+def test_loss_is_the_definition():
+    phi = torch.randn(2, 5, 5, dtype=torch.float64)
+    tsdf, mask = torch.rand(2, 5, 5, dtype=torch.float64) * 2 - 1, torch.rand(2, 5, 5) > 0.5
+    soft = 0.5 + torch.atan(phi / 0.1) / torch.pi
+    expected = (phi - tsdf).abs().mean() + torch.nn.functional.binary_cross_entropy(
+        soft, mask.double()
+    )
+    torch.testing.assert_close(TSDFLoss()(phi, tsdf, mask), expected)
+    torch.testing.assert_close(
+        TSDFLoss(l1_weight=0.0, bce_weight=2.0)(phi, tsdf, mask),
+        2 * (expected - (phi - tsdf).abs().mean()),
+    )
+
+
+def test_loss_is_finite_far_from_the_truth():
+    phi = torch.tensor([[[1e12, -1e12]]], requires_grad=True)
+    loss = TSDFLoss()(phi, torch.zeros(1, 1, 2), torch.tensor([[[False, True]]]))
+    loss.backward()
+    assert loss.isfinite() and phi.grad.isfinite().all()
+
+
+def test_loss_without_regions():
+    phi = torch.zeros(0, 4, 4, requires_grad=True)
+    loss = TSDFLoss()(phi, torch.zeros(0, 4, 4), torch.zeros(0, 4, 4, dtype=torch.bool))
+    loss.backward()
+    assert loss == 0

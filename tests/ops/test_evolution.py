@@ -1,0 +1,182 @@
+import pytest
+import torch
+
+from mmlevelset.ops import evolve_chan_vese
+from tests.ops import naive
+
+NAMES = ["phi0", "features", "lambda1", "lambda2", "mu", "eps", "dt"]
+
+
+def example(regions=3, channels=4, height=7, width=9, steps=3, dtype=torch.float64):
+    generator = torch.Generator().manual_seed(regions + 10 * channels + 100 * steps)
+
+    def draw(*shape):
+        return torch.rand(*shape, generator=generator, dtype=dtype)
+
+    return dict(
+        phi0=2 * draw(regions, height, width) - 1,
+        features=2 * draw(regions, channels, height, width) - 1,
+        lambda1=2 * draw(regions),
+        lambda2=2 * draw(regions),
+        mu=2 * draw(regions),
+        eps=0.1 + draw(regions, steps),
+        dt=draw(regions, steps),
+    )
+
+
+def oracle(values, **options):
+    return torch.stack(
+        [
+            naive.evolve(*(values[name][m] for name in NAMES), **options)
+            for m in range(len(values["phi0"]))
+        ]
+    )
+
+
+@pytest.mark.parametrize("mean", [True, False])
+@pytest.mark.parametrize("printed", [True, False])
+@pytest.mark.parametrize("shape", [(1, 1, 5, 1), (3, 4, 7, 9), (2, 5, 1, 6)])
+def test_values_and_gradients_are_the_definition(shape, mean, printed):
+    values = {k: v.requires_grad_() for k, v in example(*shape).items()}
+    options = dict(
+        reduction="mean" if mean else "sum", delta="printed" if printed else "derivative"
+    )
+    result = evolve_chan_vese(**values, **options)
+    expected = oracle(values, mean=mean, printed=printed)
+    torch.testing.assert_close(result, expected, rtol=1e-10, atol=1e-12)
+    weight = torch.randn_like(result)
+    inputs = list(values.values())
+    got = torch.autograd.grad((result * weight).sum(), inputs)
+    want = torch.autograd.grad((expected * weight).sum(), inputs)
+    for name, one, other in zip(NAMES, got, want, strict=True):
+        error = (one - other).norm() / other.norm().clamp(min=1e-9)
+        assert error < 1e-10, f"gradient of {name}: relative error {error}"
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_gradcheck(reduction):
+    values = [v.requires_grad_() for v in example(2, 2, 4, 3, 2).values()]
+    assert torch.autograd.gradcheck(lambda *v: evolve_chan_vese(*v, reduction=reduction), values)
+
+
+def test_trajectory():
+    values = example()
+    trajectory = evolve_chan_vese(**values, return_trajectory=True)
+    assert trajectory.shape == (3, 4, 7, 9)
+    assert torch.equal(trajectory[:, 0], values["phi0"])
+    assert torch.equal(trajectory[:, -1], evolve_chan_vese(**values))
+    shorter = values | dict(eps=values["eps"][:, :1], dt=values["dt"][:, :1])
+    torch.testing.assert_close(trajectory[:, 1], evolve_chan_vese(**shorter))
+
+
+def test_a_constant_added_to_the_features_changes_nothing():
+    values = example(dtype=torch.float32)
+    moved = values | dict(features=values["features"] + 64.0)
+    torch.testing.assert_close(
+        evolve_chan_vese(**values), evolve_chan_vese(**moved), rtol=0, atol=1e-4
+    )
+
+
+def test_exchanging_inside_and_outside_changes_the_sign():
+    values = example()
+    swapped = values | dict(
+        phi0=-values["phi0"], lambda1=values["lambda2"], lambda2=values["lambda1"]
+    )
+    torch.testing.assert_close(evolve_chan_vese(**swapped), -evolve_chan_vese(**values))
+
+
+def test_zero_time_is_the_identity():
+    values = example()
+    values["dt"] = torch.zeros_like(values["dt"])
+    assert torch.equal(evolve_chan_vese(**values), values["phi0"])
+
+
+def test_finds_a_square_from_a_rough_start():
+    features = torch.zeros(1, 1, 20, 20)
+    features[..., 5:15, 5:15] = 1
+    truth = features[0, 0] > 0
+    phi = torch.full((1, 20, 20), -0.1)
+    phi[0, 3:11, 3:11] = 0.1
+    one = torch.ones(1)
+    result = evolve_chan_vese(
+        phi, features, one, one, 0 * one, torch.ones(1, 20), torch.ones(1, 20)
+    )
+    assert torch.equal(result[0] > 0, truth)
+
+
+@pytest.mark.parametrize("fill", ["inside", "outside", "constant features", "huge phi"])
+def test_degenerate_regions_stay_finite(fill):
+    values = example(dtype=torch.float32)
+    if fill == "constant features":
+        values["features"] = torch.full_like(values["features"], 3.0)
+    elif fill == "huge phi":
+        values["phi0"] = torch.full_like(values["phi0"], 1e18)
+    else:
+        values["phi0"] = torch.full_like(values["phi0"], 1.0 if fill == "inside" else -1.0)
+    values = {k: v.requires_grad_() for k, v in values.items()}
+    result = evolve_chan_vese(**values)
+    result.sum().backward()
+    assert result.isfinite().all()
+    for name, value in values.items():
+        assert value.grad.isfinite().all(), name
+
+
+def test_no_regions_and_no_steps():
+    values = {k: v.requires_grad_() for k, v in example(regions=0).items()}
+    result = evolve_chan_vese(**values)
+    assert result.shape == (0, 7, 9)
+    result.sum().backward()
+    values = example(steps=0)
+    assert torch.equal(evolve_chan_vese(**values), values["phi0"])
+    assert evolve_chan_vese(**values, return_trajectory=True).shape == (3, 1, 7, 9)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_features(dtype):
+    values = example(dtype=torch.float32)
+    values["features"] = values["features"].to(dtype).requires_grad_()
+    result = evolve_chan_vese(**values)
+    assert result.dtype == torch.float32
+    exact = oracle({k: v.detach().double() for k, v in values.items()})
+    torch.testing.assert_close(result.double(), exact, rtol=1e-4, atol=1e-5)
+    result.sum().backward()
+    assert values["features"].grad.dtype == dtype
+
+
+def test_autocast_does_not_reach_it():
+    values = example(dtype=torch.float32)
+    plain = evolve_chan_vese(**values)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(evolve_chan_vese(**values), plain)
+
+
+def test_non_contiguous_input():
+    values = example()
+    strided = {
+        k: v.transpose(-1, -2).contiguous().transpose(-1, -2) if v.ndim > 1 else v
+        for k, v in values.items()
+    }
+    torch.testing.assert_close(evolve_chan_vese(**strided), evolve_chan_vese(**values))
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        (dict(phi0=torch.zeros(7, 9)), ValueError, r"phi0 must have shape \(M, H, W\)"),
+        (dict(features=torch.zeros(3, 4, 9, 7)), ValueError, r"features must have shape \(3, C, 7"),
+        (dict(lambda1=torch.zeros(2)), ValueError, r"lambda1 must have shape \(3\)"),
+        (dict(mu=torch.zeros(3, 1)), ValueError, "mu must have shape"),
+        (dict(eps=torch.ones(3)), ValueError, r"eps must have shape \(3, N\)"),
+        (dict(dt=torch.ones(3, 2)), ValueError, r"dt must have shape \(3, 3\)"),
+        (dict(features=torch.zeros(3, 4, 7, 9).int()), TypeError, "features must be floating"),
+        (dict(lambda2=1.0), TypeError, "lambda2 must be a tensor, but is float"),
+        (dict(mu=torch.zeros(3, device="meta")), ValueError, "on one device.*mu on meta"),
+        (dict(reduction="max"), ValueError, "reduction must be 'mean' or 'sum'"),
+        (dict(delta="exact"), ValueError, "delta must be"),
+        (dict(backend="cuda"), ValueError, "backend must be"),
+        (dict(backend="triton"), RuntimeError, "backend='triton'"),
+    ],
+)
+def test_bad_input_is_named(change, error, message):
+    with pytest.raises(error, match=message):
+        evolve_chan_vese(**(example() | change))

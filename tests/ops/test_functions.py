@@ -1,0 +1,64 @@
+import pytest
+import torch
+
+from mmlevelset.ops import dirac, heaviside
+
+SMOOTH = ["arctan", "tanh", "sigmoid"]
+
+
+@pytest.mark.parametrize("kind", SMOOTH)
+def test_matches_its_formula(kind):
+    z, eps = torch.linspace(-3, 3, 41, dtype=torch.float64), 0.7
+    expected = {
+        "arctan": 0.5 * (1 + 2 / torch.pi * torch.atan(z / eps)),
+        "tanh": 0.5 * (1 + torch.tanh(z / eps)),
+        "sigmoid": 1 / (1 + torch.exp(-z / eps)),
+    }
+    torch.testing.assert_close(heaviside(z, eps, kind), expected[kind])
+
+
+@pytest.mark.parametrize("kind", SMOOTH)
+def test_dirac_is_the_derivative(kind):
+    z = torch.linspace(-3, 3, 41, dtype=torch.float64, requires_grad=True)
+    (slope,) = torch.autograd.grad(heaviside(z, 0.3, kind).sum(), z)
+    torch.testing.assert_close(dirac(z.detach(), 0.3, kind), slope)
+
+
+@pytest.mark.parametrize("kind", SMOOTH)
+def test_gradients(kind):
+    z = torch.randn(2, 3, dtype=torch.float64, requires_grad=True)
+    eps = torch.tensor([[0.4], [1.2]], dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda z, e: heaviside(z, e, kind), (z, eps))
+    assert torch.autograd.gradcheck(lambda z, e: dirac(z, e, kind), (z, eps))
+
+
+@pytest.mark.parametrize("kind", [*SMOOTH, "step"])
+def test_far_from_the_contour(kind):
+    z = torch.tensor([-1e30, -1e4, 1e4, 1e30], requires_grad=True)
+    value = heaviside(z, 0.1, kind)
+    torch.testing.assert_close(value, torch.tensor([0.0, 0, 1, 1]), atol=1e-5, rtol=0)
+    if kind != "step":
+        value.sum().backward()
+        assert z.grad.isfinite().all()
+    assert dirac(z.detach(), 0.1, kind).isfinite().all()
+
+
+def test_small_values_keep_their_precision():
+    z = torch.tensor([-1e6])
+    torch.testing.assert_close(heaviside(z), 1e-6 / torch.pi * torch.ones(1), rtol=1e-5, atol=0)
+
+
+def test_step():
+    z = torch.tensor([-1e-9, 0.0, 1.0])
+    assert heaviside(z, kind="step").tolist() == [0, 1, 1]
+    assert dirac(z, kind="step").tolist() == [0, 0, 0]
+
+
+def test_bad_arguments_are_named():
+    z = torch.zeros(1)
+    with pytest.raises(ValueError, match="kind must be one of arctan.*'sin'"):
+        heaviside(z, kind="sin")
+    with pytest.raises(ValueError, match="eps must be positive, but is 0"):
+        dirac(z, eps=0)
+    with pytest.raises(TypeError, match="phi must be floating point.*int64"):
+        heaviside(torch.zeros(1, dtype=torch.long))
