@@ -2,7 +2,7 @@ _base_ = [
     "../_base_/models/mask-rcnn_small.py",
     "../_base_/datasets/shapes_instance.py",
     "../_base_/schedules/scratch_small.py",
-    "mmdet::_base_/default_runtime.py",
+    "../_base_/default_runtime.py",
 ]
 model = dict(roi_head=dict(bbox_head=dict(num_classes=6), mask_head=dict(num_classes=6)))
 randomness = dict(seed=0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor
@@ -83,6 +83,7 @@ def contours(phi: Tensor, level: float = 0.0) -> list[list[np.ndarray]]:
     for one in values:
         outside = min(float(one.min()), level) - 1.0
         padded = np.pad(np.pad(one, 1, mode="edge"), 1, constant_values=outside)
-        lines = contour_generator(x, y, padded, line_type=LineType.Separate).lines(level)
-        polygons.append([line for line in map(clean, lines) if len(line) > 3])
+        traced = contour_generator(x, y, padded, line_type=LineType.Separate).lines(level)
+        lines = map(clean, cast("list[np.ndarray]", traced))
+        polygons.append([line for line in lines if len(line) > 3])
     return polygons

@@ -1,0 +1,16 @@
+"""Mask R-CNN's 1x schedule in iterations: 16 images a step, 90,000 steps."""
+
+max_iters = 90000
+train_cfg = dict(type="IterBasedTrainLoop", max_iters=max_iters, val_interval=15000)
+val_cfg = dict(type="ValLoop")
+test_cfg = dict(type="TestLoop")
+optim_wrapper = dict(
+    type="OptimWrapper",
+    optimizer=dict(type="SGD", lr=0.02, momentum=0.9, weight_decay=0.0001),
+    clip_grad=dict(max_norm=35.0),
+)
+param_scheduler = [
+    dict(type="LinearLR", start_factor=0.001, by_epoch=False, begin=0, end=500),
+    dict(type="MultiStepLR", by_epoch=False, milestones=[60000, 80000], gamma=0.1),
+]
+auto_scale_lr = dict(enable=False, base_batch_size=16)

@@ -1,0 +1,9 @@
+from mmlevelset.requirements import require_openmmlab
+
+require_openmmlab()
+
+from mmlevelset.datasets.coco import CocoDataset  # noqa: E402
+from mmlevelset.datasets.loading import LoadImage  # noqa: E402
+from mmlevelset.datasets.shapes import ShapesDataset, ShapesSegDataset  # noqa: E402
+
+__all__ = ["CocoDataset", "LoadImage", "ShapesDataset", "ShapesSegDataset"]

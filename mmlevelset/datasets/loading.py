@@ -1,0 +1,131 @@
+"""Loading of image files, with checks that the decoders do not make."""
+
+import logging
+import zlib
+
+import mmcv
+import mmengine.fileio as fileio
+import numpy as np
+from mmcv.transforms import LoadImageFromFile
+from mmengine.logging import print_log
+
+from mmlevelset.registry import TRANSFORMS
+
+_JPEG_START, _JPEG_SCAN, _JPEG_END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
+_PNG_START = b"\x89PNG\r\n\x1a\n"
+
+
+def image_file_problem(data: bytes) -> str | None:
+    """What is wrong with the bytes of an image file, or None.
+
+    Finds empty files, JPEG files without an end marker after the last scan, and PNG files that
+    end early or whose checksums are wrong: whether a decoder rejects such a file or fills the
+    rest with grey depends on the decoder and its version. Other formats are left to the decoder,
+    as is damage inside the scan of a JPEG file that still has its end marker.
+    """
+    if not data:
+        return "is empty"
+    if data.startswith(_JPEG_START):
+        # Inside a scan 0xff is followed by 0 or a restart number, so an end marker after the
+        # last scan's start is the image's own, not that of a thumbnail in the header.
+        if data.rfind(_JPEG_END) <= data.rfind(_JPEG_SCAN):
+            return "is truncated: the JPEG end marker is missing"
+    if data.startswith(_PNG_START):
+        return _png_problem(data)
+    return None
+
+
+def _png_problem(data: bytes) -> str | None:
+    position = len(_PNG_START)
+    while position + 12 <= len(data):
+        length = int.from_bytes(data[position : position + 4], "big")
+        end = position + 8 + length
+        if end + 4 > len(data):
+            break
+        body = memoryview(data)[position + 4 : end]
+        if zlib.crc32(body) != int.from_bytes(data[end : end + 4], "big"):
+            return "is corrupt: the checksum of a PNG chunk is wrong"
+        if body[:4] == b"IEND":
+            return None
+        position = end + 4
+    return "is truncated: the PNG end chunk is missing"
+
+
+@TRANSFORMS.register_module(name=["LoadImage", "LoadImageFromFile"])
+class LoadImage(LoadImageFromFile):
+    """Load an image, and never a missing, truncated or wrong one in silence.
+
+    Required keys: ``img_path``; ``height`` and ``width`` (pixels) are compared with the
+    image's where they are given. Added keys: ``img`` (H, W, 3), ``img_shape``, ``ori_shape``.
+
+    It is registered as ``mmlevelset.LoadImage`` and as ``mmlevelset.LoadImageFromFile``: the
+    ``DetInferencer`` of mmdet 3.5 looks for the second name in a test pipeline and puts its own
+    loader there, so leave the arguments out in that place.
+
+    Args:
+        on_error: ``"raise"``, or ``"skip"``: log a warning that names the file and counts the
+            files skipped so far in this process, and return None. In training mmengine's data
+            sets then take another, random image; in testing they raise.
+        **kwargs: As mmcv's ``LoadImageFromFile`` has them, without ``ignore_empty``.
+
+    Raises:
+        ValueError: ``on_error`` is neither, or the file is no complete image, or its size is not
+            the annotation's; the message names the file.
+        FileNotFoundError: There is no such file.
+    """
+
+    def __init__(self, on_error: str = "raise", **kwargs) -> None:
+        if on_error not in ("raise", "skip"):
+            raise ValueError(f'on_error must be "raise" or "skip", not {on_error!r}')
+        if kwargs.pop("ignore_empty", False):
+            raise ValueError('ignore_empty hides which file is bad; use on_error="skip"')
+        super().__init__(**kwargs)
+        self.on_error = on_error
+        self.skipped: set[str] = set()
+
+    def transform(self, results: dict) -> dict | None:
+        path = str(results["img_path"])
+        try:
+            image = self._load(path, results.get("height"), results.get("width"))
+        except (FileNotFoundError, ValueError) as error:
+            if self.on_error == "raise":
+                raise
+            if path not in self.skipped:
+                self.skipped.add(path)
+                print_log(
+                    f"skipped an image ({len(self.skipped)} so far): {error}",
+                    logger="current",
+                    level=logging.WARNING,
+                )
+            return None
+        results["img"] = image.astype(np.float32) if self.to_float32 else image
+        results["img_shape"] = results["ori_shape"] = image.shape[:2]
+        return results
+
+    def _load(self, path: str, height: int | None, width: int | None) -> np.ndarray:
+        try:
+            data = fileio.get(path, backend_args=self.backend_args)
+        except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
+            raise FileNotFoundError(f"image file {path} does not exist") from error
+        problem = image_file_problem(data)
+        if problem:
+            raise ValueError(f"image file {path} {problem}")
+        try:
+            image = mmcv.imfrombytes(data, flag=self.color_type, backend=self.imdecode_backend)
+        except Exception as error:  # each decoder has its own exceptions
+            raise ValueError(f"image file {path} cannot be decoded: {error}") from error
+        if image is None:
+            raise ValueError(f"image file {path} cannot be decoded")
+        actual, annotated = image.shape[:2], (height, width)
+        if None not in annotated and actual != annotated:
+            hint = ""
+            if actual == (width, height):
+                hint = '; if its EXIF data turns it, use color_type="color_ignore_orientation"'
+            raise ValueError(
+                f"image file {path} is {actual[1]} x {actual[0]} pixels (width x height), but its"
+                f" annotation says {width} x {height}{hint}"
+            )
+        return image
+
+    def __repr__(self) -> str:
+        return f"{super().__repr__()[:-1]}, on_error={self.on_error!r})"

@@ -1,0 +1,96 @@
+"""Checkpoints that a kill cannot spoil."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from mmengine import hooks
+from mmengine.dist import barrier, is_main_process
+from mmengine.fileio import LocalBackend, get_file_backend, register_backend
+from mmengine.runner import Runner
+
+from mmlevelset.registry import HOOKS
+
+BACKEND = "mmlevelset_atomic"
+
+
+class AtomicBackend(LocalBackend):
+    """Local files that appear under their name only when complete."""
+
+    def put(self, obj: bytes, filepath: str | Path) -> None:
+        """Write ``obj`` to ``<filepath>.tmp``, then rename it to ``filepath``."""
+        temporary = f"{filepath}.tmp"
+        os.makedirs(os.path.dirname(os.path.abspath(filepath)), exist_ok=True)
+        with open(temporary, "wb") as file:
+            file.write(obj)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, filepath)
+
+
+register_backend(BACKEND, AtomicBackend, force=True)
+
+
+@HOOKS.register_module()
+class CheckpointHook(hooks.CheckpointHook):
+    """mmengine's ``CheckpointHook``, such that a killed run can always be resumed.
+
+    mmengine's writes a checkpoint in place, also over the one that ``last_checkpoint`` names
+    (again after a new best score), and deletes the oldest one first: killed at that moment, a
+    run is left with a truncated file or with none. Here, on local disks,
+
+    - a checkpoint is written under a temporary name, ``<name>.tmp``, and renamed when complete;
+    - the oldest one is deleted after the new one is complete, so ``max_keep_ckpts + 1`` files
+      exist for a moment;
+    - when a run starts, a ``last_checkpoint`` that names no file (empty, or the working
+      directory was moved) is made to name the newest checkpoint there.
+
+    With another file backend (``backend_args``, or ``out_dir`` with a prefix such as ``s3://``)
+    writing is left to that backend.
+
+    Args: those of :class:`mmengine.hooks.CheckpointHook`.
+
+    Example:
+        >>> default_hooks = dict(
+        ...     checkpoint=dict(type="mmlevelset.CheckpointHook", interval=1, max_keep_ckpts=3))
+    """
+
+    def before_run(self, runner: Runner) -> None:
+        """Repair ``last_checkpoint`` before it is read for resuming."""
+        pointer = Path(runner.work_dir, "last_checkpoint")
+        if is_main_process() and pointer.is_file():
+            named = pointer.read_text().strip()
+            if "://" not in named and not Path(named).is_file():
+                self._point_to_newest(runner, pointer, named)
+        barrier()
+
+    def before_train(self, runner: Runner) -> None:
+        """Write through the atomic backend where files are local."""
+        super().before_train(runner)
+        plain = self.backend_args is None and self.file_client_args is None
+        if plain and type(get_file_backend(self.out_dir)) is LocalBackend:
+            self.backend_args = dict(backend=BACKEND)
+
+    def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict[str, Any]) -> None:
+        expired = None
+        if (
+            self.max_keep_ckpts > 0
+            and len(self.keep_ckpt_ids) == self.max_keep_ckpts
+            and self.keep_ckpt_ids[-1] != step
+        ):
+            expired = self.keep_ckpt_ids.popleft()
+        super()._save_checkpoint_with_step(runner, step, meta)
+        if expired is not None and is_main_process():
+            path = self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(expired))
+            if self.file_backend.isfile(path):
+                self.file_backend.remove(path)
+
+    def _point_to_newest(self, runner: Runner, pointer: Path, named: str) -> None:
+        folder = pointer.parent
+        if self.out_dir is not None:  # mmengine adds the run's name in before_train
+            folder = Path(self.out_dir, folder.resolve().name)
+        checkpoints = folder.glob(self.filename_tmpl.format("*"))
+        newest = max(checkpoints, key=lambda path: path.stat().st_mtime, default=None)
+        if newest is not None:
+            runner.logger.warning(f"{pointer} names {named!r}, which is no file: taking {newest}")
+            AtomicBackend().put(str(newest).encode(), pointer)

@@ -1,0 +1,165 @@
+"""Random numbers as a function of the iteration, so that a resumed run repeats a whole one."""
+
+import random
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.hooks import Hook
+from mmengine.runner import EpochBasedTrainLoop, Runner
+from torch.utils.data import DataLoader, Dataset, IterableDataset
+
+from mmlevelset.registry import HOOKS
+
+EPOCH, DATA, MODEL = range(3)
+
+
+@HOOKS.register_module()
+class ReseedHook(Hook):
+    """Makes every random number of a training run depend on its iteration, not on its history.
+
+    mmengine seeds the generators once, when a run starts, and does not store their state:
+    a resumed run sees other augmentations and other RoI samples than an uninterrupted one.
+    It also starts non-persistent data loader workers with the same seeds in every epoch, so
+    that augmentations repeat. With this hook Python's, NumPy's and PyTorch's generators (CPU
+    and all CUDA devices) are seeded from (``randomness`` seed, rank, iteration)
+
+    - before the batch of an iteration is made, in the process or worker that makes it; with
+      the same samples, its augmentations do not depend on ``num_workers`` or
+      ``persistent_workers``;
+    - before the model's training step of that iteration;
+    - before each epoch, for samplers that draw from the global generator.
+
+    The seed of the sampler is stored in the checkpoint and restored from it, so that a run
+    without a seed in ``randomness`` resumes in its own order too.
+
+    *Exact*, given deterministic kernels (CPU with one thread count, or CUDA with
+    ``randomness=dict(seed=..., deterministic=True)``), the same number of ranks and the same
+    ``batch_size``:
+
+    - epoch-based loops resumed from a checkpoint made at the end of an epoch, with mmengine's
+      ``DefaultSampler`` or PyTorch's ``RandomSampler``;
+    - iteration-based loops resumed from any iteration, with ``InfiniteSampler``: the sampler is
+      fast-forwarded and no image is loaded for that, so with ``num_workers=0`` too nothing is
+      drawn for the iterations skipped.
+
+    *Not exact*:
+
+    - an epoch-based loop resumed in the middle of an epoch (a checkpoint made with
+      ``by_epoch=False``): mmengine starts that epoch again;
+    - an iteration-based loop with a sampler without ``skip`` that draws from the global
+      generator, such as ``RandomSampler``, or with ``fast_forward_on_resume=True``, which gives
+      up the order of the samples;
+    - what transforms or batch augmentations keep besides the three generators: generators of
+      their own, caches of images (``CachedMosaic``), the current size of
+      ``BatchSyncRandomResize``.
+
+    Raises:
+        TypeError: before training, if the train data loader reads an ``IterableDataset`` or
+            makes no batches (``batch_size=None``): iterations have no indices then.
+        RuntimeError: before training, if the loop has started its data loader already.
+
+    Example:
+        >>> custom_hooks = [dict(type="mmlevelset.ReseedHook")]
+    """
+
+    # The last to run, so that no other hook's draw comes between the seed and the step.
+    priority = "LOWEST"
+
+    def before_train(self, runner: Runner) -> None:
+        """Seed the batches of the train data loader by iteration."""
+        loader = runner.train_loop.dataloader
+        if isinstance(loader.dataset, IterableDataset) or loader.batch_sampler is None:
+            raise TypeError(
+                "ReseedHook: train_dataloader must draw batches of indices from a map-style"
+                f" dataset, but has dataset {type(loader.dataset).__name__} and"
+                f" batch_size {loader.batch_size}"
+            )
+        iterator = getattr(runner.train_loop, "dataloader_iterator", None)
+        if getattr(iterator, "_iterator", None) is not None:
+            raise RuntimeError(
+                f"ReseedHook: {type(runner.train_loop).__name__} has started its data loader"
+                " before training; use a newer mmengine (0.10.12 starts it lazily) or"
+                " EpochBasedTrainLoop"
+            )
+        self._restore_sampler_seed(runner, loader)
+        if not isinstance(loader.batch_sampler, _SeededBatchSampler):
+            _seed_batches(loader, runner.seed, runner.rank)
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        """Number the batches from the first one the loop will draw."""
+        _seed_generators(runner.seed, runner.rank, EPOCH, runner.iter)
+        loop = runner.train_loop
+        skips = (
+            isinstance(loop, EpochBasedTrainLoop)
+            or getattr(loop, "fast_forward_on_resume", False)
+            or hasattr(loop.dataloader.sampler, "skip")
+        )
+        # Without a skip, an iteration-based loop draws all earlier batches of indices again.
+        loop.dataloader.batch_sampler.iteration = runner.iter if skips else 0
+
+    def before_train_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
+        """Seed the model's step."""
+        _seed_generators(runner.seed, runner.rank, MODEL, runner.iter)
+
+    @staticmethod
+    def _restore_sampler_seed(runner: Runner, loader: DataLoader) -> None:
+        # mmengine builds the sampler before it reads the seed from the checkpoint.
+        sampler = getattr(loader.batch_sampler, "sampler", loader.sampler)
+        if isinstance(getattr(sampler, "seed", None), int):
+            sampler.seed = runner.message_hub.get_info("sampler_seed", sampler.seed)
+            runner.message_hub.update_info("sampler_seed", sampler.seed)
+
+
+class _SeededIndices(list):
+    """The indices of one batch with the key of its seeds."""
+
+    key: tuple[int, ...]
+
+
+class _SeededBatchSampler:
+    """Batches of another batch sampler, numbered by iteration. All else is the other's."""
+
+    def __init__(self, batch_sampler: Any, seed: int, rank: int) -> None:
+        self._batch_sampler = batch_sampler
+        self._key = (seed, rank, DATA)
+        self.iteration = 0
+
+    def __iter__(self) -> Iterator[_SeededIndices]:
+        for indices in self._batch_sampler:
+            batch = _SeededIndices(indices)
+            batch.key = (*self._key, self.iteration)
+            self.iteration += 1
+            yield batch
+
+    def __len__(self) -> int:
+        return len(self._batch_sampler)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "_batch_sampler":  # not set yet while unpickling
+            raise AttributeError(name)
+        return getattr(self._batch_sampler, name)
+
+
+def _seed_batches(loader: DataLoader, seed: int, rank: int) -> None:
+    # The key travels with the indices, so it reaches persistent workers and survives
+    # prefetching; the loader calls ``__getitems__`` where the batch is made.
+    dataset = loader.dataset
+    dataset.__getitems__ = partial(_get_batch, dataset, getattr(dataset, "__getitems__", None))
+    # DataLoader refuses a plain assignment, because its iterators would not see it; here
+    # none exists yet.
+    loader.__dict__["batch_sampler"] = _SeededBatchSampler(loader.batch_sampler, seed, rank)
+
+
+def _get_batch(dataset: Dataset, get_items: Callable | None, indices: _SeededIndices) -> Any:
+    _seed_generators(*indices.key)
+    return get_items(indices) if get_items else [dataset[index] for index in indices]
+
+
+def _seed_generators(*key: int) -> None:
+    python, numpy, pytorch = np.random.SeedSequence(key).generate_state(3).tolist()
+    random.seed(python)
+    np.random.seed(numpy)
+    torch.manual_seed(pytorch)

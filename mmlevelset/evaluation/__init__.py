@@ -1,0 +1,12 @@
+from mmlevelset.requirements import require_openmmlab
+
+require_openmmlab()
+
+from mmlevelset.evaluation.boundary import (  # noqa: E402
+    boundary_f1,
+    boundary_map,
+    rle_boundary_f1,
+)
+from mmlevelset.evaluation.level_set_coco import LevelSetCocoMetric  # noqa: E402
+
+__all__ = ["LevelSetCocoMetric", "boundary_f1", "boundary_map", "rle_boundary_f1"]

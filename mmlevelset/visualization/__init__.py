@@ -1,0 +1,30 @@
+"""Pictures: evolutions, results, training curves."""
+
+from mmlevelset.requirements import require_openmmlab
+
+require_openmmlab()
+
+from mmlevelset.visualization.losses import plot_losses, read_log  # noqa: E402
+from mmlevelset.visualization.panels import Panel, draw_panels, mask_polygons  # noqa: E402
+from mmlevelset.visualization.results import (  # noqa: E402
+    comparison_panels,
+    draw_comparison,
+    draw_evolution,
+    evolution_panels,
+    match_masks,
+    matched_colors,
+)
+
+__all__ = [
+    "Panel",
+    "comparison_panels",
+    "draw_comparison",
+    "draw_evolution",
+    "draw_panels",
+    "evolution_panels",
+    "mask_polygons",
+    "match_masks",
+    "matched_colors",
+    "plot_losses",
+    "read_log",
+]

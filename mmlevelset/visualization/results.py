@@ -1,0 +1,157 @@
+"""Pictures of results: how level sets evolve, and how masks compare."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from mmdet.structures.mask import encode_mask_results
+from pycocotools import mask as mask_util
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+
+from mmlevelset.models.levelset_rcnn.polygons import level_set_polygons
+from mmlevelset.ops.checks import check_shape
+from mmlevelset.visualization.panels import (
+    Panel,
+    check_image,
+    draw_panels,
+    instance_colors,
+    mask_polygons,
+    to_tensor,
+)
+
+
+def evolution_panels(
+    image: np.ndarray,
+    level_sets: Tensor | np.ndarray,
+    bboxes: Tensor | np.ndarray,
+    gt: Tensor | np.ndarray | None = None,
+    colors: Sequence[str] | None = None,
+    gt_colors: Sequence[str] | None = None,
+) -> list[Panel]:
+    """The panels of :func:`draw_evolution`, to be laid out with others."""
+    check_image(image)
+    level_sets, bboxes = to_tensor(level_sets).float(), to_tensor(bboxes)
+    check_shape("level_sets", level_sets, ("n", "N+1", "h", "w"))
+    panels = [
+        Panel(
+            image,
+            rf"$\phi_{{{step}}}$",
+            level_set_polygons(level_sets[:, step], bboxes),
+            list(colors or []),
+        )
+        for step in range(level_sets.shape[1])
+    ]
+    if gt is not None:
+        panels.append(_mask_panel(image, "ground truth", gt, gt_colors))
+    return panels
+
+
+def draw_evolution(
+    image: np.ndarray,
+    level_sets: Tensor | np.ndarray,
+    bboxes: Tensor | np.ndarray,
+    gt: Tensor | np.ndarray | None = None,
+    *,
+    colors: Sequence[str] | None = None,
+    gt_colors: Sequence[str] | None = None,
+    size: int = 420,
+) -> np.ndarray:
+    """Draw the zero contours of phi_0, ..., phi_N over an image, one panel each, as one strip.
+
+    Args:
+        image: (H, W, 3) uint8, BGR.
+        level_sets: (n, N+1, h, w), positive inside, on the grids of the n boxes; what
+            ``pred_instances.level_sets`` holds.
+        bboxes: (n, 4) as x1, y1, x2, y2 in pixels of the image.
+        gt: true masks (m, H, W), drawn in a last panel.
+        colors: matplotlib colours of the n objects; by default ten in turn.
+        gt_colors: those of the m true ones.
+        size: length in pixels of the longer side of a panel.
+
+    Returns:
+        (H', W', 3) uint8, BGR.
+
+    Raises:
+        ValueError: the shapes do not fit, or the image is no BGR image.
+    """
+    panels = evolution_panels(image, level_sets, bboxes, gt, colors, gt_colors)
+    return draw_panels([panels], size)
+
+
+def comparison_panels(
+    image: np.ndarray,
+    masks: Mapping[str, Tensor | np.ndarray],
+    gt: Tensor | np.ndarray | None = None,
+) -> list[Panel]:
+    """The panels of :func:`draw_comparison`, to be laid out with others."""
+    check_image(image)
+    panels = [Panel(image, "image")]
+    if gt is not None:
+        panels.append(_mask_panel(image, "ground truth", gt))
+    for name, one in masks.items():
+        colors = None if gt is None else matched_colors(one, gt)
+        panels.append(_mask_panel(image, name, one, colors))
+    return panels
+
+
+def draw_comparison(
+    image: np.ndarray,
+    masks: Mapping[str, Tensor | np.ndarray],
+    gt: Tensor | np.ndarray | None = None,
+    *,
+    size: int = 420,
+) -> np.ndarray:
+    """Draw the image, the true masks and any number of predictions side by side.
+
+    Args:
+        image: (H, W, 3) uint8, BGR.
+        masks: panel title -> masks (n, H, W); a prediction has the colour of the true object
+            that it overlaps most.
+        gt: true masks (m, H, W).
+        size: length in pixels of the longer side of a panel.
+
+    Returns:
+        (H', W', 3) uint8, BGR.
+
+    Raises:
+        ValueError: the shapes do not fit, or the image is no BGR image.
+    """
+    return draw_panels([comparison_panels(image, masks, gt)], size)
+
+
+def match_masks(
+    masks: Tensor | np.ndarray, gt: Tensor | np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Assign masks (n, H, W) to true ones (m, H, W) so that the sum of the IoUs is greatest.
+
+    Returns:
+        Indices of masks, indices of true masks, and the IoU of each such pair, all > 0.
+    """
+    rles, true_rles = (encode_mask_results(to_tensor(one).bool().numpy()) for one in (masks, gt))
+    overlap = mask_util.iou(rles, true_rles, [0] * len(true_rles))
+    iou = np.reshape(overlap, (len(rles), len(true_rles)))
+    first, second = linear_sum_assignment(iou, maximize=True)
+    found = iou[first, second] > 0
+    first, second = first[found], second[found]
+    return first, second, iou[first, second]
+
+
+def matched_colors(masks: Tensor | np.ndarray, gt: Tensor | np.ndarray) -> list[str]:
+    """Colours for masks (n, H, W): those of the true masks they match, others for the rest."""
+    count = len(gt)
+    spare = iter(instance_colors(count + len(masks))[count:])
+    first, second, _ = match_masks(masks, gt)
+    known = dict(zip(first.tolist(), second.tolist(), strict=True))
+    palette = instance_colors(count)
+    return [palette[known[i]] if i in known else next(spare) for i in range(len(masks))]
+
+
+def _mask_panel(
+    image: np.ndarray,
+    title: str,
+    masks: Tensor | np.ndarray,
+    colors: Sequence[str] | None = None,
+) -> Panel:
+    masks = to_tensor(masks)
+    check_shape(f"masks of {title!r}", masks, ("n", *image.shape[:2]))
+    return Panel(image, title, mask_polygons(masks), list(colors or []))

@@ -1,0 +1,132 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from pycocotools import mask as mask_util
+from scipy import ndimage
+from scipy.spatial.distance import cdist
+
+from mmlevelset.evaluation import boundary_f1, boundary_map, rle_boundary_f1
+
+
+def square(x: int, y: int, side: int = 20, size: int = 60) -> np.ndarray:
+    mask = np.zeros((size, size), bool)
+    mask[y : y + side, x : x + side] = True
+    return mask
+
+
+def encode(mask: np.ndarray) -> dict:
+    return mask_util.encode(np.asfortranarray(mask.astype(np.uint8)))
+
+
+def f1_by_distance(pred: np.ndarray, target: np.ndarray, tolerance: float) -> float:
+    """The definition, pixel by pixel and with a distance matrix."""
+    points = []
+    for mask in (pred, target):
+        padded = np.pad(mask, ((0, 1), (0, 1)), mode="edge")
+        height, width = mask.shape
+        found = []
+        for y in range(height):
+            for x in range(width):
+                # At the right and lower edge the missing neighbours are left out.
+                neighbours = [padded[y, x + 1], padded[y + 1, x]]
+                if x + 1 < width and y + 1 < height:
+                    neighbours.append(padded[y + 1, x + 1])
+                if any(value != mask[y, x] for value in neighbours):
+                    found.append((y, x))
+        points.append(np.reshape(found, (-1, 2)))
+    if not len(points[0]) or not len(points[1]):
+        return float(len(points[0]) == len(points[1]))
+    near = cdist(*points) <= tolerance
+    precision, recall = near.any(1).mean(), near.any(0).mean()
+    return 2 * precision * recall / max(precision + recall, 1e-12)
+
+
+def test_a_perfect_prediction_scores_one():
+    mask = square(10, 10)
+    assert boundary_f1(mask, mask).tolist() == [1, 1]
+
+
+def test_boundary_of_a_square_is_one_pixel_wide():
+    edge = boundary_map(square(10, 10))
+    # A frame from row and column 9 (the last outside) to 29 (the last inside): 21 x 21 cells.
+    assert edge.sum() == 4 * 21 - 4
+    assert edge[9, 9:30].all() and edge[29, 9:30].all()
+    assert not edge[10:29, 10:29].any()
+
+
+@pytest.mark.parametrize("shift", [1, 2, 3])
+def test_shifted_square_by_hand(shift):
+    # Frames of 80 pixels: columns 9 and 29 (21 rows each) and rows 9 and 29 (19 more columns
+    # each). Shifted in x by s, every pixel of the upper and lower row within tolerance t of the
+    # other frame's row counts, and the two columns count only if s <= t.
+    scores = boundary_f1(square(10 + shift, 10), square(10, 10), (1, 2))
+    for tolerance, score in zip((1, 2), scores, strict=True):
+        if shift <= tolerance:
+            expected = 80
+        else:
+            # Row 9 of the shifted frame, columns 9+s .. 29+s: those up to 29+t are near the other
+            # row (21 - s + t); twice. The column 9+s is near the rows at its ends: the t rows below
+            # row 9 and above row 29, and column 29+s (s > t) reaches nothing.
+            expected = 2 * (21 - shift + tolerance) + 2 * tolerance
+        assert score == pytest.approx(expected / 80)
+
+
+def test_far_apart_masks_score_zero():
+    assert boundary_f1(square(0, 0), square(35, 35)).tolist() == [0, 0]
+
+
+def test_masks_without_boundary():
+    full, empty = np.ones((9, 9), bool), np.zeros((9, 9), bool)
+    assert boundary_f1(full, full).tolist() == [1, 1]
+    assert boundary_f1(empty, empty).tolist() == [1, 1]
+    assert boundary_f1(square(2, 2, 4, 9), empty).tolist() == [0, 0]
+    assert boundary_f1(empty, square(2, 2, 4, 9)).tolist() == [0, 0]
+    assert rle_boundary_f1(encode(empty), encode(empty)).tolist() == [1, 1]
+    assert rle_boundary_f1(encode(square(2, 2, 4, 9)), encode(empty)).tolist() == [0, 0]
+
+
+def test_image_edge_is_no_boundary():
+    left_half = np.zeros((8, 8), bool)
+    left_half[:, :4] = True
+    assert boundary_map(left_half).nonzero()[1].tolist() == [3] * 8
+
+
+masks = arrays(np.bool_, (9, 12), elements=st.booleans())
+
+
+@given(masks, masks, st.sampled_from([0, 1, 1.5, 2, 3]))
+@settings(max_examples=100, deadline=None)
+def test_equals_the_distance_definition(pred, target, tolerance):
+    expected = f1_by_distance(pred, target, tolerance)
+    assert boundary_f1(pred, target, [tolerance])[0] == pytest.approx(expected)
+    assert rle_boundary_f1(encode(pred), encode(target), [tolerance])[0] == pytest.approx(expected)
+
+
+@given(st.integers(0, 2**32 - 1))
+@settings(max_examples=30, deadline=None)
+def test_cropping_changes_nothing(seed):
+    generator = np.random.default_rng(seed)
+    pred, target = np.zeros((2, 70, 50), bool)
+    for mask in (pred, target):
+        x, y = generator.integers(0, 40, 2)
+        blob = ndimage.gaussian_filter(generator.normal(size=(20, 20)), 2) > 0
+        mask[y : y + 20, x : x + 20] = blob[: 70 - y, : 50 - x]
+    whole = boundary_f1(pred, target, (1, 2, 5))
+    assert rle_boundary_f1(encode(pred), encode(target), (1, 2, 5)) == pytest.approx(whole)
+    assert boundary_f1(target, pred, (1, 2, 5)) == pytest.approx(whole)
+    assert (np.diff(whole) >= 0).all()
+
+
+def test_counts_as_text_are_accepted():
+    rle = encode(square(5, 5))
+    text = {**rle, "counts": rle["counts"].decode()}
+    assert rle_boundary_f1(text, rle).tolist() == [1, 1]
+
+
+def test_different_sizes_are_refused():
+    with pytest.raises(ValueError, match=r"\(60, 60\) and \(61, 61\)"):
+        boundary_f1(square(1, 1), square(1, 1, size=61))
+    with pytest.raises(ValueError, match=r"\[60, 60\] and \[61, 61\]"):
+        rle_boundary_f1(encode(square(1, 1)), encode(square(1, 1, size=61)))

@@ -1,0 +1,341 @@
+import json
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from mmdet.evaluation.metrics import CocoMetric
+from pycocotools import mask as mask_util
+from scipy import ndimage
+
+from mmlevelset.evaluation import LevelSetCocoMetric, boundary_f1
+from mmlevelset.registry import METRICS
+
+CLASSES = ("disk", "blob", "absent")
+SIZE = 64
+AP_KEYS = ["mAP", "mAP_50", "mAP_75", "mAP_s", "mAP_m", "mAP_l"]
+BOUNDARY_KEYS = ["AF_1", "AF_2", "BF_1", "BF_2"]
+
+
+def encode(mask: np.ndarray) -> dict:
+    return mask_util.encode(np.asfortranarray(mask.astype(np.uint8)))
+
+
+def box(mask: np.ndarray) -> list[float]:
+    y, x = mask.nonzero()
+    return [float(v) for v in (x.min(), y.min(), x.max() + 1, y.max() + 1)]
+
+
+def disk(x: float, y: float, radius: float) -> np.ndarray:
+    row, column = np.mgrid[:SIZE, :SIZE] + 0.5
+    return (column - x) ** 2 + (row - y) ** 2 < radius**2
+
+
+def instance(mask: np.ndarray, label: int, ignore: int = 0) -> dict:
+    return dict(bbox=box(mask), bbox_label=label, mask=encode(mask), ignore_flag=ignore)
+
+
+def sample(img_id, truths: list[dict], masks, labels, scores, initial=None) -> dict:
+    masks = np.reshape(masks, (-1, SIZE, SIZE)).astype(bool)
+    pred = dict(
+        bboxes=torch.tensor([box(mask) for mask in masks]).reshape(-1, 4),
+        labels=torch.tensor(labels, dtype=torch.long),
+        scores=torch.tensor(scores, dtype=torch.float32),
+        masks=torch.from_numpy(masks),
+    )
+    if initial is not None:
+        initial = np.reshape(initial, (-1, SIZE, SIZE)).astype(bool)
+        pred["initial_masks"] = torch.from_numpy(initial)
+    return dict(img_id=img_id, ori_shape=(SIZE, SIZE), instances=truths, pred_instances=pred)
+
+
+def random_samples(seed: int = 0, images: int = 12, initial: bool = False) -> list[dict]:
+    """Objects of two classes; predictions are displaced and ragged, doubled, missing or wrong."""
+    generator = np.random.default_rng(seed)
+    samples = []
+    for img_id in range(images):
+        truths, masks, labels, scores = [], [], [], []
+        for _ in range(generator.integers(0, 5)):
+            x, y = generator.uniform(12, SIZE - 12, 2)
+            radius, label = generator.uniform(4, 16), int(generator.integers(2))
+            truths.append(instance(disk(x, y, radius), label, int(generator.random() < 0.15)))
+            for _ in range(generator.integers(0, 3)):
+                dx, dy, dr = generator.normal(scale=0.9, size=3)
+                mask = disk(x + dx, y + dy, max(radius + dr, 2))
+                ragged = ndimage.gaussian_filter(generator.normal(size=mask.shape), 1.5) > 0.25
+                mask &= ~(ragged & ~ndimage.binary_erosion(mask, iterations=2)) | (dx > 0)
+                masks.append(mask)
+                labels.append(label if generator.random() < 0.9 else 1 - label)
+                scores.append(generator.random())
+        first = [ndimage.binary_erosion(mask) | disk(32, 32, 2) for mask in masks]
+        samples.append(
+            sample(img_id, truths, masks, labels, scores, initial=first if initial else None)
+        )
+    return samples
+
+
+def evaluate(samples: list[dict], kind: type = LevelSetCocoMetric, **kwargs) -> dict:
+    evaluator = kind(**{"metric": ["bbox", "segm"], **kwargs})
+    evaluator.dataset_meta = dict(classes=CLASSES)
+    evaluator.process({}, samples)
+    return evaluator.evaluate(len(samples))
+
+
+def coco_file(samples: list[dict], path, polygons: bool = False) -> str:
+    annotations = []
+    for image in samples:
+        for truth in image["instances"]:
+            mask = mask_util.decode(truth["mask"])
+            x1, y1, x2, y2 = truth["bbox"]
+            rle = {**truth["mask"], "counts": truth["mask"]["counts"].decode()}
+            annotations.append(
+                dict(
+                    id=len(annotations) + 1,
+                    image_id=image["img_id"],
+                    category_id=truth["bbox_label"] + 7,
+                    iscrowd=truth["ignore_flag"],
+                    bbox=[x1, y1, x2 - x1, y2 - y1],
+                    area=float(mask.sum()),
+                    segmentation=[[x1, y1, x2, y1, x2, y2, x1, y2]] if polygons else rle,
+                )
+            )
+    data = dict(
+        images=[dict(id=s["img_id"], width=SIZE, height=SIZE, file_name="") for s in samples],
+        categories=[dict(id=i + 7, name=name) for i, name in enumerate(CLASSES)],
+        annotations=annotations,
+    )
+    path.write_text(json.dumps(data))
+    return str(path)
+
+
+def average_f1_by_definition(samples: list[dict], key: str = "masks") -> dict[str, float]:
+    """AF and BF with loops over classes, thresholds and detections, and masks as arrays."""
+    per_pair, loose = [], []
+    for label in range(len(CLASSES)):
+        known = [t for s in samples for t in s["instances"] if t["bbox_label"] == label]
+        if not any(not t["ignore_flag"] for t in known):
+            continue
+        for step in range(10):
+            threshold = 0.5 + 0.05 * step
+            found = []
+            for image in samples:
+                pred = image["pred_instances"]
+                truths = [t for t in image["instances"] if t["bbox_label"] == label]
+                # Real objects are preferred to crowds.
+                truths = sorted(truths, key=lambda t: t["ignore_flag"])
+                free = set(range(len(truths)))
+                order = sorted(range(len(pred["scores"])), key=lambda i: -float(pred["scores"][i]))
+                for i in order:
+                    if int(pred["labels"][i]) != label:
+                        continue
+                    mask = pred[key][i].numpy()
+                    best, best_iou = None, threshold - 1e-9
+                    for j, truth in enumerate(truths):
+                        other = mask_util.decode(truth["mask"]).astype(bool)
+                        if truth["ignore_flag"] or j not in free:
+                            continue
+                        iou = (mask & other).sum() / (mask | other).sum()
+                        if iou >= best_iou:
+                            best, best_iou = j, iou
+                    if best is not None:
+                        free.remove(best)
+                        other = mask_util.decode(truths[best]["mask"]).astype(bool)
+                        found.append(boundary_f1(mask, other))
+            per_pair.append(np.mean(found, axis=0) if found else np.zeros(2))
+            if step == 0:
+                loose += found
+    values = [*np.mean(per_pair, axis=0), *np.mean(loose, axis=0)]
+    return dict(zip(BOUNDARY_KEYS, map(float, values), strict=True))
+
+
+def test_is_registered():
+    metric = METRICS.build(dict(type="mmlevelset.LevelSetCocoMetric", metric=["bbox", "segm"]))
+    assert isinstance(metric, LevelSetCocoMetric)
+
+
+def test_perfect_predictions_score_one():
+    masks = [disk(20, 20, 9), disk(44, 40, 12)]
+    truths = [instance(masks[0], 0), instance(masks[1], 1)]
+    values = evaluate([sample(5, truths, masks, [0, 1], [0.9, 0.8], initial=masks)])
+    for prefix in ("", "initial_"):
+        for key in BOUNDARY_KEYS:
+            assert values[f"coco/{prefix}{key}"] == 1
+        assert values[f"coco/{prefix}segm_mAP"] == 1
+    assert values["coco/bbox_mAP"] == 1
+    assert "coco/initial_bbox_mAP" not in values
+
+
+def test_average_f1_by_hand():
+    """A 20 x 20 square predicted 2 pixels off: IoU 360/440 = 0.818, a true positive at seven of
+    the ten thresholds. F1 at 1 pixel is (2 * (21 - 2 + 1) + 2) / 80 = 0.525, at 2 pixels 1."""
+    square, shifted = np.zeros((2, SIZE, SIZE), bool)
+    square[10:30, 10:30] = shifted[10:30, 12:32] = True
+    other = disk(45, 45, 9)
+    image = sample(0, [instance(square, 0), instance(other, 1)], [shifted, other], [0, 1], [0.9, 1])
+    values = evaluate([image], classwise=True)
+    assert values["coco/disk_AF_1"] == pytest.approx(0.7 * 0.525)
+    assert values["coco/disk_AF_2"] == pytest.approx(0.7)
+    assert values["coco/blob_AF_1"] == 1
+    assert np.isnan(values["coco/absent_AF_1"])
+    assert values["coco/AF_1"] == pytest.approx((0.7 * 0.525 + 1) / 2, abs=1e-4)
+    assert values["coco/BF_1"] == pytest.approx((0.525 + 1) / 2, abs=1e-4)
+    assert values["coco/BF_2"] == 1
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_average_f1_equals_the_definition(seed):
+    samples = random_samples(seed, initial=True)
+    values = evaluate(samples)
+    for prefix, key in (("", "masks"), ("initial_", "initial_masks")):
+        expected = average_f1_by_definition(samples, key)
+        assert 0.1 < expected["AF_1"] < 0.9
+        for name, value in expected.items():
+            assert values[f"coco/{prefix}{name}"] == pytest.approx(value, abs=6e-5)
+
+
+def test_ap_equals_the_stock_metric(tmp_path):
+    samples = random_samples(3, initial=True)
+    path = coco_file(samples, tmp_path / "truth.json")
+    stock = evaluate(samples, CocoMetric, ann_file=path, classwise=True)
+    ours = evaluate(samples, ann_file=path, classwise=True)
+    assert len(stock) > 12
+    for name, value in stock.items():
+        assert ours[name] == pytest.approx(value, nan_ok=True), name
+
+    for image in samples:
+        image["pred_instances"]["masks"] = image["pred_instances"]["initial_masks"]
+    stock = evaluate(samples, CocoMetric, ann_file=path)
+    for name in AP_KEYS:
+        assert ours[f"coco/initial_segm_{name}"] == stock[f"coco/segm_{name}"]
+
+
+def test_ground_truth_of_samples_and_of_a_file_agree(tmp_path):
+    """Areas too: small, medium and large are those of the masks."""
+    samples = random_samples(4, initial=True)
+    from_file = evaluate(samples, ann_file=coco_file(samples, tmp_path / "truth.json"))
+    from_samples = evaluate(samples)
+    assert from_samples == from_file
+    # A disk of radius 17 has an area of 908 < 32^2 while its box has 34^2 > 32^2.
+    mask = disk(30, 30, 17)
+    values = evaluate([sample(0, [instance(mask, 0)], [mask], [0], [1.0])])
+    assert values["coco/segm_mAP_s"] == 1
+    assert values["coco/segm_mAP_m"] == -1
+
+
+def test_polygon_ground_truth(tmp_path):
+    square = np.zeros((SIZE, SIZE), bool)
+    square[10:30, 12:40] = True
+    samples = [sample(0, [instance(square, 0)], [square], [0], [0.9])]
+    path = coco_file(samples, tmp_path / "truth.json", polygons=True)
+    values = evaluate(samples, ann_file=path)
+    assert values["coco/segm_mAP"] == 1
+    assert values["coco/AF_1"] == 1
+
+
+def test_predictions_without_initial_masks_have_the_same_keys_but_the_initial():
+    plain = evaluate(random_samples(5))
+    full = evaluate(random_samples(5, initial=True))
+    assert set(plain) == {name for name in full if "initial" not in name}
+    assert set(plain) == {
+        *(f"coco/{kind}_{key}" for kind in ("bbox", "segm") for key in AP_KEYS),
+        *(f"coco/{key}" for key in BOUNDARY_KEYS),
+    }
+    assert all(full[name] == value for name, value in plain.items())
+
+
+@pytest.mark.parametrize("from_file", [False, True])
+def test_no_predictions_score_zero(tmp_path, from_file):
+    truth = [instance(disk(30, 30, 9), 0)]
+    samples = [sample(i, truth, [], [], [], initial=[]) for i in range(3)]
+    kwargs = dict(ann_file=coco_file(samples, tmp_path / "t.json")) if from_file else {}
+    values = evaluate(samples, classwise=True, **kwargs)
+    full = evaluate(random_samples(5, initial=True), classwise=True)
+    assert set(values) == set(full)
+    for prefix in ("", "initial_"):
+        for key in (*BOUNDARY_KEYS, "segm_mAP", "segm_mAP_50", "disk_AF_1"):
+            assert values[f"coco/{prefix}{key}"] == 0
+    assert values["coco/bbox_mAP"] == 0
+
+
+def test_no_ground_truth_is_minus_one():
+    values = evaluate([sample(0, [], [disk(30, 30, 9)], [0], [0.5])])
+    assert set(values.values()) == {-1}
+    empty = evaluate([sample(0, [], [], [], [])])
+    assert set(empty.values()) == {-1}
+
+
+def test_images_without_objects_change_only_ap():
+    samples = random_samples(6)
+    extra = sample(1000, [], [disk(30, 30, 9)], [0], [0.99])
+    before, after = evaluate(samples), evaluate([*samples, extra])
+    for key in BOUNDARY_KEYS:
+        assert after[f"coco/{key}"] == before[f"coco/{key}"] > 0
+    assert after["coco/segm_mAP"] < before["coco/segm_mAP"]
+
+
+def test_at_most_one_hundred_detections():
+    mask = disk(30, 30, 9)
+    noise = [disk(8, 8, 5)] * 100
+    image = sample(0, [instance(mask, 0)], [*noise, mask], [0] * 101, [0.9] * 100 + [0.1])
+    assert evaluate([image])["coco/AF_1"] == 0
+    image["pred_instances"]["scores"][100] = 1
+    assert evaluate([image])["coco/AF_1"] == 1
+
+
+def test_one_metric_object_evaluates_many_times():
+    metric = LevelSetCocoMetric(metric=["bbox", "segm"])
+    metric.dataset_meta = dict(classes=CLASSES)
+    for seed in (7, 8, 7):
+        samples = random_samples(seed, images=5 + seed, initial=True)
+        metric.process({}, samples[:4])
+        metric.process({}, samples[4:])
+        assert metric.evaluate(len(samples)) == evaluate(samples)
+
+
+def test_results_are_small_and_can_be_pickled():
+    metric = LevelSetCocoMetric(metric=["segm"])
+    metric.process({}, random_samples(9, images=2, initial=True))
+    again = pickle.loads(pickle.dumps(metric.results))
+    metric.dataset_meta = dict(classes=CLASSES)
+    assert metric.compute_metrics(again) == metric.compute_metrics(metric.results)
+    assert len(pickle.dumps(metric.results)) < 20_000
+
+
+def test_box_metric_alone_has_no_mask_values():
+    values = evaluate(random_samples(10, initial=True), metric="bbox")
+    assert set(values) == {f"coco/bbox_{key}" for key in AP_KEYS}
+
+
+def test_other_tolerances_and_metric_items():
+    values = evaluate(
+        random_samples(11), metric="segm", boundary_tolerances=[3], metric_items=["mAP"]
+    )
+    assert set(values) == {"coco/segm_mAP", "coco/AF_3", "coco/BF_3"}
+
+
+def test_format_only_writes_both_kinds_of_masks(tmp_path):
+    prefix = str(tmp_path / "out")
+    samples = random_samples(12, initial=True)
+    assert evaluate(samples, format_only=True, outfile_prefix=prefix) == {}
+    final = json.loads((tmp_path / "out.segm.json").read_text())
+    initial = json.loads((tmp_path / "out.initial.segm.json").read_text())
+    assert len(final) == len(initial) > 0
+    assert final != initial
+
+
+@pytest.mark.parametrize("tolerances", [(), (-1,), ("one",)])
+def test_bad_tolerances(tolerances):
+    with pytest.raises(ValueError, match="boundary_tolerances must be numbers of pixels"):
+        LevelSetCocoMetric(boundary_tolerances=tolerances)
+
+
+def test_instances_without_mask_are_named():
+    truth = instance(disk(30, 30, 9), 0)
+    del truth["mask"]
+    with pytest.raises(ValueError, match="image 3 must have a mask"):
+        evaluate([sample(3, [truth], [disk(30, 30, 9)], [0], [0.5])])
+
+
+def test_nothing_to_evaluate():
+    with pytest.raises(ValueError, match="no result to evaluate"):
+        LevelSetCocoMetric(metric="segm").compute_metrics([])

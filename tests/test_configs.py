@@ -1,0 +1,60 @@
+"""Every config is complete: it loads, its model builds and trains a step's worth of shapes."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from mmdet.registry import MODELS
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+
+ROOT = Path(__file__).parents[1]
+CONFIGS = sorted(
+    path.relative_to(ROOT).as_posix()
+    for path in (ROOT / "configs").glob("*/*.py")
+    if path.parent.name != "_base_"
+)
+
+
+@pytest.mark.parametrize("path", CONFIGS)
+def test_model_builds(path):
+    config = Config.fromfile(ROOT / path)
+    assert config.default_scope == "mmdet"
+    config.model.backbone.init_cfg = None
+    with DefaultScope.overwrite_default_scope("mmdet"):
+        model = MODELS.build(config.model)
+    classes = model.roi_head.bbox_head.num_classes
+    assert model.roi_head.mask_head.num_classes == classes
+    metainfo = config.train_dataloader.dataset.get("metainfo")
+    if metainfo is not None:
+        assert len(metainfo.classes) == classes
+
+
+@pytest.mark.parametrize("path", CONFIGS)
+def test_evaluation_reports_boundary_f1(path):
+    evaluators = Config.fromfile(ROOT / path).val_evaluator
+    evaluators = evaluators if isinstance(evaluators, list) else [evaluators]
+    assert "mmlevelset.LevelSetCocoMetric" in [evaluator.type for evaluator in evaluators]
+
+
+def test_an_option_of_the_base_reaches_the_model_from_the_command_line():
+    config = Config.fromfile(ROOT / "configs/levelset_rcnn/levelset-rcnn_r50_fpn_90k_coco.py")
+    config.merge_from_dict({"model.roi_head.mask_head.num_steps": 5})
+    config.model.backbone.init_cfg = None
+    with DefaultScope.overwrite_default_scope("mmdet"):
+        model = MODELS.build(config.model)
+    assert model.roi_head.mask_head.hyperparameter_head.output.out_features == 3 + 2 * 5
+
+
+def test_the_metafiles_list_every_config_of_ours():
+    index = yaml.safe_load((ROOT / "model-index.yml").read_text())
+    listed = []
+    for name in index["Import"]:
+        metafile = yaml.safe_load((ROOT / name).read_text())
+        collections = {collection["Name"] for collection in metafile["Collections"]}
+        for model in metafile["Models"]:
+            assert model["In Collection"] in collections
+            assert model["Name"] == Path(model["Config"]).stem
+            listed.append(model["Config"])
+    ours = [path for path in CONFIGS if not Path(path).name.startswith("mask-rcnn")]
+    assert sorted(listed) == ours

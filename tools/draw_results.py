@@ -1,0 +1,215 @@
+"""Draw a trained model's results: the best and the worst images, with the ground truth.
+
+Writes into --out-dir one strip for each chosen image (phi_0, phi_1, ... and the ground truth;
+for a model without level sets its masks), results.png with all of them side by side, and
+losses.png where the work dir holds a training log.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from command_line import (
+    UsageError,
+    choose_device,
+    load_config,
+    parser,
+    require_file,
+    short_errors,
+)
+
+
+def parse() -> argparse.Namespace:
+    made = parser("Draw a trained model's best and worst results, with the ground truth.")
+    made.add_argument("checkpoint", help="a checkpoint file, or a work dir: its latest checkpoint")
+    made.add_argument(
+        "--out-dir",
+        metavar="FOLDER",
+        help="where the pictures go [`results` beside the checkpoint]",
+    )
+    made.add_argument("--num", type=int, default=6, help="number of images to draw [6]")
+    made.add_argument(
+        "--indices", type=int, nargs="+", help="draw these images of the validation set instead"
+    )
+    made.add_argument(
+        "--search", type=int, default=100, help="choose among this many images, evenly spread [100]"
+    )
+    made.add_argument("--score-thr", type=float, default=0.5, help="least score drawn [0.5]")
+    made.add_argument(
+        "--size", type=int, default=420, help="longer side of a panel in pixels [420]"
+    )
+    made.add_argument(
+        "--format", choices=["png", "jpg"], default="png", help="of the pictures [png]"
+    )
+    return made.parse_args()
+
+
+def main() -> None:
+    arguments = parse()
+    with short_errors("draw_results.py", arguments):
+        if arguments.num < 1 or arguments.search < 1 or arguments.size < 32:
+            raise UsageError("--num and --search must be at least 1, --size at least 32")
+        choose_device(arguments)
+        config = load_config(arguments)
+        checkpoint = find_checkpoint(arguments.checkpoint)
+        results = Results(config, str(checkpoint), arguments.score_thr)
+        folder = Path(arguments.out_dir or checkpoint.parent / "results")
+        indices = choose(results, arguments)
+        folder.mkdir(parents=True, exist_ok=True)
+        draw(results, indices, folder, arguments)
+        work_dir = Path(arguments.work_dir or checkpoint.parent)
+        draw_losses(work_dir, folder / f"losses.{arguments.format}")
+
+
+def find_checkpoint(path: str) -> Path:
+    """The checkpoint file, or the one that was last saved into a work dir."""
+    if not Path(path).is_dir():
+        return Path(require_file(path, "the checkpoint"))
+    note = Path(path, "last_checkpoint")
+    if not note.is_file():
+        raise UsageError(f"the work dir {path} holds no checkpoint: {note} does not exist")
+    # The note holds the path of the time of saving; the work dir may have been moved since.
+    return Path(
+        require_file(str(Path(path, Path(note.read_text().strip()).name)), "the checkpoint")
+    )
+
+
+class Results:
+    """A model's predictions on the images of its validation set, and the ground truth."""
+
+    def __init__(self, config, checkpoint: str, score_thr: float) -> None:
+        import torch
+        from mmcv.transforms import Compose
+        from mmdet.apis import init_detector
+        from mmdet.registry import DATASETS
+        from mmdet.utils import get_test_pipeline_cfg
+
+        from mmlevelset.models.levelset_rcnn import LevelSetMaskHead
+
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.model = init_detector(config, checkpoint, palette="random", device=device)
+        for head in self.model.modules():
+            if isinstance(getattr(head, "mask_head", None), LevelSetMaskHead):
+                head.test_cfg.update(initial_masks=True, level_sets=True)
+        self.dataset = DATASETS.build(config.val_dataloader.dataset)
+        self.load = Compose(
+            [
+                get_test_pipeline_cfg(config)[0],
+                dict(type="mmdet.LoadAnnotations", with_bbox=True, with_mask=True),
+            ]
+        )
+        self.score_thr = score_thr
+
+    def truth(self, index: int):
+        """The image (H, W, 3) in BGR order and its true masks (m, H, W), crowds left out."""
+        data = self.load(self.dataset.get_data_info(index))
+        return data["img"], data["gt_masks"].masks[~data["gt_ignore_flags"]]
+
+    def predict(self, index: int):
+        """The instances whose score is at least the threshold, at the image's own size."""
+        import torch
+        from mmengine.dataset import pseudo_collate
+
+        with torch.no_grad():
+            (sample,) = self.model.test_step(pseudo_collate([self.dataset[index]]))
+        found = sample.pred_instances.cpu()
+        if "masks" not in found:
+            raise UsageError("the config's model predicts no masks")
+        return found[found.scores >= self.score_thr]
+
+    def quality(self, masks, truth) -> float:
+        """Mean IoU over all objects of an image, 0 for each missed or invented one."""
+        from mmlevelset.visualization import match_masks
+
+        _, _, iou = match_masks(masks, truth)
+        objects = len(masks) + len(truth) - len(iou)
+        return float(iou.sum() / objects) if objects else 1.0
+
+
+def choose(results: Results, arguments: argparse.Namespace) -> list[int]:
+    """The indices to draw: those asked for, or the best and then the worst by mean IoU."""
+    from mmengine.utils import track_iter_progress
+
+    count = len(results.dataset)
+    if arguments.indices:
+        outside = [index for index in arguments.indices if not 0 <= index < count]
+        if outside:
+            raise UsageError(f"--indices must be in 0..{count - 1}, and {outside} are not")
+        return arguments.indices
+    number = min(arguments.search, count)
+    quality = {}
+    for index in track_iter_progress([step * count // number for step in range(number)]):
+        _, truth = results.truth(index)
+        if len(truth):
+            quality[index] = results.quality(results.predict(index).masks, truth)
+    print()
+    if not quality:
+        raise UsageError("no image of the validation set has an object with a mask")
+    order = sorted(quality, key=lambda index: -quality[index])
+    chosen = min(arguments.num, len(order))
+    best, worst = order[: chosen - chosen // 2], order[len(order) - chosen // 2 :]
+    print(f"best {best}, worst {worst}, by mean IoU among {len(order)} images")
+    return best + worst
+
+
+def draw(results: Results, indices: list[int], folder: Path, arguments: argparse.Namespace) -> None:
+    """Write the strip of each image, and the sheet with all."""
+    from mmlevelset.visualization import (
+        comparison_panels,
+        draw_comparison,
+        draw_evolution,
+        draw_panels,
+        matched_colors,
+    )
+
+    rows = []
+    for index in indices:
+        image, truth = results.truth(index)
+        found = results.predict(index)
+        named = {"prediction": found.masks}
+        if "initial_masks" in found:
+            named = {"initial": found.initial_masks, "final": found.masks}
+        masks = {
+            f"{name}, IoU {results.quality(one, truth):.2f}": one for name, one in named.items()
+        }
+        rows.append(comparison_panels(image, masks, truth))
+        rows[-1][0].title = f"image {index}"
+        if "level_sets" in found:
+            strip = draw_evolution(
+                image,
+                found.level_sets,
+                found.bboxes,
+                truth,
+                colors=matched_colors(found.masks, truth),
+                size=arguments.size,
+            )
+        else:
+            strip = draw_comparison(image, masks, truth, size=arguments.size)
+        write(strip, folder / f"{index:06d}.{arguments.format}")
+    write(draw_panels(rows, arguments.size), folder / f"results.{arguments.format}")
+
+
+def draw_losses(work_dir: Path, path: Path) -> None:
+    """Write the curves of the training that the work dir holds the log of, if it does."""
+    from mmlevelset.visualization import plot_losses, read_log
+
+    logs = sorted(work_dir.glob("*/vis_data/scalars.json"))
+    try:
+        read_log(logs)
+    except ValueError as error:
+        print(f"no losses drawn: {error} (looked in {work_dir})")
+        return
+    plot_losses(logs).savefig(path)
+    print(f"wrote {path}")
+
+
+def write(picture, path: Path) -> None:
+    import mmcv
+
+    mmcv.imwrite(picture, str(path))
+    print(f"wrote {path}")
+
+
+if __name__ == "__main__":
+    main()
