@@ -39,7 +39,8 @@ class CheckpointHook(hooks.CheckpointHook):
     (again after a new best score), and deletes the oldest one first: killed at that moment, a
     run is left with a truncated file or with none. Here, on local disks,
 
-    - a checkpoint is written under a temporary name, ``<name>.tmp``, and renamed when complete;
+    - a checkpoint is written under a temporary name, ``<name>.pth.tmp``, and renamed when
+      complete; what a killed run left under such a name is deleted by the next one;
     - the oldest one is deleted after the new one is complete, so ``max_keep_ckpts + 1`` files
       exist for a moment;
     - when a run starts, a ``last_checkpoint`` that names no file (empty, or the working
@@ -55,6 +56,8 @@ class CheckpointHook(hooks.CheckpointHook):
         ...     checkpoint=dict(type="mmlevelset.CheckpointHook", interval=1, max_keep_ckpts=3))
     """
 
+    backend_args: dict | None
+
     def before_run(self, runner: Runner) -> None:
         """Repair ``last_checkpoint`` before it is read for resuming."""
         pointer = Path(runner.work_dir, "last_checkpoint")
@@ -65,11 +68,14 @@ class CheckpointHook(hooks.CheckpointHook):
         barrier()
 
     def before_train(self, runner: Runner) -> None:
-        """Write through the atomic backend where files are local."""
+        """Write through the atomic backend where files are local; delete what a kill left."""
         super().before_train(runner)
         plain = self.backend_args is None and self.file_client_args is None
         if plain and type(get_file_backend(self.out_dir)) is LocalBackend:
             self.backend_args = dict(backend=BACKEND)
+            if is_main_process():
+                for leftover in Path(self.out_dir).glob("*.pth.tmp"):
+                    leftover.unlink()
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict[str, Any]) -> None:
         expired = None

@@ -124,7 +124,7 @@ class NonFiniteLossHook(Hook):
             files = _image_files(args, kwargs) or ["unknown"]
             message = (
                 f"Non-finite loss in epoch {runner.epoch + 1}, iteration {runner.iter + 1}"
-                f" (rank {runner.rank}): {', '.join(terms)}.\n"
+                f" (rank {runner.rank}): {_listed(terms)}.\n"
                 f"Images of the batch: {', '.join(files)}.\n{cause}"
             )
         message = "\n".join(filter(None, all_gather_object(message)))
@@ -132,7 +132,7 @@ class NonFiniteLossHook(Hook):
         raise FloatingPointError(message)
 
 
-def _unwrapped(model: nn.Module) -> nn.Module:
+def _unwrapped(model: Any) -> nn.Module:
     return model.module if is_model_wrapper(model) else model
 
 
@@ -307,13 +307,14 @@ def _find_submodule(model: nn.Module, args: tuple, kwargs: dict, generators: tup
 
 def _generator_states() -> tuple:
     cuda = torch.cuda.get_rng_state() if torch.cuda.is_initialized() else None
-    return random.getstate(), np.random.get_state(), torch.get_rng_state(), cuda
+    numpy = np.random.get_state()  # noqa: NPY002 - the one that samplers of boxes draw from
+    return random.getstate(), numpy, torch.get_rng_state(), cuda
 
 
 def _set_generator_states(states: tuple) -> None:
     python, numpy, cpu, cuda = states
     random.setstate(python)
-    np.random.set_state(numpy)
+    np.random.set_state(numpy)  # noqa: NPY002
     torch.set_rng_state(cpu)
     if cuda is not None:
         torch.cuda.set_rng_state(cuda)

@@ -107,7 +107,7 @@ class ReseedHook(Hook):
     @staticmethod
     def _restore_sampler_seed(runner: Runner, loader: DataLoader) -> None:
         # mmengine builds the sampler before it reads the seed from the checkpoint.
-        sampler = getattr(loader.batch_sampler, "sampler", loader.sampler)
+        sampler: Any = getattr(loader.batch_sampler, "sampler", loader.sampler)
         if isinstance(getattr(sampler, "seed", None), int):
             sampler.seed = runner.message_hub.get_info("sampler_seed", sampler.seed)
             runner.message_hub.update_info("sampler_seed", sampler.seed)
@@ -146,7 +146,7 @@ class _SeededBatchSampler:
 def _seed_batches(loader: DataLoader, seed: int, rank: int) -> None:
     # The key travels with the indices, so it reaches persistent workers and survives
     # prefetching; the loader calls ``__getitems__`` where the batch is made.
-    dataset = loader.dataset
+    dataset: Any = loader.dataset
     dataset.__getitems__ = partial(_get_batch, dataset, getattr(dataset, "__getitems__", None))
     # DataLoader refuses a plain assignment, because its iterators would not see it; here
     # none exists yet.
@@ -161,5 +161,5 @@ def _get_batch(dataset: Dataset, get_items: Callable | None, indices: _SeededInd
 def _seed_generators(*key: int) -> None:
     python, numpy, pytorch = np.random.SeedSequence(key).generate_state(3).tolist()
     random.seed(python)
-    np.random.seed(numpy)
+    np.random.seed(numpy)  # noqa: NPY002 - the one that transforms draw from
     torch.manual_seed(pytorch)
