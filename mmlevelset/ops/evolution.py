@@ -89,8 +89,12 @@ def evolve_chan_vese(
         trajectory = _evolve(
             phi0.to(dtype),
             features.to(dtype),
-            *(value.to(dtype) for value in (lambda1, lambda2, mu, eps, dt)),
-            eta=eta,
+            lambda1.to(dtype),
+            lambda2.to(dtype),
+            mu.to(dtype),
+            eps.to(dtype),
+            dt.to(dtype),
+            eta,
             printed_delta=delta == "printed",
         )
     return torch.stack(trajectory, 1) if return_trajectory else trajectory[-1]

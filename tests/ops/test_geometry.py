@@ -27,9 +27,7 @@ def test_curvature_is_the_definition(shape, eta):
 def test_curvature_of_known_shapes():
     circle = curvature(disk(41, 12.0)[None])[0]
     on_contour = disk(41, 12.0).abs() < 0.5
-    torch.testing.assert_close(
-        circle[on_contour].mean().item(), -1 / 12, rtol=0.01, atol=0
-    )
+    torch.testing.assert_close(circle[on_contour].mean().item(), -1 / 12, rtol=0.01, atol=0)
     y, x = torch.meshgrid(*2 * [torch.arange(9, dtype=torch.float64)], indexing="ij")
     plane = curvature((0.3 * x - 0.2 * y + 1)[None])[0]
     assert plane[2:-2, 2:-2].abs().max() < 1e-12
@@ -51,9 +49,7 @@ def test_contour_length_of_a_rectangle():
     inside[0, 2:6, 3:7] = 1
     assert contour_length(inside).tolist() == [16, 0]
     corners = 4 * 4 - 2 + math.sqrt(2)  # the lower right pixel has both differences
-    torch.testing.assert_close(
-        contour_length(inside, isotropic=True), torch.tensor([corners, 0.0])
-    )
+    torch.testing.assert_close(contour_length(inside, isotropic=True), torch.tensor([corners, 0.0]))
 
 
 def test_isotropic_length_of_a_circle():

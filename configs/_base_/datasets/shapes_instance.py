@@ -1,7 +1,8 @@
 """Generated shapes for instance segmentation: nothing to download."""
 
-image_size = (160, 160)
-num_classes = 6
+image_size = (128, 128)
+classes = ("star", "ring", "spider", "split")
+difficulty = dict(noise=0.5, light=0.5, camouflage=0.0)
 train_pipeline = [
     dict(type="LoadImageFromFile"),
     dict(type="LoadAnnotations", with_bbox=True, with_mask=True),
@@ -26,6 +27,8 @@ train_dataloader = dict(
         length=512,
         image_size=image_size,
         seed=0,
+        metainfo=dict(classes=classes),
+        **difficulty,
         pipeline=train_pipeline,
     ),
 )
@@ -38,6 +41,8 @@ val_dataloader = dict(
         length=100,
         image_size=image_size,
         seed=1,
+        metainfo=dict(classes=classes),
+        **difficulty,
         test_mode=True,
         pipeline=test_pipeline,
     ),

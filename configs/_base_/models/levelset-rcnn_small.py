@@ -19,15 +19,15 @@ model = dict(
             delta="printed",
             hyperparameter_head=dict(
                 type="mmlevelset.HyperparameterHead",
-                num_convs=2,
+                num_convs=1,
                 conv_channels=64,
                 fc_channels=64,
             ),
             feature_head=dict(
                 type="mmlevelset.ChanVeseFeatureHead",
-                num_convs=2,
+                num_convs=1,
                 conv_channels=64,
-                upsample_channels=(32, 16),
+                upsample_channels=(16, 8),
             ),
             loss_tsdf=dict(type="mmlevelset.TSDFLoss", eps=0.1, l1_weight=1.0, bce_weight=1.0),
             initial_weight=1.0,

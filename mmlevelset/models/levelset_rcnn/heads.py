@@ -1,10 +1,12 @@
 """The two heads that LevelSet R-CNN adds to the mask head: hyperparameters and features."""
 
+from itertools import pairwise
+
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
 from mmcv.cnn import ConvModule
-from mmengine.model import BaseModule
+from mmengine.model import BaseModule, kaiming_init
 from torch import Tensor
 
 from mmlevelset.registry import MODELS
@@ -125,14 +127,13 @@ class ChanVeseFeatureHead(BaseModule):
         widths = [conv_channels if num_convs else in_channels, *upsample_channels]
         self.upsamples = nn.ModuleList(
             ConvModule(before, after, 3, padding=1, norm_cfg=norm_cfg)
-            for before, after in zip(widths[:-2], widths[1:-1], strict=True)
+            for before, after in pairwise(widths[:-1])
         )
         self.output = nn.Conv2d(widths[-2], widths[-1], 3, padding=1)
 
     def init_weights(self) -> None:
         super().init_weights()
-        nn.init.kaiming_normal_(self.output.weight, nonlinearity="linear")
-        nn.init.zeros_(self.output.bias)
+        kaiming_init(self.output, mode="fan_in", nonlinearity="linear")
 
     def forward(self, x: Tensor, size: int) -> Tensor:
         """RoI features (M, in_channels, h, w) to pixel features (M, C, size, size)."""
@@ -142,9 +143,7 @@ class ChanVeseFeatureHead(BaseModule):
         return self.output(F.interpolate(x, size=(size, size), mode="bilinear"))
 
 
-def conv_stack(
-    in_channels: int, channels: int, count: int, norm_cfg: dict | None
-) -> nn.Sequential:
+def conv_stack(in_channels: int, channels: int, count: int, norm_cfg: dict | None) -> nn.Sequential:
     """``count`` 3x3 convolutions with ReLU."""
     return nn.Sequential(
         *(

@@ -80,7 +80,9 @@ class LevelSetMaskHead(FCNMaskHead):
         self.truncation = truncation
         self.detach_initial = detach_initial
         self.image_features = image_features and num_steps > 0
-        self.evolution = dict(reduction=reduction, eta=eta, delta=delta)
+        self.reduction = reduction
+        self.eta = eta
+        self.delta = delta
         self.loss_tsdf = MODELS.build(loss_tsdf)
         self.initial_weight = initial_weight
         self.final_weight = final_weight
@@ -95,7 +97,9 @@ class LevelSetMaskHead(FCNMaskHead):
             if data_scale is not None:
                 self.log_data_scale = nn.Parameter(torch.tensor(data_scale).log())
 
-    def forward(self, x: Tensor, labels: Tensor | None = None, image: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, labels: Tensor | None = None, image: Tensor | None = None
+    ) -> Tensor:
         """Level sets of M RoIs.
 
         Args:
@@ -127,8 +131,10 @@ class LevelSetMaskHead(FCNMaskHead):
             settings.mu,
             settings.eps,
             settings.dt,
+            reduction=self.reduction,
+            eta=self.eta,
+            delta=self.delta,
             return_trajectory=True,
-            **self.evolution,
         )
         return torch.cat([initial, level_sets[:, 1:]], 1)
 

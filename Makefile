@@ -1,0 +1,29 @@
+# `make demo` and `make test` do all the set-up themselves.
+python := .venv/bin/python
+
+.PHONY: help setup demo test lint clean distclean
+
+help:  ## Say what there is to make
+	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
+
+setup:  ## Set up .venv: torch, mmcv with its compiled ops, the rest, this package
+	@sh tools/dev/setup.sh
+
+demo: setup  ## Train on generated shapes, evaluate, and draw results into work_dirs/demo
+	$(python) tools/train.py configs/quickstart/levelset-rcnn_image_shapes.py --work-dir work_dirs/demo
+	$(python) tools/draw_results.py configs/quickstart/levelset-rcnn_image_shapes.py work_dirs/demo
+
+test: lint  ## Check the style and the types, then run all tests
+	$(python) -m pytest tests --durations=15
+
+lint: setup  ## Check the style and the types
+	$(python) -m ruff check .
+	$(python) -m ruff format --check .
+	$(python) -m mypy
+
+clean:  ## Remove build outputs and caches; .venv, data and work_dirs stay
+	rm -rf build dist .pytest_cache .hypothesis .mypy_cache .ruff_cache
+	find . -path ./.venv -prune -o -type d -name __pycache__ -prune -exec rm -rf {} +
+
+distclean: clean  ## Remove .venv as well
+	rm -rf .venv

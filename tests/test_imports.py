@@ -1,0 +1,83 @@
+"""The package and its ops need torch alone; what needs OpenMMLab says so in one sentence."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HIDING = """
+import sys
+
+class Hidden:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {hidden!r}:
+            raise ModuleNotFoundError("No module named " + repr(name), name=name)
+
+sys.meta_path.insert(0, Hidden())
+"""
+
+
+def run(code: str, checkout: Path, hidden: tuple[str, ...] = ()) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-c", HIDING.format(hidden=hidden) + code],
+        capture_output=True,
+        text=True,
+        cwd=checkout,
+        timeout=120,
+    )
+
+
+def test_package_imports_nothing_heavy(checkout):
+    code = (
+        "import mmlevelset; print(*(name for name in ('torch', 'mmengine') if name in sys.modules))"
+    )
+    done = run(code, checkout)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == []
+
+
+def test_ops_load_torch_alone(checkout):
+    unwanted = ("mmengine", "mmcv", "mmdet", "scipy", "cv2", "contourpy", "torchvision")
+    done = run(
+        f"import mmlevelset.ops; print(*(name for name in {unwanted} if name in sys.modules))",
+        checkout,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == []
+
+
+def test_ops_work_with_nothing_but_torch(checkout):
+    hidden = ("mmengine", "mmcv", "mmdet", "scipy", "cv2", "contourpy", "torchvision", "matplotlib")
+    code = "import mmlevelset.ops as ops, torch; print(float(ops.heaviside(torch.zeros(()))))"
+    done = run(code, checkout, hidden)
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("room", "missing"),
+    [
+        ("models", "mmdet"),
+        ("datasets", "mmdet"),
+        ("evaluation", "mmcv"),
+        ("engine", "mmengine"),
+    ],
+)
+def test_missing_openmmlab_package_is_named(checkout, room, missing):
+    done = run(f"import mmlevelset.{room}", checkout, (missing,))
+    assert done.returncode == 1
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith(f"ImportError: {missing} >= ")
+    assert "pip install 'mmlevelset[openmmlab]'" in last
+
+
+def test_too_old_package_is_named(checkout):
+    code = (
+        "import types; old = types.ModuleType('mmengine'); old.__version__ = '0.8.4';"
+        "sys.modules['mmengine'] = old; import mmlevelset.requirements as r;"
+        "r.require_openmmlab()"
+    )
+    done = run(code, checkout)
+    assert done.returncode == 1
+    assert "mmengine 0.8.4 is too old" in done.stderr.strip().splitlines()[-1]

@@ -1,0 +1,199 @@
+"""Both installs, each in an environment of its own, trained and tested through mim."""
+
+import os
+import pickle
+import shutil
+import subprocess
+import sysconfig
+import venv
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+CONFIG = "levelset-rcnn_shapes.py"
+# A second or two of training.
+SMALL = [
+    "train_cfg.max_epochs=1",
+    "train_cfg.val_interval=1",
+    "train_dataloader.batch_size=2",
+    "train_dataloader.dataset.length=4",
+    "val_dataloader.dataset.length=2",
+    "test_dataloader.dataset.length=2",
+    "param_scheduler.1.T_max=1",
+]
+PROJECT = [
+    "pyproject.toml",
+    "hatch_build.py",
+    "README.md",
+    "LICENSE",
+    "model-index.yml",
+    "mmlevelset",
+    "configs",
+    "tools",
+]
+
+
+class Environment:
+    """A virtual environment that sees the packages of the running one, but not its mmlevelset."""
+
+    def __init__(self, folder: Path) -> None:
+        venv.create(folder / "venv", with_pip=False)
+        self.python = folder / "venv" / "bin" / "python"
+        self.home = folder
+        site = self.ask("import sysconfig; print(sysconfig.get_path('purelib'))")
+        # A folder named in a .pth file comes after the environment's own packages, and the .pth
+        # files in it, by which an editable mmlevelset would be found, are not read.
+        Path(site, "parent.pth").write_text(sysconfig.get_path("purelib") + "\n")
+
+    def run(self, *words: str | Path, cwd: Path, fails: bool = False) -> str:
+        done = subprocess.run(
+            [self.python, *words],
+            cwd=cwd,
+            env=self.variables(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=300,
+        )
+        assert (done.returncode != 0) == fails, done.stdout[-4000:]
+        return done.stdout
+
+    def ask(self, code: str) -> str:
+        return self.run("-c", code, cwd=self.home).strip()
+
+    def install(self, *words: str | Path) -> None:
+        options = ["--no-index", "--no-deps", "--no-build-isolation", "-q"]
+        self.run("-m", "pip", "install", *options, *words, cwd=self.home)
+
+    def mim(self, *words: str | Path, cwd: Path, fails: bool = False) -> str:
+        return self.run("-m", "mim", *words, cwd=cwd, fails=fails)
+
+    def variables(self) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        return {**kept, "HOME": str(self.home), "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+
+
+@pytest.fixture(scope="module")
+def project(checkout, tmp_path_factory) -> Path:
+    """A copy of what git would give, to install from."""
+    folder = tmp_path_factory.mktemp("project")
+    for name in PROJECT:
+        source = checkout / name
+        if source.is_dir():
+            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def editable(project, tmp_path_factory) -> Environment:
+    environment = Environment(tmp_path_factory.mktemp("editable"))
+    environment.install("-e", project)
+    return environment
+
+
+@pytest.fixture(scope="module")
+def wheel(project, tmp_path_factory) -> Environment:
+    environment = Environment(tmp_path_factory.mktemp("wheel"))
+    options = ["--no-index", "--no-deps", "--no-build-isolation", "-q"]
+    environment.run("-m", "pip", "wheel", *options, project, cwd=environment.home)
+    environment.install(next(environment.home.glob("mmlevelset-*.whl")))
+    return environment
+
+
+@pytest.fixture
+def empty(tmp_path) -> Path:
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    return folder
+
+
+def test_editable_install_is_the_checkout(editable, project):
+    found = editable.ask("import mmlevelset; print(mmlevelset.__file__)")
+    assert Path(found) == project / "mmlevelset" / "__init__.py"
+    # A second copy of the configs would make mim's search by base name ambiguous.
+    assert len(list(project.rglob(CONFIG))) == 1
+
+
+def test_mim_trains_and_tests_from_the_checkout(editable, project, tmp_path):
+    config = f"configs/quickstart/{CONFIG}"
+    options = ["--work-dir", tmp_path, "--cfg-options", *SMALL]
+    output = editable.mim("train", "mmlevelset", config, *options, cwd=project)
+    assert f"{project}/tools/train.py {config}" in output
+    assert "Training finished successfully" in output
+    assert "coco/segm_mAP" in output
+
+    checkpoint = tmp_path / "epoch_1.pth"
+    options = ["--checkpoint", checkpoint, *options]
+    output = editable.mim("test", "mmlevelset", config, *options, cwd=project)
+    assert "coco/segm_mAP" in output
+
+
+def test_training_goes_on_from_the_latest_checkpoint(editable, project, tmp_path):
+    script = [project / "tools/train.py", project / "configs/quickstart" / CONFIG]
+    options = ["--work-dir", str(tmp_path), "--cfg-options", *SMALL]
+    editable.run(*script, *options, cwd=tmp_path)
+    longer = [option.replace("max_epochs=1", "max_epochs=2") for option in options]
+    output = editable.run(*script, "--resume", *longer, cwd=tmp_path)
+    assert "resumed epoch: 1" in output
+    assert "Saving checkpoint at 2 epochs" in output
+    assert "Saving checkpoint at 1 epochs" not in output
+
+
+def test_mim_searches_the_checkout(editable, empty):
+    output = editable.mim("search", "mmlevelset", "--valid-config", cwd=empty)
+    assert Path(CONFIG).stem in output
+
+
+def test_wheel_is_found_outside_of_the_checkout(wheel):
+    found = wheel.ask("import mmlevelset; print(mmlevelset.__file__)")
+    assert Path(found).is_relative_to(wheel.home)
+    root = wheel.ask("from mim.utils import get_installed_path as f; print(f('mmlevelset'))")
+    assert Path(root).name == "_mmlevelset_mim"
+
+
+def test_mim_trains_and_tests_by_base_name(wheel, empty):
+    options = ["--work-dir", "out", "--cfg-options", *SMALL]
+    output = wheel.mim("train", "mmlevelset", CONFIG, "--gpus", "0", *options, cwd=empty)
+    assert f".mim/tools/train.py {wheel.home}" in output
+    assert "--device cpu" in output
+    assert "coco/segm_mAP" in output
+
+    results = ["--checkpoint", "out/epoch_1.pth", "--out", "all.pkl", "--show-dir", "drawn"]
+    output = wheel.mim("test", "mmlevelset", CONFIG, *results, *options, cwd=empty)
+    assert "coco/segm_mAP" in output
+    assert {path.name for path in empty.iterdir()} == {"out", "all.pkl", "drawn"}
+    with open(empty / "all.pkl", "rb") as file:
+        assert len(pickle.load(file)) == 2
+    assert len(list((empty / "drawn").iterdir())) == 2
+
+
+def test_mim_searches_the_wheel(wheel, empty):
+    output = wheel.mim("search", "mmlevelset", "--valid-config", cwd=empty)
+    assert Path(CONFIG).stem in output
+
+
+def test_mim_searches_a_grid(wheel, empty):
+    small = ["train_dataloader.dataset.length=2", *SMALL[:3], *SMALL[4:]]
+    search = "--optim_wrapper.optimizer.weight_decay 0.01 0.02"
+    options = ["--work-dir", "grid", "--search-args", search, "--cfg-options", *small]
+    wheel.mim("gridsearch", "mmlevelset", CONFIG, "--gpus", "0", *options, cwd=empty)
+    assert len(list(empty.glob("grid_search_*/epoch_1.pth"))) == 2
+
+
+def test_mim_trains_in_two_processes(wheel, empty):
+    options = ["--launcher", "pytorch", "--gpus", "2", "--work-dir", "out", "--cfg-options"]
+    output = wheel.mim(
+        "train", "mmlevelset", CONFIG, *options, *SMALL, "--device", "cpu", cwd=empty
+    )
+    assert "Distributed launcher: pytorch" in output
+    assert "GPU number: 2" in output
+    assert (empty / "out" / "epoch_1.pth").is_file()
+
+
+def test_several_gpus_without_a_launcher_are_refused(wheel, empty):
+    output = wheel.mim("train", "mmlevelset", CONFIG, "--gpus", "2", cwd=empty, fails=True)
+    assert "train.py: error: --gpus 2 needs a process per GPU: add --launcher pytorch" in output

@@ -1,0 +1,39 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+SCRIPT = Path(__file__).parents[2] / "tools" / "results_table.py"
+
+
+def log(folder, **metrics):
+    path = folder / "20260101_000000" / "vis_data" / "scalars.json"
+    path.parent.mkdir(parents=True)
+    records = [
+        dict(loss=1.0, step=1),
+        {"coco/segm_mAP": 0.0, "step": 1},
+        {f"coco/{name}": value for name, value in metrics.items()},
+    ]
+    path.write_text("\n".join(json.dumps(record) for record in records))
+
+
+def run(*folders):
+    return subprocess.run(
+        [sys.executable, SCRIPT, *folders], capture_output=True, text=True, check=False
+    )
+
+
+def test_mean_and_spread_over_seeds(tmp_path):
+    log(tmp_path / "a_seed0", segm_mAP=0.30, AF_1=0.5)
+    log(tmp_path / "a_seed1", segm_mAP=0.34, AF_1=0.5)
+    log(tmp_path / "b", segm_mAP=0.1, initial_segm_mAP=0.2)
+    lines = run(*sorted(tmp_path.iterdir())).stdout.splitlines()
+    assert lines[0] == "| variant | runs | segm_mAP | AF_1 | initial_segm_mAP |"
+    assert lines[2] == "| a | 2 | 32.0 ± 2.8 | 50.0 ± 0.0 |  |"
+    assert lines[3] == "| b | 1 | 10.0 |  | 20.0 |"
+
+
+def test_a_folder_without_a_log_is_named(tmp_path):
+    result = run(tmp_path)
+    assert result.returncode == 1
+    assert str(tmp_path) in result.stderr and "Traceback" not in result.stderr

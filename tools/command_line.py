@@ -1,0 +1,229 @@
+"""What train.py and test.py share: arguments, the device, the config with its overrides, errors.
+
+OpenMMLab looks for a GPU when it is imported, so this module imports it only inside functions,
+after `choose_device`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import inspect
+import os
+import re
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
+
+
+class UsageError(Exception):
+    """Something that whoever typed the command can put right; exit code 2."""
+
+
+def parser(description: str) -> argparse.ArgumentParser:
+    """The arguments of every tool that runs a config."""
+    made = argparse.ArgumentParser(description=description)
+    made.add_argument("config", help="path of the config file")
+    made.add_argument("--work-dir", help="where logs and checkpoints go [work_dirs/CONFIG'S NAME]")
+    made.add_argument(
+        "--cfg-options",
+        nargs="+",
+        default=[],
+        metavar="KEY=VALUE",
+        help="override values of the config: optim_wrapper.optimizer.lr=0.01 a.b=[1,2] list.0.c=x",
+    )
+    made.add_argument(
+        "--allow-new-keys",
+        action="store_true",
+        help="let --cfg-options add keys that the config does not have",
+    )
+    made.add_argument("--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none")
+    made.add_argument("--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS)
+    made.add_argument(
+        "--gpus",
+        type=int,
+        metavar="N",
+        help="0 forces the CPU; more than one GPU needs --launcher",
+    )
+    made.add_argument("--device", choices=["cpu", "cuda"], help="the GPU, if there is one")
+    made.add_argument(
+        "--traceback", action="store_true", help="show the whole traceback of an error"
+    )
+    return made
+
+
+@contextmanager
+def short_errors(name: str, arguments: argparse.Namespace) -> Iterator[None]:
+    """End an error with one clear line; its traceback goes to a file in the work dir."""
+    try:
+        yield
+    except UsageError as error:
+        sys.exit(_complain(name, str(error), 2))
+    except Exception as error:
+        if arguments.traceback:
+            raise
+        config = getattr(arguments, "loaded", None)
+        unknown = _unregistered_type(error, config)
+        if unknown:
+            sys.exit(_complain(name, unknown, 2))
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        # A worker process of the data loader hands on its own traceback: its end says what it was.
+        message = lines[-1 if "Original Traceback" in str(error) else 0] if lines else ""
+        kind = type(error).__name__
+        if not message.startswith(kind):
+            message = f"{kind}: {message}"
+        if config is not None:
+            file = Path(config.work_dir, "traceback.txt")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(traceback.format_exc())
+            message += f" (traceback: {file})"
+        sys.exit(_complain(name, message, 1))
+
+
+def _complain(name: str, message: str, code: int) -> int:
+    print(f"{name}: error: {message}", file=sys.stderr, flush=True)
+    return code
+
+
+def _unregistered_type(error: Exception, config: Config | None) -> str | None:
+    found = re.search(r"(\S+) is not in the (\S+) registry", str(error))
+    if not isinstance(error, KeyError) or not found:
+        return None
+    name = found[1].strip("'\"")
+    keys = [] if config is None else sorted(_keys_of_type(config.to_dict(), name))
+    where = f"{keys[0]}.type" if keys else "a `type` of the config"
+    return f"{where} = {name!r} is no registered {found[2].split('::')[-1]}"
+
+
+def _keys_of_type(value: Any, name: str, key: str = "") -> Iterator[str]:
+    items: list[tuple[Any, Any]] = []
+    if isinstance(value, dict):
+        if value.get("type") == name:
+            yield key
+        items = list(value.items())
+    elif isinstance(value, (list, tuple)):
+        items = list(enumerate(value))
+    for step, inner in items:
+        yield from _keys_of_type(inner, name, f"{key}.{step}" if key else str(step))
+
+
+def choose_device(arguments: argparse.Namespace) -> None:
+    """Make the choice of --gpus and --device final, before anything can look for a GPU."""
+    os.environ.setdefault("LOCAL_RANK", str(arguments.local_rank))
+    gpus = arguments.gpus
+    if gpus is not None and gpus < 0:
+        raise UsageError(f"--gpus must be 0 or more, and was {gpus}")
+    if gpus is not None and gpus > 1 and arguments.launcher == "none":
+        raise UsageError(f"--gpus {gpus} needs a process per GPU: add --launcher pytorch")
+    if gpus == 0 and arguments.device == "cuda":
+        raise UsageError("--gpus 0 and --device cuda contradict each other")
+    if gpus == 0 or arguments.device == "cpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    if arguments.device == "cuda":
+        import torch
+
+        if not torch.cuda.is_available():
+            raise UsageError("--device cuda was given, but torch finds no CUDA device")
+
+
+def load_config(arguments: argparse.Namespace) -> Config:
+    """The config with the overrides, the launcher and the work dir in it."""
+    if not Path(arguments.config).is_file():
+        raise UsageError(f"the config {arguments.config} does not exist")
+    from mmlevelset.requirements import require_openmmlab
+
+    try:
+        require_openmmlab()
+    except ImportError as error:
+        raise UsageError(str(error)) from error
+    from mmengine.config import Config
+
+    try:
+        config = Config.fromfile(arguments.config)
+    except Exception as error:
+        if arguments.traceback:
+            raise
+        raise UsageError(f"{arguments.config} cannot be read: {error}") from error
+    options = _parse_options(arguments.cfg_options)
+    if not arguments.allow_new_keys:
+        for key in options:
+            _require_key(config, key)
+    if options:
+        config.merge_from_dict(options)
+    config.launcher = arguments.launcher
+    default = Path("work_dirs", Path(arguments.config).stem)
+    config.work_dir = arguments.work_dir or config.get("work_dir") or str(default)
+    _prepare_cpu_processes(config)
+    arguments.loaded = config  # for short_errors
+    return config
+
+
+def _parse_options(words: list[str]) -> dict[str, Any]:
+    from mmengine.config import DictAction
+
+    for word in words:
+        if not re.match(r"[^=]+=", word):
+            raise UsageError(f"--cfg-options takes KEY=VALUE, and got {word!r}")
+    options = argparse.ArgumentParser()
+    options.add_argument("--cfg-options", nargs="*", action=DictAction)
+    return options.parse_args(["--cfg-options", *words]).cfg_options or {}
+
+
+def _require_key(config: Config, key: str) -> None:
+    """Raise where an override names a key that the config does not have: it would be ignored."""
+    from mmengine.runner import Runner
+
+    steps = key.split(".")
+    if steps[0] not in config and steps[0] in inspect.signature(Runner.__init__).parameters:
+        return
+    value: Any = config
+    for number, step in enumerate(steps):
+        if isinstance(value, (list, tuple)):
+            known = [str(index) for index in range(len(value))]
+        else:
+            known = [str(name) for name in value] if hasattr(value, "keys") else []
+        if step not in known:
+            above = ".".join(steps[:number]) or "the config"
+            close = difflib.get_close_matches(step, known, n=1)
+            hint = " (--allow-new-keys adds it)"
+            if close:
+                hint = f"; did you mean {'.'.join([*steps[:number], close[0]])}?"
+            raise UsageError(f"--cfg-options {key}: {above} has no {step!r}{hint}")
+        value = value[int(step)] if isinstance(value, (list, tuple)) else value[step]
+
+
+def _prepare_cpu_processes(config: Config) -> None:
+    """Several processes on a CPU: mmengine would give each a CUDA device."""
+    import torch
+
+    if config.launcher != "pytorch" or torch.cuda.is_available():
+        return
+    if not torch.distributed.is_initialized():
+        torch.distributed.init_process_group("gloo")
+    if config.get("model_wrapper_cfg") is None:
+        config.model_wrapper_cfg = dict(
+            type="MMDistributedDataParallel",
+            device_ids=None,
+            broadcast_buffers=False,
+            find_unused_parameters=config.get("find_unused_parameters", False),
+        )
+
+
+def require_file(path: str, what: str) -> str:
+    """A local file must exist; addresses like https://... are left to mmengine."""
+    if "://" not in path and not Path(path).is_file():
+        raise UsageError(f"{what} {path} does not exist")
+    return path
+
+
+def make_runner(config: Config) -> Any:
+    from mmengine.registry import RUNNERS
+    from mmengine.runner import Runner
+
+    return RUNNERS.build(config) if "runner_type" in config else Runner.from_cfg(config)

@@ -1,0 +1,82 @@
+"""Table of the last evaluation of several runs: mean and spread over seeds.
+
+    python tools/results_table.py work_dirs/shapes/*
+
+Runs in folders named <variant>_seed<number> are one row; any other folder is a row of its own.
+"""
+
+import argparse
+import json
+import re
+import statistics
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+METRICS = (
+    "bbox_mAP",
+    "segm_mAP",
+    "segm_mAP_50",
+    "segm_mAP_75",
+    "AF_1",
+    "AF_2",
+    "initial_segm_mAP",
+    "initial_AF_1",
+    "initial_AF_2",
+)
+
+
+def last_evaluation(work_dir: Path) -> dict[str, float]:
+    """The metrics of the newest evaluation logged in a work dir, without their ``coco/`` prefix.
+
+    Raises:
+        FileNotFoundError: No log in the folder holds an evaluation.
+    """
+    for log in sorted(work_dir.glob("*/vis_data/scalars.json"), reverse=True):
+        records = [json.loads(line) for line in log.read_text().splitlines()]
+        evaluations = [record for record in records if "coco/segm_mAP" in record]
+        if evaluations:
+            return {name.removeprefix("coco/"): value for name, value in evaluations[-1].items()}
+    raise FileNotFoundError(f"{work_dir} holds no log of an evaluation (*/vis_data/scalars.json)")
+
+
+def table(work_dirs: Sequence[Path], metrics: Sequence[str] = METRICS) -> str:
+    """A Markdown table, one row a variant: percent, mean ± sample standard deviation over seeds."""
+    variants: dict[str, list[dict[str, float]]] = {}
+    for work_dir in work_dirs:
+        variant = re.sub(r"_seed\d+$", "", work_dir.name)
+        variants.setdefault(variant, []).append(last_evaluation(work_dir))
+    present = {name for runs in variants.values() for run in runs for name in run}
+    shown = [name for name in metrics if name in present]
+    lines = [
+        " | ".join(["| variant", "runs", *shown]) + " |",
+        "|---" * (len(shown) + 2) + "|",
+    ]
+    for variant, runs in variants.items():
+        cells = [_cell([100 * run[name] for run in runs if name in run]) for name in shown]
+        lines.append(" | ".join([f"| {variant}", str(len(runs)), *cells]) + " |")
+    return "\n".join(lines)
+
+
+def _cell(values: list[float]) -> str:
+    if not values:
+        return ""
+    mean = f"{statistics.mean(values):.1f}"
+    return mean if len(values) == 1 else f"{mean} ± {statistics.stdev(values):.1f}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("work_dirs", nargs="+", type=Path)
+    parser.add_argument("--metrics", nargs="+", default=METRICS, help="columns, without 'coco/'")
+    arguments = parser.parse_args()
+    try:
+        print(table(arguments.work_dirs, arguments.metrics))
+    except FileNotFoundError as error:
+        sys.exit(f"results_table.py: error: {error}")
+
+
+if __name__ == "__main__":
+    main()

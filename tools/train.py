@@ -1,0 +1,74 @@
+"""Train the model of a config."""
+
+from __future__ import annotations
+
+import argparse
+
+from command_line import (
+    UsageError,
+    choose_device,
+    load_config,
+    make_runner,
+    parser,
+    require_file,
+    short_errors,
+)
+
+
+def parse() -> argparse.Namespace:
+    made = parser("Train the model of a config.")
+    made.add_argument("--amp", action="store_true", help="automatic mixed precision, on CUDA")
+    made.add_argument(
+        "--auto-scale-lr",
+        action="store_true",
+        help="scale the learning rate from auto_scale_lr.base_batch_size to the real batch",
+    )
+    made.add_argument(
+        "--resume",
+        nargs="?",
+        const="auto",
+        metavar="CHECKPOINT",
+        help="go on from this checkpoint; without a value, from the latest in the work dir",
+    )
+    return made.parse_args()
+
+
+def main() -> None:
+    arguments = parse()
+    with short_errors("train.py", arguments):
+        choose_device(arguments)
+        config = load_config(arguments)
+        if arguments.amp:
+            use_amp(config)
+        if arguments.auto_scale_lr:
+            scale_learning_rate(config)
+        if arguments.resume:
+            config.resume = True
+            config.load_from = None
+            if arguments.resume != "auto":
+                config.load_from = require_file(arguments.resume, "the checkpoint")
+        make_runner(config).train()
+
+
+def use_amp(config) -> None:
+    import torch
+
+    if not torch.cuda.is_available():
+        raise UsageError("--amp needs a CUDA device")
+    kind = config.optim_wrapper.get("type", "OptimWrapper")
+    if kind == "AmpOptimWrapper":
+        return
+    if kind != "OptimWrapper":
+        raise UsageError(f"--amp needs an optim_wrapper of type 'OptimWrapper', not {kind!r}")
+    config.optim_wrapper.type = "AmpOptimWrapper"
+    config.optim_wrapper.setdefault("loss_scale", "dynamic")
+
+
+def scale_learning_rate(config) -> None:
+    if "base_batch_size" not in config.get("auto_scale_lr", {}):
+        raise UsageError("--auto-scale-lr needs auto_scale_lr.base_batch_size in the config")
+    config.auto_scale_lr.enable = True
+
+
+if __name__ == "__main__":
+    main()
