@@ -7,6 +7,7 @@ model = dict(
         base_channels=32,
         stem_channels=32,
         frozen_stages=-1,
+        norm_cfg=dict(_delete_=True, type="GN", num_groups=8),
         norm_eval=False,
         init_cfg=None,
     ),
