@@ -38,7 +38,7 @@ val_dataloader = dict(
     sampler=dict(type="DefaultSampler", shuffle=False),
     dataset=dict(
         type="mmlevelset.ShapesDataset",
-        length=100,
+        length=200,
         image_size=image_size,
         seed=1,
         metainfo=dict(classes=classes),

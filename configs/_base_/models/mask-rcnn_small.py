@@ -18,7 +18,7 @@ model = dict(
         anchor_generator=dict(scales=[4], strides=[4, 8, 16, 32]),
     ),
     roi_head=dict(
-        bbox_roi_extractor=dict(out_channels=64, roi_layer=dict(sampling_ratio=1), finest_scale=28),
+        bbox_roi_extractor=dict(out_channels=64, roi_layer=dict(sampling_ratio=2), finest_scale=28),
         bbox_head=dict(in_channels=64, fc_out_channels=256),
         mask_roi_extractor=dict(out_channels=64, roi_layer=dict(sampling_ratio=1), finest_scale=28),
         mask_head=dict(num_convs=2, in_channels=64, conv_out_channels=64),

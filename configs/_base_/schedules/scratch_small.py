@@ -1,6 +1,6 @@
 """AdamW with one cycle of the learning rate, for small models from scratch."""
 
-max_epochs = 10
+max_epochs = 8
 train_cfg = dict(type="EpochBasedTrainLoop", max_epochs=max_epochs, val_interval=max_epochs)
 val_cfg = dict(type="ValLoop")
 test_cfg = dict(type="TestLoop")
