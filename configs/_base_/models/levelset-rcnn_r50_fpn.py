@@ -40,6 +40,5 @@ model = dict(
             final_weight=5.0,
         ),
     ),
-    train_cfg=dict(rcnn=dict(mask_size=112)),
     test_cfg=dict(rcnn=dict(initial_masks=True, level_sets=False, polygons=False)),
 )
