@@ -1,6 +1,7 @@
 import math
 
 import torch
+import torch.nn.functional as F
 from mmcv.ops import roi_align
 from torch import Tensor
 
@@ -31,7 +32,9 @@ def tsdf_targets(
     pad = (boxes[:, 2:] - boxes[:, :2]) * (margin / size)
     wide = torch.cat([boxes[:, :2] - pad, boxes[:, 2:] + pad], 1)
     rois = torch.cat([indices[:, None].to(wide), wide], 1).float()
-    layers = masks[:, None].float().contiguous()
+    # Without a border of zeros, roi_align continues an object at the image's edge by a pixel.
+    layers = F.pad(masks[:, None].float(), (1, 1, 1, 1))
+    rois[:, 1:] += 1
     crops = roi_align(layers, rois, (side, side), 1.0, 0, "avg", True)[:, 0]
     inside = crops >= 0.5
     tsdf = signed_distance(inside, truncation)

@@ -43,6 +43,21 @@ def test_the_boundary_outside_the_box_counts():
     assert inner[8, 0] == pytest.approx(2.5 / 4)
 
 
+@pytest.mark.parametrize("flip", [(), (0,), (1,), (0, 1)])
+def test_outside_the_image_is_background(flip):
+    mask = np.zeros((30, 30), dtype=np.uint8)
+    mask[:20, :20] = 1
+    box = [0.0, 0, 20, 20]
+    if 0 in flip:
+        mask, box[1], box[3] = mask[::-1].copy(), 10.0, 30
+    if 1 in flip:
+        mask, box[0], box[2] = mask[:, ::-1].copy(), 10.0, 30
+    _, tsdf = one_target(mask, box, 20, 4.0)
+    distance = (torch.arange(20) + 0.5).minimum(19.5 - torch.arange(20))
+    expected = distance.minimum(distance[:, None]).div(4).clamp(max=1)
+    torch.testing.assert_close(tsdf, expected)
+
+
 def test_each_roi_has_its_object():
     masks = torch.stack(
         [torch.from_numpy(half_plane(20, 20, 10)), torch.from_numpy(1 - half_plane(20, 20, 10))]
