@@ -1,10 +1,10 @@
-"""Every config is complete: it loads, its model builds and trains a step's worth of shapes."""
+"""Every config is complete: it loads, and its model and its pipelines build."""
 
 from pathlib import Path
 
 import pytest
 import yaml
-from mmdet.registry import MODELS
+from mmdet.registry import DATASETS, HOOKS, MODELS, TRANSFORMS
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
@@ -28,6 +28,18 @@ def test_model_builds(path):
     metainfo = config.train_dataloader.dataset.get("metainfo")
     if metainfo is not None:
         assert len(metainfo.classes) == classes
+
+
+@pytest.mark.parametrize("path", CONFIGS)
+def test_pipelines_build(path):
+    config = Config.fromfile(ROOT / path)
+    with DefaultScope.overwrite_default_scope("mmdet"):
+        for loader in (config.train_dataloader, config.val_dataloader):
+            assert DATASETS.get(loader.dataset.type) is not None
+            for transform in loader.dataset.pipeline:
+                TRANSFORMS.build(transform)
+        for hook in config.custom_hooks:
+            HOOKS.build(hook)
 
 
 @pytest.mark.parametrize("path", CONFIGS)

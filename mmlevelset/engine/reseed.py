@@ -1,5 +1,6 @@
 """Random numbers as a function of the iteration, so that a resumed run repeats a whole one."""
 
+import logging
 import random
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -8,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.hooks import Hook
+from mmengine.logging import print_log
 from mmengine.runner import EpochBasedTrainLoop, Runner
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
@@ -47,6 +49,8 @@ class ReseedHook(Hook):
 
     *Not exact*:
 
+    - iteration-based loops of mmengine before onedl's 0.10.12, whose data loaders start too early
+      to be seeded: a warning says so, and only the model's steps are seeded;
     - an epoch-based loop resumed in the middle of an epoch (a checkpoint made with
       ``by_epoch=False``): mmengine starts that epoch again;
     - an iteration-based loop with a sampler without ``skip`` that draws from the global
@@ -59,7 +63,6 @@ class ReseedHook(Hook):
     Raises:
         TypeError: before training, if the train data loader reads an ``IterableDataset`` or
             makes no batches (``batch_size=None``): iterations have no indices then.
-        RuntimeError: before training, if the loop has started its data loader already.
 
     Example:
         >>> custom_hooks = [dict(type="mmlevelset.ReseedHook")]
@@ -79,11 +82,14 @@ class ReseedHook(Hook):
             )
         iterator = getattr(runner.train_loop, "dataloader_iterator", None)
         if getattr(iterator, "_iterator", None) is not None:
-            raise RuntimeError(
-                f"ReseedHook: {type(runner.train_loop).__name__} has started its data loader"
-                " before training; use a newer mmengine (0.10.12 starts it lazily) or"
-                " EpochBasedTrainLoop"
+            print_log(
+                "ReseedHook: this mmengine starts the data loader of an iteration-based loop before"
+                " training, so augmentations are not seeded and a resumed run is not exact;"
+                " onedl-mmengine 0.10.12 starts it in time",
+                logger="current",
+                level=logging.WARNING,
             )
+            return
         self._restore_sampler_seed(runner, loader)
         if not isinstance(loader.batch_sampler, _SeededBatchSampler):
             _seed_batches(loader, runner.seed, runner.rank)
@@ -92,6 +98,8 @@ class ReseedHook(Hook):
         """Number the batches from the first one the loop will draw."""
         _seed_generators(runner.seed, runner.rank, EPOCH, runner.iter)
         loop = runner.train_loop
+        if not isinstance(loop.dataloader.batch_sampler, _SeededBatchSampler):
+            return
         skips = (
             isinstance(loop, EpochBasedTrainLoop)
             or getattr(loop, "fast_forward_on_resume", False)

@@ -35,7 +35,8 @@ def heaviside(phi: Tensor, eps: float | Tensor = 1.0, kind: str = "arctan") -> T
     """
     _check(phi, eps, kind)
     if kind == "arctan":
-        return torch.atan2(torch.as_tensor(eps, dtype=phi.dtype, device=phi.device), -phi) / math.pi
+        width = eps.to(phi.dtype) if isinstance(eps, Tensor) else phi.new_full((), eps)
+        return torch.atan2(width, -phi) / math.pi
     if kind == "tanh":
         return torch.sigmoid(2 * phi / eps)
     if kind == "sigmoid":

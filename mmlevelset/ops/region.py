@@ -88,7 +88,7 @@ def _prepare(features: Tensor, inside: Tensor, domain: Tensor | None) -> tuple[T
         check_shape("domain", domain, (count, height, width))
     check_floating(features=features, inside=inside, domain=domain)
     check_same_device(features=features, inside=inside, domain=domain)
-    dtype = accumulation_dtype(features, inside)
+    dtype = accumulation_dtype(features, inside, *([] if domain is None else [domain]))
     inside = inside.to(dtype)
     weights = torch.stack([inside, 1 - inside], 1)
     if domain is not None:

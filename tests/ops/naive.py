@@ -52,6 +52,18 @@ def energy(features, inside, domain=None, lambda1=1.0, lambda2=1.0):
     return (domain * (lambda1 * inside * e1 + lambda2 * (1 - inside) * e2)).sum()
 
 
+def length(inside):
+    """Anisotropic total variation of (H, W)."""
+    total = torch.zeros((), dtype=inside.dtype)
+    for row in range(inside.shape[0]):
+        for column in range(inside.shape[1]):
+            if row:
+                total = total + (inside[row, column] - inside[row - 1, column]).abs()
+            if column:
+                total = total + (inside[row, column] - inside[row, column - 1]).abs()
+    return total
+
+
 def evolve(phi, features, lambda1, lambda2, mu, eps, dt, mean=True, eta=1e-4, printed=True):
     """One region: phi (H, W), features (C, H, W), numbers, and eps, dt (N,)."""
     for step in range(len(eps)):

@@ -52,6 +52,19 @@ def test_contour_length_of_a_rectangle():
     torch.testing.assert_close(contour_length(inside, isotropic=True), torch.tensor([corners, 0.0]))
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (1, 4), (5, 3)])
+def test_contour_length_is_the_definition(shape):
+    inside = torch.rand(2, *shape, dtype=torch.float64)
+    expected = torch.stack([naive.length(one) for one in inside])
+    torch.testing.assert_close(contour_length(inside), expected)
+
+
+@pytest.mark.parametrize("isotropic", [False, True])
+def test_contour_length_gradient(isotropic):
+    inside = torch.rand(2, 4, 3, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x: contour_length(x, isotropic), inside)
+
+
 def test_isotropic_length_of_a_circle():
     inside = torch.sigmoid(disk(81, 25.0))[None]
     torch.testing.assert_close(

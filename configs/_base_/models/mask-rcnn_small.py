@@ -1,4 +1,4 @@
-"""A Mask R-CNN of 1.8 million parameters that trains from scratch on a CPU."""
+"""A small Mask R-CNN that trains from scratch on a CPU."""
 
 _base_ = ["mmdet::_base_/models/mask-rcnn_r50_fpn.py"]
 model = dict(

@@ -1,4 +1,7 @@
-"""Mask R-CNN's schedule for Cityscapes: 8 images a step, 24,000 steps."""
+"""Mask R-CNN's schedule for Cityscapes: 8 images a step, 24,000 steps.
+
+The warm-up and the clipping of gradients are our choice; the paper mentions neither.
+"""
 
 max_iters = 24000
 train_cfg = dict(type="IterBasedTrainLoop", max_iters=max_iters, val_interval=6000)

@@ -1,4 +1,7 @@
-"""Mask R-CNN's 1x schedule in iterations: 16 images a step, 90,000 steps."""
+"""Mask R-CNN's 1x schedule in iterations: 16 images a step, 90,000 steps.
+
+The warm-up and the clipping of gradients are our choice; the paper mentions neither.
+"""
 
 max_iters = 90000
 train_cfg = dict(type="IterBasedTrainLoop", max_iters=max_iters, val_interval=15000)

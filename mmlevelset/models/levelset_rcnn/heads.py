@@ -81,13 +81,19 @@ class HyperparameterHead(BaseModule):
 class GlobalHyperparameters(BaseModule):
     """One learned set of hyperparameters for all regions: the paper's ablation of the head.
 
-    Args:
-        num_steps: N, steps of the evolution.
-        in_channels: Unused; both kinds of head are built alike.
+    Takes the arguments of :class:`HyperparameterHead`, so that a config or a command line changes
+    the type alone, and ignores all but ``num_steps``.
     """
 
     def __init__(
-        self, num_steps: int = 3, in_channels: int = 256, init_cfg: dict | None = None
+        self,
+        num_steps: int = 3,
+        in_channels: int = 256,
+        num_convs: int = 4,
+        conv_channels: int = 256,
+        fc_channels: int = 256,
+        norm_cfg: dict | None = None,
+        init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
         self.num_steps = num_steps

@@ -23,7 +23,8 @@ class LevelSetMaskHead(FCNMaskHead):
 
     The trunk is mmdet's ``FCNMaskHead``, so its arguments (``num_convs``, ``in_channels``,
     ``conv_out_channels``, ``num_classes``, ``class_agnostic``, ``upsample_cfg``, ...) apply and a
-    Mask R-CNN checkpoint initialises it.
+    Mask R-CNN checkpoint initialises it; only ``loss_mask`` and ``test_cfg.rcnn.mask_thr_binary``
+    have no meaning here.
 
     Args:
         mask_size: Side of phi and of the features, in samples of the RoI's grid.
@@ -112,6 +113,11 @@ class LevelSetMaskHead(FCNMaskHead):
             phi_0..phi_N (M, N+1, mask_size, mask_size), float32, positive inside; about 1 is the
             truncation range.
         """
+        if x.shape[2:] != self.roi_feat_size:
+            raise ValueError(
+                "roi_feat_size must be the output_size of mask_roi_extractor,"
+                f" {tuple(x.shape[2:])}, but is {self.roi_feat_size}"
+            )
         tsdf = super().forward(x)
         if self.class_agnostic or labels is None:
             labels = x.new_zeros(len(x), dtype=torch.long)

@@ -28,7 +28,7 @@ class LevelSetRoIHead(StandardRoIHead):
         labels: Tensor | None = None,
     ) -> dict:
         """Level sets of the RoIs (M, 5): ``mask_preds``, and the features they come from."""
-        if rois is None:
+        if rois is None or self.share_roi_extractor:
             raise ValueError("mask_roi_extractor must be given: the level sets need their own RoIs")
         mask_feats = self.mask_roi_extractor(x[: self.mask_roi_extractor.num_inputs], rois)
         if self.with_shared_head:

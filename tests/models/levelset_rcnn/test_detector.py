@@ -10,6 +10,8 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from mmengine.structures import InstanceData
 
+from mmlevelset.models.levelset_rcnn.paste import paste_level_sets
+
 CONFIG = "configs/quickstart/levelset-rcnn_shapes.py"
 
 
@@ -21,11 +23,11 @@ def mmdet_scope():
 
 def detector(**head):
     torch.manual_seed(0)
-    model = Config.fromfile(CONFIG).model
-    model.roi_head.mask_head.update(head)
-    model.roi_head.mask_head.mask_size = 28
-    model.test_cfg.rcnn.update(score_thr=0.0, max_per_img=5)
-    model = MODELS.build(model)
+    config = Config.fromfile(CONFIG)
+    config.merge_from_dict({f"model.roi_head.mask_head.{name}": v for name, v in head.items()})
+    config.model.roi_head.mask_head.mask_size = 28
+    config.model.test_cfg.rcnn.update(score_thr=0.0, max_per_img=5)
+    model = MODELS.build(config.model)
     model.init_weights()
     return model
 
@@ -38,7 +40,7 @@ def batch(boxes=((20, 16, 60, 70), (50, 40, 90, 80)), images=2, size=96):
             mask[y1:y2, x1:x2] = 1
         truth = InstanceData(
             bboxes=torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
-            labels=torch.arange(len(boxes)) % 6,
+            labels=torch.arange(len(boxes)) % 4,
             masks=BitmapMasks(masks, size, size),
         )
         shapes = ("img_shape", "ori_shape", "pad_shape", "batch_input_shape")
@@ -64,18 +66,11 @@ def total(losses):
         dict(image_features=True, data_scale=10.0),
         dict(num_steps=0),
         dict(class_agnostic=True, detach_initial=True, reduction="sum"),
-        dict(hyperparameter_head=dict(_delete_=True, type="mmlevelset.GlobalHyperparameters")),
+        {"hyperparameter_head.type": "mmlevelset.GlobalHyperparameters"},
     ],
 )
 def test_training_step_reaches_every_parameter(head):
-    if "hyperparameter_head" in head:
-        head = dict(hyperparameter_head=dict(type="mmlevelset.GlobalHyperparameters"))
-        model_config = Config.fromfile(CONFIG).model
-        model_config.roi_head.mask_head.hyperparameter_head = head["hyperparameter_head"]
-        model = MODELS.build(model_config)
-        model.init_weights()
-    else:
-        model = detector(**head)
+    model = detector(**head)
     losses = model.loss(*batch())
     total(losses).backward()
     assert 0 <= losses["iou_initial"] <= 1
@@ -84,6 +79,28 @@ def test_training_step_reaches_every_parameter(head):
     assert ("loss_tsdf_final" in names) == (head.get("num_steps") != 0)
     for name, parameter in model.roi_head.mask_head.named_parameters():
         assert parameter.grad is not None and parameter.grad.isfinite().all(), name
+        assert parameter.grad.any(), name
+
+
+def test_training_takes_the_channel_of_the_true_class():
+    model = detector(num_steps=0)
+    inputs, samples = batch(images=1)
+    samples[0].gt_instances.labels = torch.tensor([2, 2])
+    total(model.loss(inputs, samples)).backward()
+    touched = model.roi_head.mask_head.conv_logits.weight.grad.flatten(1).any(1)
+    assert touched.tolist() == [False, False, True, False]
+
+
+def test_prediction_takes_the_channel_of_the_predicted_class():
+    model = detector(num_steps=0).eval()
+    with torch.no_grad():
+        model.roi_head.mask_head.conv_logits.weight.zero_()
+        model.roi_head.mask_head.conv_logits.bias.copy_(torch.tensor([0.1, 0.2, 0.3, 0.4]))
+        model.roi_head.test_cfg.level_sets = True
+        for result in model.predict(*batch()):
+            instances = result.pred_instances
+            expected = 0.1 * (instances.labels + 1)
+            torch.testing.assert_close(instances.level_sets[:, 0, 14, 14], expected)
 
 
 @pytest.mark.parametrize("images", [1, 2])
@@ -110,6 +127,9 @@ def test_prediction_carries_what_is_asked_for():
         assert instances.masks.dtype == torch.bool
         assert instances.level_sets.shape == (count, 4, 28, 28)
         assert len(instances.polygons) == count
+        for name, step in (("initial_masks", 0), ("masks", -1)):
+            pasted = paste_level_sets(instances.level_sets[:, step], instances.bboxes, 96, 96)
+            assert torch.equal(instances[name], pasted)
     model.roi_head.test_cfg.update(initial_masks=False, level_sets=False, polygons=False)
     with torch.no_grad():
         result = model.predict(*batch())[0].pred_instances
@@ -120,14 +140,33 @@ def test_prediction_at_another_scale():
     model = detector().eval()
     inputs, samples = batch(images=1)
     reference = copy.deepcopy(samples)
-    samples[0].set_metainfo(dict(ori_shape=(48, 48), scale_factor=(2.0, 2.0)))
+    samples[0].set_metainfo(dict(ori_shape=(96, 24), scale_factor=(4.0, 1.0)))
     with torch.no_grad():
         small = model.predict(inputs, samples)[0].pred_instances
         full = model.predict(inputs, reference)[0].pred_instances
-    assert small.masks.shape[1:] == (48, 48)
-    torch.testing.assert_close(small.bboxes * 2, full.bboxes)
-    shrunk = full.masks.float().view(-1, 48, 2, 48, 2).mean((2, 4))
+    assert small.masks.shape[1:] == (96, 24)
+    torch.testing.assert_close(small.bboxes * torch.tensor([4.0, 1, 4, 1]), full.bboxes)
+    shrunk = full.masks.float().view(-1, 96, 24, 4).mean(3)
     assert ((shrunk >= 0.5) == small.masks).float().mean() > 0.95
+
+
+def test_prediction_in_the_frame_of_the_input():
+    model = detector().eval()
+    inputs, samples = batch(images=1)
+    samples[0].set_metainfo(dict(ori_shape=(48, 48), scale_factor=(2.0, 2.0)))
+    with torch.no_grad():
+        instances = model.predict(inputs, samples, rescale=False)[0].pred_instances
+    assert instances.masks.shape[1:] == (96, 96)
+    torch.testing.assert_close(instances.bboxes.clamp(0, 96), instances.bboxes)
+
+
+def test_images_of_different_sizes():
+    model = detector(image_features=True)
+    small, large = batch(size=64, boxes=((10, 8, 40, 50),)), batch(size=96)
+    inputs = torch.zeros(2, 3, 96, 96)
+    inputs[0, :, :64, :64], inputs[1] = small[0][0], large[0][1]
+    losses = model.loss(inputs, [small[1][0], large[1][1]])
+    assert total(losses).isfinite()
 
 
 def test_prediction_without_detections():
@@ -144,11 +183,13 @@ def test_prediction_without_detections():
 
 def test_image_crops_are_aligned():
     model = detector(image_features=True)
-    ramp = torch.arange(96.0).expand(1, 3, 96, 96)
-    model.roi_head.images = ramp
-    crops = model.roi_head._crop_images(torch.tensor([[0.0, 10, 20, 38, 76]]))
-    centres = 10 + (torch.arange(28) + 0.5)  # continuous x; pixel i has its centre at i + 0.5
-    torch.testing.assert_close(crops[0, 0], (centres - 0.5).expand(28, 28))
+    x = torch.arange(96.0).expand(96, 96)
+    images = torch.stack([torch.zeros(3, 96, 96), torch.stack([x, x.T, x + x.T])])
+    model.roi_head.images = images
+    crops = model.roi_head._crop_images(torch.tensor([[1.0, 10, 20, 38, 76]]))[0]
+    samples = torch.arange(28) + 0.5  # pixel i has its centre at i + 0.5
+    torch.testing.assert_close(crops[0], (10 + samples - 0.5).expand(28, 28))
+    torch.testing.assert_close(crops[1], (20 + 2 * samples - 0.5)[:, None].expand(28, 28))
 
 
 def test_image_features_need_our_detector():

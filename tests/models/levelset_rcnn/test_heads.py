@@ -1,5 +1,9 @@
+from types import SimpleNamespace
+
+import numpy as np
 import pytest
 import torch
+from mmdet.structures.mask import BitmapMasks, PolygonMasks
 
 from mmlevelset.models import (
     ChanVeseFeatureHead,
@@ -8,6 +12,9 @@ from mmlevelset.models import (
     LevelSetMaskHead,
     TSDFLoss,
 )
+from mmlevelset.models.levelset_rcnn.targets import tsdf_targets
+
+L1 = dict(type="mmlevelset.TSDFLoss", bce_weight=0.0)
 
 
 def mask_head(**options):
@@ -110,6 +117,78 @@ def test_autocast_leaves_the_level_sets_in_float32():
     torch.testing.assert_close(level_sets, head(x, image=image), rtol=0.1, atol=0.1)
     level_sets.sum().backward()
     assert all(p.grad.isfinite().all() for p in head.parameters())
+
+
+def test_features_of_another_size_are_refused():
+    with pytest.raises(ValueError, match=r"roi_feat_size must be the output_size.*\(7, 7\)"):
+        mask_head()(torch.randn(1, 8, 7, 7))
+
+
+def test_a_mask_rcnn_checkpoint_fits_the_trunk():
+    from mmdet.models.roi_heads.mask_heads import FCNMaskHead
+
+    other = FCNMaskHead(num_convs=1, in_channels=8, conv_out_channels=8, num_classes=3)
+    head = mask_head()
+    missing, unexpected = head.load_state_dict(other.state_dict(), strict=False)
+    assert not unexpected
+    assert {name.split(".")[0] for name in missing} == {"hyperparameter_head", "feature_head"}
+    assert torch.equal(head.conv_logits.weight, other.conv_logits.weight)
+
+
+def sampled(boxes, masks, size=64):
+    """What mmdet's sampler and annotations give for one image, each object its own RoI."""
+    indices = torch.arange(len(boxes))
+    sampling = SimpleNamespace(
+        pos_priors=boxes, pos_assigned_gt_inds=indices, pos_gt_labels=indices * 0
+    )
+    return [sampling], [SimpleNamespace(masks=BitmapMasks(masks, size, size))]
+
+
+def test_the_true_level_set_has_no_loss():
+    masks = np.zeros((2, 64, 64), dtype=np.uint8)
+    masks[0, 10:50, 20:48] = 1
+    masks[1, 30:60, 5:25] = 1
+    boxes = torch.tensor([[16.0, 6, 52, 54], [5, 30, 25, 60]])
+    head = mask_head(mask_size=28, truncation=4.0, num_steps=0, loss_tsdf=L1)
+    _, truth = tsdf_targets(torch.from_numpy(masks), boxes, torch.arange(2), 28, 4.0)
+    losses = head.loss_and_target(truth[:, None], *sampled(boxes, masks), None)["loss_mask"]
+    assert losses["loss_tsdf_initial"] < 1e-6 and losses["iou_initial"] == 1
+    wrong = head.loss_and_target(truth[:, None] / 2, *sampled(boxes, masks), None)["loss_mask"]
+    assert wrong["loss_tsdf_initial"] > 0.1
+
+
+def test_the_truncation_is_measured_on_the_grid_of_the_initial_level_set():
+    mask = np.zeros((1, 64, 64), dtype=np.uint8)
+    mask[0, :, 32:] = 1
+    boxes = torch.tensor([[4.0, 4, 60, 60]])  # two pixels a sample of 28, one of 56
+    _, tsdfs = mask_head(mask_size=56)._targets(*sampled(boxes, mask))
+    distance = (torch.arange(56) - 27.5) / 8
+    expected = distance.clamp(-1, 1)[:48]  # further on, the image's edge is near
+    torch.testing.assert_close(tsdfs[0, 28, :48], expected)
+
+
+def test_polygon_masks_give_the_same_targets():
+    mask = np.zeros((1, 64, 64), dtype=np.uint8)
+    mask[0, 20:40, 10:30] = 1
+    boxes = torch.tensor([[6.0, 16, 34, 44]])
+    sampling, truth = sampled(boxes, mask)
+    outline = np.array([10.0, 20, 30, 20, 30, 40, 10, 40])
+    polygons = [SimpleNamespace(masks=PolygonMasks([[outline]], 64, 64))]
+    for one, other in zip(
+        mask_head()._targets(sampling, truth), mask_head()._targets(sampling, polygons), strict=True
+    ):
+        assert torch.equal(one, other)
+
+
+def test_loss_weights():
+    masks = np.zeros((1, 64, 64), dtype=np.uint8)
+    masks[0, 20:40, 10:30] = 1
+    batch = sampled(torch.tensor([[6.0, 16, 34, 44]]), masks)
+    level_sets = torch.randn(1, 4, 32, 32)
+    one = mask_head(initial_weight=1.0, final_weight=1.0).loss_and_target(level_sets, *batch, None)
+    two = mask_head(initial_weight=2.0, final_weight=3.0).loss_and_target(level_sets, *batch, None)
+    for name, factor in (("loss_tsdf_initial", 2), ("loss_tsdf_final", 3)):
+        torch.testing.assert_close(two["loss_mask"][name], factor * one["loss_mask"][name])
 
 
 def test_the_image_alone():

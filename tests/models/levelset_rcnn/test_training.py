@@ -51,7 +51,8 @@ def losses(work_dir, epoch):
 
 def run(config, **changes):
     config = copy.deepcopy(config)
-    config.merge_from_dict(changes | dict(experiment_name=changes.get("work_dir", "whole")))
+    config.merge_from_dict(changes)
+    config.experiment_name = config.visualizer.name = config.work_dir  # both are global by name
     Runner.from_cfg(config).train()
     return config.work_dir
 
