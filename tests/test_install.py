@@ -176,11 +176,14 @@ def test_mim_searches_the_wheel(wheel, empty):
     assert Path(CONFIG).stem in output
 
 
-def test_mim_searches_a_grid(wheel, empty):
+@pytest.mark.parametrize("install", ["wheel", "editable"])
+def test_mim_searches_a_grid(install, request, project, empty):
+    environment = request.getfixturevalue(install)
+    config = CONFIG if install == "wheel" else project / "configs/quickstart" / CONFIG
     small = ["train_dataloader.dataset.length=2", *SMALL[:3], *SMALL[4:]]
     search = "--optim_wrapper.optimizer.weight_decay 0.01 0.02"
     options = ["--work-dir", "grid", "--search-args", search, "--cfg-options", *small]
-    wheel.mim("gridsearch", "mmlevelset", CONFIG, "--gpus", "0", *options, cwd=empty)
+    environment.mim("gridsearch", "mmlevelset", config, "--gpus", "0", *options, cwd=empty)
     assert len(list(empty.glob("grid_search_*/epoch_1.pth"))) == 2
 
 
