@@ -1,8 +1,4 @@
 """The evolution also sees the RoI's own pixels."""
 
 _base_ = ["./levelset-rcnn_small_pennfudan.py"]
-model = dict(
-    roi_head=dict(
-        mask_head=dict(image_features=True, data_scale=10.0, initial_weight=1.0, final_weight=1.0)
-    )
-)
+model = dict(roi_head=dict(mask_head=dict(image_features=True, data_scale=10.0)))

@@ -1,4 +1,8 @@
-"""LevelSet R-CNN on the small Mask R-CNN; phi and the features on a grid of 56 x 56."""
+"""LevelSet R-CNN on the small Mask R-CNN; phi and the features on a grid of 56 x 56.
+
+The loss weights are not the paper's: from scratch, its weights let the gradients of the level sets
+drown those of the detection.
+"""
 
 _base_ = ["./mask-rcnn_small.py"]
 model = dict(
@@ -30,8 +34,8 @@ model = dict(
                 upsample_channels=(16, 8),
             ),
             loss_tsdf=dict(type="mmlevelset.TSDFLoss", eps=0.1, l1_weight=1.0, bce_weight=1.0),
-            initial_weight=0.2,
-            final_weight=1.0,
+            initial_weight=0.25,
+            final_weight=0.25,
         ),
     ),
     test_cfg=dict(rcnn=dict(initial_masks=True, level_sets=False, polygons=False)),
