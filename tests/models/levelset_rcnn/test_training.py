@@ -4,8 +4,11 @@ import copy
 import json
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import torch
+from mmdet.apis import DetInferencer
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
@@ -79,3 +82,20 @@ def test_one_evaluation_reports_both_masks_and_pictures_are_drawn(config):
         if name != "bbox_mAP":
             assert 0 <= evaluation[f"coco/initial_{name}"] <= 1
     assert list(Path(work_dir).glob("*/vis_data/vis_image/*.png"))
+
+
+def test_inferencer_runs_on_an_image_file(config, tmp_path):
+    config.train_cfg.max_epochs = 1
+    config.model.test_cfg.rcnn.update(polygons=True, level_sets=True)
+    checkpoint = f"{run(config)}/epoch_1.pth"
+    config.dump(tmp_path / "config.py")
+    image = np.random.default_rng(0).integers(0, 255, (90, 120, 3), dtype=np.uint8)
+    cv2.imwrite(str(tmp_path / "image.png"), image)
+    inferencer = DetInferencer(
+        str(tmp_path / "config.py"), checkpoint, device="cpu", show_progress=False
+    )
+    result = inferencer(str(tmp_path / "image.png"), out_dir=str(tmp_path), return_datasamples=True)
+    instances = result["predictions"][0].pred_instances
+    assert instances.masks.shape == (len(instances), 90, 120)
+    assert len(instances.polygons) == len(instances)
+    assert (tmp_path / "vis" / "image.png").is_file()
