@@ -16,8 +16,6 @@ from pathlib import Path
 METRICS = (
     "bbox_mAP",
     "segm_mAP",
-    "segm_mAP_50",
-    "segm_mAP_75",
     "AF_1",
     "AF_2",
     "initial_segm_mAP",
