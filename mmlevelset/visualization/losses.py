@@ -75,7 +75,7 @@ def plot_losses(
     runs = dict(logs) if isinstance(logs, Mapping) else {"": logs}
     if scores is None:
         scores = ("segm_mAP", "AF_1") if several else tuple(SCORES)
-    figure = Figure(figsize=(11, 4), dpi=110, layout="constrained")
+    figure = Figure(figsize=(11, 4.6), dpi=110, layout="constrained")
     loss_axes, score_axes = figure.subplots(1, 2)
     unit = "epoch"
     for run, (name, paths) in enumerate(runs.items()):
@@ -114,7 +114,9 @@ def plot_losses(
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
         if axes.lines:
-            axes.legend(fontsize=8, frameon=False)
+            axes.legend(
+                fontsize=8, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=4
+            )
     if not score_axes.lines:
         score_axes.text(
             0.5, 0.5, "not validated", ha="center", va="center", transform=score_axes.transAxes
