@@ -6,8 +6,6 @@ from pathlib import Path
 import cv2
 import pytest
 import torch
-
-pytest.importorskip("mmdet")
 from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
