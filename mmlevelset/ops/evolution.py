@@ -1,17 +1,19 @@
 """Unrolled Chan-Vese evolution, differentiable in every argument."""
 
+import importlib
+from types import ModuleType
+
 import torch
 from torch import Tensor
 
+from mmlevelset.ops import evolution_torch
 from mmlevelset.ops.checks import (
     accumulation_dtype,
     check_floating,
     check_same_device,
     check_shape,
 )
-from mmlevelset.ops.functions import dirac, heaviside
-from mmlevelset.ops.geometry import curvature
-from mmlevelset.ops.region import MINIMUM_AREA
+from mmlevelset.ops.kernels import triton_obstacle
 
 
 def evolve_chan_vese(
@@ -77,31 +79,30 @@ def evolve_chan_vese(
         raise ValueError(f"reduction must be 'mean' or 'sum', but is {reduction!r}")
     if delta not in ("printed", "derivative"):
         raise ValueError(f"delta must be 'printed' or 'derivative', but is {delta!r}")
-    if backend not in ("auto", "torch", "triton"):
-        raise ValueError(f"backend must be 'auto', 'torch' or 'triton', but is {backend!r}")
-    if backend == "triton":
-        raise RuntimeError("backend='triton': this version has no Triton kernels; use 'auto'")
     dtype = accumulation_dtype(phi0, features)
     if reduction == "mean":
         lambda1 = lambda1 / features.shape[1]
         lambda2 = lambda2 / features.shape[1]
-    with torch.autocast(phi0.device.type, enabled=False):
-        trajectory = _evolve(
-            phi0.to(dtype),
-            features.to(dtype),
-            lambda1.to(dtype),
-            lambda2.to(dtype),
-            mu.to(dtype),
-            eps.to(dtype),
-            dt.to(dtype),
-            eta,
-            printed_delta=delta == "printed",
-        )
-    return torch.stack(trajectory, 1) if return_trajectory else trajectory[-1]
+    if dtype == torch.float64:
+        features = features.to(dtype)
+    trajectory, _, _ = _evolve(
+        phi0.to(dtype),
+        features,
+        lambda1.to(dtype),
+        lambda2.to(dtype),
+        mu.to(dtype),
+        eps.to(dtype),
+        dt.to(dtype),
+        eta,
+        delta == "printed",
+        _resolve(backend, features),
+    )
+    return trajectory if return_trajectory else trajectory[:, -1]
 
 
+@torch.library.custom_op("mmlevelset::evolve_chan_vese", mutates_args=())
 def _evolve(
-    phi: Tensor,
+    phi0: Tensor,
     features: Tensor,
     lambda1: Tensor,
     lambda2: Tensor,
@@ -110,35 +111,104 @@ def _evolve(
     dt: Tensor,
     eta: float,
     printed_delta: bool,
-) -> list[Tensor]:
-    """The definition, with ``|F - c|^2`` expanded so that a step is two batched products.
+    backend: str,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """phi_0..phi_N (M, N+1, H, W), means (M, N, 2, C) and areas (M, N, 2) for the backward."""
+    return _implementation(backend).forward(
+        phi0, features, lambda1, lambda2, mu, eps, dt, eta, printed_delta
+    )
 
-    -lambda1 |F-c1|^2 + lambda2 |F-c2|^2 = (lambda2-lambda1) |F|^2 + 2 F.w + constant, with
-    w = lambda1 c1 - lambda2 c2. Centring F keeps the expansion from cancelling; since the result
-    does not depend on the centre, the centre needs no gradient.
-    """
-    features = (features - features.detach().mean((2, 3), keepdim=True)).flatten(2)
-    squares = features.square().sum(1)
-    trajectory = [phi]
-    for step_eps, step_dt in zip(eps.unbind(1), dt.unbind(1), strict=True):
-        width = step_eps[:, None, None]
-        inside = heaviside(phi, width)
-        weights = torch.stack([inside, 1 - inside], 1).flatten(2)
-        areas = weights.sum(2, keepdim=True).clamp(min=MINIMUM_AREA)
-        means = weights @ features.transpose(1, 2) / areas
-        first, second = means.unbind(1)
-        direction = lambda1[:, None] * first - lambda2[:, None] * second
-        constant = lambda2 * second.square().sum(1) - lambda1 * first.square().sum(1)
-        data = (
-            (lambda2 - lambda1)[:, None] * squares
-            + 2 * (direction[:, None] @ features)[:, 0]
-            + constant[:, None]
-        )
-        force = mu[:, None, None] * curvature(phi, eta) + data.view_as(phi)
-        speed = dirac(phi, width) * width if printed_delta else dirac(phi, width)
-        phi = phi + step_dt[:, None, None] * speed * force
-        trajectory.append(phi)
-    return trajectory
+
+@_evolve.register_fake
+def _(phi0, features, lambda1, lambda2, mu, eps, dt, eta, printed_delta, backend):
+    count, steps = eps.shape
+    return (
+        phi0.new_empty(count, steps + 1, *phi0.shape[1:]),
+        phi0.new_empty(count, steps, 2, features.shape[1]),
+        phi0.new_empty(count, steps, 2),
+    )
+
+
+@torch.library.custom_op("mmlevelset::evolve_chan_vese_backward", mutates_args=())
+def _evolve_backward(
+    grad_trajectory: Tensor,
+    trajectory: Tensor,
+    features: Tensor,
+    means: Tensor,
+    areas: Tensor,
+    lambda1: Tensor,
+    lambda2: Tensor,
+    mu: Tensor,
+    eps: Tensor,
+    dt: Tensor,
+    eta: float,
+    printed_delta: bool,
+    backend: str,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Gradients of phi0, features, lambda1, lambda2, mu, eps and dt."""
+    return _implementation(backend).backward(
+        grad_trajectory,
+        trajectory,
+        features,
+        means,
+        areas,
+        lambda1,
+        lambda2,
+        mu,
+        eps,
+        dt,
+        eta,
+        printed_delta,
+    )
+
+
+@_evolve_backward.register_fake
+def _(grad_trajectory, trajectory, features, means, areas, *scalars_and_options):
+    scalars = scalars_and_options[:5]
+    return (
+        torch.empty_like(trajectory[:, 0], memory_format=torch.contiguous_format),
+        torch.empty_like(features, memory_format=torch.contiguous_format),
+        *(torch.empty_like(value, memory_format=torch.contiguous_format) for value in scalars),
+    )
+
+
+def _setup_context(ctx, inputs, output):
+    _, features, *scalars, eta, printed_delta, backend = inputs
+    ctx.mark_non_differentiable(*output[1:])
+    ctx.save_for_backward(features, *output, *scalars)
+    ctx.options = eta, printed_delta, backend
+
+
+def _backward(ctx, grad_trajectory, *_):
+    features, trajectory, means, areas, *scalars = ctx.saved_tensors
+    grads = _evolve_backward(
+        grad_trajectory, trajectory, features, means, areas, *scalars, *ctx.options
+    )
+    return *grads, None, None, None
+
+
+_evolve.register_autograd(_backward, setup_context=_setup_context)
+
+
+def _implementation(backend: str) -> ModuleType:
+    if backend == "torch":
+        return evolution_torch
+    # Triton is imported only where it is used.
+    return importlib.import_module("mmlevelset.ops.kernels.evolution")
+
+
+def _resolve(backend: str, features: Tensor) -> str:
+    """The backend that runs: Triton's kernels on CUDA unless the features are float64."""
+    if backend not in ("auto", "torch", "triton"):
+        raise ValueError(f"backend must be 'auto', 'torch' or 'triton', but is {backend!r}")
+    if backend == "torch" or (backend == "auto" and features.device.type != "cuda"):
+        return "torch"
+    obstacle = triton_obstacle(features)
+    if not obstacle:
+        return "triton"
+    if backend == "auto":
+        return "torch"
+    raise RuntimeError(f"backend='triton' cannot run here: {obstacle}")
 
 
 def _check(

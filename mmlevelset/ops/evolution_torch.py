@@ -1,0 +1,236 @@
+"""The unrolled evolution and its gradients in plain PyTorch: any device, float32 or float64.
+
+Centring the features keeps the expansion of ``|F - c|^2`` from cancelling, and neither the result
+nor a gradient depends on the centre. With w = lambda1 c1 - lambda2 c2,
+
+    -lambda1 |F-c1|^2 + lambda2 |F-c2|^2 = (lambda2 - lambda1) |F|^2 + 2 F.w + constant,
+
+so that a step reads the features in two matrix products and forms nothing else of their size.
+The backward pass is in closed form and keeps only phi_0..phi_{N-1}, the means and the areas.
+"""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from mmlevelset.ops.functions import dirac, heaviside
+from mmlevelset.ops.geometry import curvature, curvature_adjoint
+from mmlevelset.ops.precision import full_precision
+from mmlevelset.ops.region import MINIMUM_AREA
+
+CHUNK_BYTES = 4 << 20
+"""On a CPU, as many regions at a time as keep their features within this, about a core's cache."""
+
+
+def forward(
+    phi0: Tensor,
+    features: Tensor,
+    lambda1: Tensor,
+    lambda2: Tensor,
+    mu: Tensor,
+    eps: Tensor,
+    dt: Tensor,
+    eta: float,
+    printed_delta: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """phi_0..phi_N (M, N+1, H, W), centred means (M, N, 2, C) and areas (M, N, 2)."""
+    count, steps = eps.shape
+    trajectory = phi0.new_empty(count, steps + 1, *phi0.shape[1:])
+    means = phi0.new_empty(count, steps, 2, features.shape[1])
+    areas = phi0.new_empty(count, steps, 2)
+    inputs = (phi0, features, lambda1, lambda2, mu, eps, dt)
+    with full_precision(phi0.device):
+        for chunk in _chunks(features, phi0.dtype):
+            _forward(
+                *(value[chunk] for value in inputs),
+                eta=eta,
+                printed_delta=printed_delta,
+                out=(trajectory[chunk], means[chunk], areas[chunk]),
+            )
+    return trajectory, means, areas
+
+
+def _forward(
+    phi: Tensor,
+    features: Tensor,
+    lambda1: Tensor,
+    lambda2: Tensor,
+    mu: Tensor,
+    eps: Tensor,
+    dt: Tensor,
+    *,
+    eta: float,
+    printed_delta: bool,
+    out: tuple[Tensor, Tensor, Tensor],
+) -> None:
+    trajectory, means, areas = out
+    features, squares = _centre(features, phi.dtype)
+    trajectory[:, 0] = phi
+    for n in range(eps.shape[1]):
+        width = eps[:, n, None, None]
+        inside = heaviside(phi, width)
+        weights = torch.stack([inside, 1 - inside], 1).flatten(2)
+        areas[:, n] = weights.sum(2)
+        means[:, n] = weights @ features.mT / _clamped(areas[:, n])[..., None]
+        direction, constant = _data_term(means[:, n], lambda1, lambda2)
+        data = (
+            (lambda2 - lambda1)[:, None] * squares
+            + 2 * (direction[:, None] @ features)[:, 0]
+            + constant[:, None]
+        )
+        force = mu[:, None, None] * curvature(phi, eta) + data.view_as(phi)
+        phi = phi + dt[:, n, None, None] * _speed(phi, width, printed_delta) * force
+        trajectory[:, n + 1] = phi
+
+
+def backward(
+    grad_trajectory: Tensor,
+    trajectory: Tensor,
+    features: Tensor,
+    means: Tensor,
+    areas: Tensor,
+    lambda1: Tensor,
+    lambda2: Tensor,
+    mu: Tensor,
+    eps: Tensor,
+    dt: Tensor,
+    eta: float,
+    printed_delta: bool,
+) -> tuple[Tensor, ...]:
+    """Gradients of phi0, features, lambda1, lambda2, mu, eps and dt."""
+    grads = (
+        torch.empty_like(trajectory[:, 0]),
+        torch.empty_like(features),
+        *(torch.empty_like(value) for value in (lambda1, lambda2, mu, eps, dt)),
+    )
+    inputs = (grad_trajectory, trajectory, features, means, areas, lambda1, lambda2, mu, eps, dt)
+    with full_precision(features.device):
+        for chunk in _chunks(features, trajectory.dtype):
+            _backward(
+                *(value[chunk] for value in inputs),
+                eta=eta,
+                printed_delta=printed_delta,
+                out=tuple(grad[chunk] for grad in grads),
+            )
+    return grads
+
+
+def _backward(
+    grad_trajectory: Tensor,
+    trajectory: Tensor,
+    features: Tensor,
+    means: Tensor,
+    areas: Tensor,
+    lambda1: Tensor,
+    lambda2: Tensor,
+    mu: Tensor,
+    eps: Tensor,
+    dt: Tensor,
+    *,
+    eta: float,
+    printed_delta: bool,
+    out: tuple[Tensor, ...],
+) -> None:
+    grad_phi0, grad_features, grad_lambda1, grad_lambda2, grad_mu, grad_eps, grad_dt = out
+    steps = eps.shape[1]
+    features, squares = _centre(features, trajectory.dtype)
+    grad = grad_trajectory[:, steps]
+    total_change = torch.zeros_like(squares)
+    shift = features.new_zeros(features.shape[:2])
+    maps, coefficients = [], []  # the features' gradient is their product
+    for value in (grad_lambda1, grad_lambda2, grad_mu):
+        value.zero_()
+    for n in reversed(range(steps)):
+        phi, width = trajectory[:, n], eps[:, n, None, None]
+        slope = dirac(phi, width)  # of the Heaviside function
+        speed = slope * width if printed_delta else slope
+        change = grad * dt[:, n, None, None] * speed
+        flat = change.flatten(1)
+
+        # Through the means: c1 and c2 have the gradients b1 and b2.
+        first, second = means[:, n].unbind(1)
+        sum_change = flat.sum(1)
+        sum_features = (flat[:, None] @ features.mT)[:, 0]
+        sum_squares = torch.linalg.vecdot(flat, squares)
+        b1 = 2 * lambda1[:, None] * (sum_features - first * sum_change[:, None])
+        b2 = -2 * lambda2[:, None] * (sum_features - second * sum_change[:, None])
+        clamped = _clamped(areas[:, n])
+        b1, b2 = b1 / clamped[:, :1], b2 / clamped[:, 1:]
+        free = (areas[:, n] > MINIMUM_AREA).to(phi.dtype)  # a clamped area has no gradient
+        offset = free[:, 1] * _dot(b2, second) - free[:, 0] * _dot(b1, first)
+        direction, constant = _data_term(means[:, n], lambda1, lambda2)
+        toward_mean, along = (torch.stack([b1 - b2, direction], 1) @ features).unbind(1)
+        through_means = (toward_mean + offset[:, None]).view_as(phi)
+
+        kappa = curvature(phi, eta)
+        data = (lambda2 - lambda1)[:, None] * squares + 2 * along + constant[:, None]
+        force = mu[:, None, None] * kappa + data.view_as(phi)
+
+        grad_lambda1 -= (
+            sum_squares - 2 * _dot(first, sum_features) + sum_change * _dot(first, first)
+        )
+        grad_lambda2 += (
+            sum_squares - 2 * _dot(second, sum_features) + sum_change * _dot(second, second)
+        )
+        grad_mu += (change * kappa).sum((1, 2))
+        grad_dt[:, n] = (grad * speed * force).sum((1, 2))
+        radius = phi.square() + width.square()
+        # The speed is width^2 / (pi radius), or width / (pi radius).
+        relative = (2 if printed_delta else 1) / width - 2 * width / radius
+        grad_width = change * force * relative - through_means * slope * phi / width
+        grad_eps[:, n] = grad_width.sum((1, 2))
+
+        total_change += flat
+        maps += [flat, heaviside(phi, width).flatten(1)]
+        coefficients += [2 * direction, b1 - b2]
+        grad = (
+            grad_trajectory[:, n]
+            + grad
+            - 2 * change * force * phi / radius
+            + curvature_adjoint(phi, mu[:, None, None] * change, eta)
+            + through_means * slope
+        )
+        shift += b2
+    grad_phi0.copy_(grad)
+    result = features.mul_(2 * ((lambda2 - lambda1)[:, None] * total_change)[:, None])
+    maps.append(torch.ones_like(squares))
+    result.baddbmm_(torch.stack([*coefficients, shift], 2), torch.stack(maps, 1))
+    grad_features.copy_(result.view_as(grad_features))
+
+
+def _chunks(features: Tensor, dtype: torch.dtype) -> Iterator[slice]:
+    """Slices of the regions: all on a GPU, few enough to stay in the cache on a CPU."""
+    count = len(features)
+    size = max(1, count)
+    if features.device.type == "cpu":
+        bytes_each = features[0].numel() * dtype.itemsize if count else 1
+        size = min(size, max(1, CHUNK_BYTES // max(1, bytes_each)))
+    return (slice(start, start + size) for start in range(0, count, size))
+
+
+def _centre(features: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """A copy (m, C, P) in ``dtype``, less each channel's mean, and its squared norms (m, P)."""
+    features = features.to(dtype).flatten(2)
+    features = features - features.mean(2, keepdim=True)
+    return features, features.square().sum(1)
+
+
+def _clamped(areas: Tensor) -> Tensor:
+    return areas.clamp(min=MINIMUM_AREA)
+
+
+def _dot(one: Tensor, other: Tensor) -> Tensor:
+    return (one * other).sum(1)
+
+
+def _data_term(means: Tensor, lambda1: Tensor, lambda2: Tensor) -> tuple[Tensor, Tensor]:
+    """w = lambda1 c1 - lambda2 c2, and the constant of the expansion."""
+    first, second = means.unbind(1)
+    direction = lambda1[:, None] * first - lambda2[:, None] * second
+    return direction, lambda2 * _dot(second, second) - lambda1 * _dot(first, first)
+
+
+def _speed(phi: Tensor, width: Tensor, printed_delta: bool) -> Tensor:
+    slope = dirac(phi, width)
+    return slope * width if printed_delta else slope

@@ -1,0 +1,206 @@
+"""What the benchmarks share: a red gate, interleaved timing, peak memory, a Markdown table.
+
+Candidates are timed in turns within one process and compared as ratios of their medians, since
+machines are noisy. Nothing is timed before its values have been checked.
+"""
+
+import argparse
+import os
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+
+os.environ.setdefault("KINETO_LOG_LEVEL", "5")  # the memory profiler's own messages
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # runs without an installation
+
+import torch
+from torch import Tensor
+
+
+def arguments(description: str, **defaults: object) -> argparse.ArgumentParser:
+    """A parser with ``--device``, ``--threads``, ``--rounds`` and ``--seed``."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    cores = len(os.sched_getaffinity(0))
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
+    parser.add_argument("--threads", type=int, default=cores, help="CPU threads")
+    parser.add_argument("--rounds", type=int, default=9, help="timed turns of each candidate")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.set_defaults(**defaults)
+    return parser
+
+
+def prepare(options: argparse.Namespace) -> torch.device:
+    """Set threads and seed, print what machine this is, and return the device."""
+    device = torch.device(options.device)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        sys.exit(f"--device {options.device}: this machine has no CUDA device that torch can use")
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(options.seed)
+    print(f"Command: python {' '.join([os.path.relpath(sys.argv[0]), *sys.argv[1:]])}")
+    print(machine(device), flush=True)
+    return device
+
+
+def machine(device: torch.device) -> str:
+    """One line: processor, threads and versions."""
+    names = ["numpy", "scipy", "scikit-image", "cucim", "triton"]
+    versions = [f"Python {platform.python_version()}", f"torch {torch.__version__}"]
+    for name in names:
+        try:
+            versions.append(f"{name} {metadata.version(name)}")
+        except metadata.PackageNotFoundError:
+            continue
+    if device.type == "cuda":
+        hardware = torch.cuda.get_device_name(device)
+    else:
+        hardware = f"{_processor()}, {torch.get_num_threads()} threads"
+    return f"{hardware}; {', '.join(versions)}"
+
+
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return platform.machine()
+
+
+class Gate:
+    """Collects comparisons with a reference; a red one ends the run before anything is timed."""
+
+    def __init__(self) -> None:
+        self.red = False
+
+    def close(self, name: str, got: Tensor, want: Tensor, tolerance: float) -> None:
+        """Relative norm of the difference, in float64, of at most ``tolerance``."""
+        got, want = got.detach().double(), want.detach().double()
+        error = ((got - want).norm() / want.norm().clamp(min=1e-30)).item()
+        self._record(name, error <= tolerance, f"relative error {error:.1e} (limit {tolerance:g})")
+
+    def equal(self, name: str, same: bool) -> None:
+        self._record(name, bool(same), "identical" if same else "different")
+
+    def finish(self) -> None:
+        """Exit with status 1 if a comparison failed."""
+        if self.red:
+            sys.exit("The values are wrong, so nothing is timed.")
+
+    def _record(self, name: str, good: bool, what: str) -> None:
+        self.red |= not good
+        print(f"  {'ok ' if good else 'RED'} {name}: {what}", flush=True)
+
+
+@dataclass
+class Result:
+    """Seconds of each turn, and the peak of what was allocated beyond the input, in bytes."""
+
+    seconds: list[float] = field(default_factory=list)
+    peak: int | None = None
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.seconds)
+
+
+def measure(
+    candidates: Mapping[str, Callable[[], object]],
+    device: torch.device,
+    rounds: int,
+    memory: bool = True,
+) -> dict[str, Result]:
+    """Time the candidates in turns, after two calls each that warm up."""
+    results = {name: Result() for name in candidates}
+    for name, call in candidates.items():
+        call()
+        call()
+        if memory:
+            results[name].peak = peak_memory(call, device)
+        _progress(f"warmed up {name}")
+    for turn in range(rounds):
+        for name, call in candidates.items():
+            results[name].seconds.append(_seconds(call, device))
+        _progress(f"turn {turn + 1} of {rounds}")
+    _progress("")
+    return results
+
+
+def _seconds(call: Callable[[], object], device: torch.device) -> float:
+    if device.type != "cuda":
+        start = time.perf_counter()
+        call()
+        return time.perf_counter() - start
+    # Empties the L2 cache, since in training the features come from memory, and keeps the device
+    # busy while the call is being launched: what is timed is the device, not the interpreter.
+    torch.empty(4 << 30, dtype=torch.uint8, device=device).zero_()
+    begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+    begin.record()
+    call()
+    end.record()
+    torch.cuda.synchronize(device)
+    return begin.elapsed_time(end) / 1e3
+
+
+def peak_memory(call: Callable[[], object], device: torch.device) -> int:
+    """Peak of the bytes that torch allocated during the call, beyond what was held before."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        call()
+        return torch.cuda.max_memory_allocated(device) - before
+    with torch.profiler.profile(profile_memory=True) as profile:
+        call()
+    held = peak = 0
+    for event in profile.profiler.kineto_results.events():
+        if event.name() == "[memory]":
+            held += event.nbytes()
+            peak = max(peak, held)
+    return peak
+
+
+def copy_bandwidth(device: torch.device, size: int = 1 << 28) -> float:
+    """Bytes per second, read and written, of copying a tensor of ``size`` bytes."""
+    source = torch.empty(size, dtype=torch.uint8, device=device)
+    target = torch.empty_like(source)
+    result = measure({"copy": lambda: target.copy_(source)}, device, 9, memory=False)["copy"]
+    return 2 * size / min(result.seconds)
+
+
+def table(headings: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table; all columns but the first are aligned to the right."""
+    widths = [max(len(row[i]) for row in [headings, *rows]) for i in range(len(headings))]
+
+    def line(cells: list[str]) -> str:
+        padded = [cells[0].ljust(widths[0])]
+        padded += [c.rjust(w) for c, w in zip(cells[1:], widths[1:], strict=True)]
+        return f"| {' | '.join(padded)} |"
+
+    rule = [":" + "-" * (widths[0] - 1)] + ["-" * (w - 1) + ":" for w in widths[1:]]
+    return "\n".join([line(headings), line(rule), *map(line, rows)])
+
+
+def time_and_memory(results: dict[str, Result], reference: str) -> str:
+    """Table of the median time, its ratio to the reference's, and the peak extra memory."""
+    base = results[reference]
+    rows = []
+    for name, result in results.items():
+        spread = f"{min(result.seconds) * 1e3:.3g}-{max(result.seconds) * 1e3:.3g}"
+        row = [name, f"{result.median * 1e3:.3g}", spread, f"{base.median / result.median:.2f}x"]
+        if result.peak is not None and base.peak:
+            row += [f"{result.peak / 2**20:.1f}", f"{result.peak / base.peak:.2f}"]
+        else:
+            row += ["", ""]
+        rows.append(row)
+    headings = ["", "median ms", "min-max", f"speed, {reference} = 1", "peak MiB", "of its memory"]
+    return table(headings, rows)
+
+
+def _progress(text: str) -> None:
+    if sys.stderr.isatty():
+        print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
