@@ -32,6 +32,36 @@ def check_same_device(**tensors: Tensor | None) -> None:
         raise ValueError(f"all tensors must be on one device, but are: {where}")
 
 
+def check_finite(**tensors: Tensor | None) -> None:
+    """Raise ValueError for the first tensor that has a NaN or an infinity.
+
+    Waits for the device, so it is an option of the functions that offer it.
+    """
+    for name, tensor in tensors.items():
+        if tensor is None or bool(tensor.isfinite().all()):
+            continue
+        index = tuple((~tensor.isfinite()).nonzero()[0].tolist())
+        raise ValueError(
+            f"{name} must be finite, but has {int(tensor.isnan().sum())} NaN and "
+            f"{int(tensor.isinf().sum())} infinite values, the first at index {index}"
+        )
+
+
+def check_positive(**tensors: Tensor | None) -> None:
+    """Raise ValueError for the first tensor with a value that is not above zero; NaN is not.
+
+    Waits for the device, so it is an option of the functions that offer it.
+    """
+    for name, tensor in tensors.items():
+        if tensor is None or bool((tensor > 0).all()):
+            continue
+        value, position = tensor.detach().flatten().min(0)
+        index = tuple(int(i) for i in torch.unravel_index(position, tensor.shape))
+        raise ValueError(
+            f"{name} must be positive, but its smallest value is {value.item():g} at index {index}"
+        )
+
+
 def accumulation_dtype(*tensors: Tensor) -> torch.dtype:
     """float64 if any tensor is, float32 otherwise: what sums and level sets are held in."""
     wide = any(tensor.dtype == torch.float64 for tensor in tensors)

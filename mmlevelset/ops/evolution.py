@@ -1,18 +1,13 @@
 """Unrolled Chan-Vese evolution, differentiable in every argument."""
 
 import importlib
+import warnings
 from types import ModuleType
 
 import torch
 from torch import Tensor
 
-from mmlevelset.ops import evolution_torch
-from mmlevelset.ops.checks import (
-    accumulation_dtype,
-    check_floating,
-    check_same_device,
-    check_shape,
-)
+from mmlevelset.ops import checks, evolution_torch
 from mmlevelset.ops.kernels import triton_obstacle
 
 
@@ -30,6 +25,7 @@ def evolve_chan_vese(
     delta: str = "printed",
     backend: str = "auto",
     return_trajectory: bool = False,
+    check_finite: bool = False,
 ) -> Tensor:
     r"""N steps of gradient descent on the Chan-Vese energy (LevelSet R-CNN eqs. 7-9).
 
@@ -49,23 +45,28 @@ def evolve_chan_vese(
         lambda2: Weight of the outside (M,), non-negative.
         mu: Weight of the curvature (M,), non-negative, in pixels.
         eps: Width of the Heaviside function in each step (M, N), positive, in units of phi.
-        dt: Size of each step (M, N).
+        dt: Size of each step (M, N), non-negative.
         reduction: ``mean`` divides the squared feature distances by C, ``sum`` does not (the
             paper's reading).
         eta: See :func:`mmlevelset.ops.curvature`.
         delta: ``printed``: eps times the derivative of the Heaviside function, as in eq. 4 of the
             paper; ``derivative``: the derivative itself.
-        backend: ``auto``, ``torch`` or ``triton``. ``torch`` is the definition.
+        backend: ``torch``: plain PyTorch, on any device; ``triton``: Triton kernels, on CUDA, not
+            for float64; ``auto``: the kernels where they can run. Both make N+1 passes over the
+            features forward, and keep phi_0..phi_{N-1}, the means and the areas for backward.
         return_trajectory: Return phi_0..phi_N rather than phi_N.
+        check_finite: Raise where an argument holds a NaN or an infinity. Waits for the device.
 
     Returns:
         phi_N (M, H, W), or (M, N+1, H, W) with ``return_trajectory``; float32 (float64 if phi0 or
         features are). M = 0 and N = 0 are allowed.
 
     Raises:
-        ValueError: A shape or option does not fit; the message names the argument.
+        ValueError: A shape, device or option does not fit, or ``check_finite`` found something; the
+            message names the argument. On a CPU and with ``check_finite``: eps is not positive or
+            dt is negative.
         TypeError: An argument is not a floating-point tensor.
-        RuntimeError: ``backend="triton"`` where it cannot run.
+        RuntimeError: ``backend="triton"`` where it cannot run. A second derivative is asked for.
 
     Example:
         >>> phi = evolve_chan_vese(
@@ -75,11 +76,22 @@ def evolve_chan_vese(
         torch.Size([2, 32, 32])
     """
     _check(phi0, features, lambda1, lambda2, mu, eps, dt)
+    if not eta > 0:
+        raise ValueError(f"eta must be positive, but is {eta}")
+    if check_finite:
+        checks.check_finite(
+            phi0=phi0, features=features, lambda1=lambda1, lambda2=lambda2, mu=mu, eps=eps, dt=dt
+        )
+    if check_finite or (eps.device.type == "cpu" and not torch.compiler.is_compiling()):
+        if (eps <= 0).any():
+            checks.check_positive(eps=eps)
+        if (dt < 0).any():
+            raise ValueError(f"dt must not be negative, but its smallest value is {dt.min():g}")
     if reduction not in ("mean", "sum"):
         raise ValueError(f"reduction must be 'mean' or 'sum', but is {reduction!r}")
     if delta not in ("printed", "derivative"):
         raise ValueError(f"delta must be 'printed' or 'derivative', but is {delta!r}")
-    dtype = accumulation_dtype(phi0, features)
+    dtype = checks.accumulation_dtype(phi0, features)
     if reduction == "mean":
         lambda1 = lambda1 / features.shape[1]
         lambda2 = lambda2 / features.shape[1]
@@ -207,6 +219,8 @@ def _resolve(backend: str, features: Tensor) -> str:
     if not obstacle:
         return "triton"
     if backend == "auto":
+        if features.dtype != torch.float64:
+            warnings.warn(f"evolve_chan_vese runs in plain PyTorch: {obstacle}", stacklevel=3)
         return "torch"
     raise RuntimeError(f"backend='triton' cannot run here: {obstacle}")
 
@@ -220,15 +234,15 @@ def _check(
     eps: Tensor,
     dt: Tensor,
 ) -> None:
-    check_shape("phi0", phi0, ("M", "H", "W"))
+    checks.check_shape("phi0", phi0, ("M", "H", "W"))
     count, height, width = phi0.shape
-    check_shape("features", features, (count, "C", height, width))
+    checks.check_shape("features", features, (count, "C", height, width))
     for name, value in (("lambda1", lambda1), ("lambda2", lambda2), ("mu", mu)):
-        check_shape(name, value, (count,))
-    check_shape("eps", eps, (count, "N"))
-    check_shape("dt", dt, (count, eps.shape[1]))
+        checks.check_shape(name, value, (count,))
+    checks.check_shape("eps", eps, (count, "N"))
+    checks.check_shape("dt", dt, (count, eps.shape[1]))
     named = dict(
         phi0=phi0, features=features, lambda1=lambda1, lambda2=lambda2, mu=mu, eps=eps, dt=dt
     )
-    check_floating(**named)
-    check_same_device(**named)
+    checks.check_floating(**named)
+    checks.check_same_device(**named)

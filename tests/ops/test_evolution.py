@@ -174,9 +174,30 @@ def test_non_contiguous_input():
         (dict(reduction="max"), ValueError, "reduction must be 'mean' or 'sum'"),
         (dict(delta="exact"), ValueError, "delta must be"),
         (dict(backend="cuda"), ValueError, "backend must be"),
-        (dict(backend="triton"), RuntimeError, "backend='triton'"),
+        (dict(eps=torch.full((3, 3), -0.5)), ValueError, r"eps must be positive.*-0.5 at index"),
+        (dict(dt=torch.full((3, 3), -0.5)), ValueError, "dt must not be negative.*-0.5"),
+        (dict(eta=0.0), ValueError, "eta must be positive"),
     ],
 )
 def test_bad_input_is_named(change, error, message):
     with pytest.raises(error, match=message):
         evolve_chan_vese(**(example() | change))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_values_that_are_not_finite_are_named_when_asked(name):
+    values = example()
+    values[name].view(-1)[1] = float("nan")
+    values[name].view(-1)[2] = float("inf")
+    evolve_chan_vese(**values)
+    with pytest.raises(ValueError, match=f"{name} must be finite, but has 1 NaN and 1 infinite"):
+        evolve_chan_vese(**values, check_finite=True)
+
+
+def test_second_derivatives_are_refused():
+    values = {k: v.requires_grad_() for k, v in example().items()}
+    (grad,) = torch.autograd.grad(
+        evolve_chan_vese(**values).sum(), values["phi0"], create_graph=True
+    )
+    with pytest.raises(RuntimeError, match="evolve_chan_vese_backward"):
+        grad.sum().backward()

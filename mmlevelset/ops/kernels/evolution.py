@@ -1,0 +1,578 @@
+"""The unrolled evolution on CUDA: N+1 passes over the features forward; N+1 and a write backward.
+
+A step needs the region means, a sum over all pixels, so a pass over the features is a launch. It
+moves phi and, from the same registers, sums the features under the moved phi for the next step.
+Between two passes a small launch does what needs few bytes: it adds up the tiles' sums and filters
+phi. Sums are added in a fixed order without atomics, so that two runs give the same bits.
+
+The features are centred at the value of their middle pixel, which changes neither the result nor a
+gradient and keeps |F - c|^2 from cancelling. All shapes are as in ``mmlevelset.ops.evolution``;
+P is the number of pixels of a map and T the number of tiles that cover it.
+
+The backward pass follows the reverse step of phi_s -> phi_{s+1}. G is the gradient of phi_{s+1} and
+u = G dt delta(phi_s) that of the force. Its sums U1 = sum u F and U0 = sum u give the gradients
+b1 = 2 lambda1 (U1 - c1 U0) and b2 = -2 lambda2 (U1 - c2 U0) of the means c1 and c2.
+"""
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from mmlevelset.ops.kernels.stencil import (
+    divergence,
+    gradient,
+    heaviside,
+    pull_normal,
+    pull_phi,
+)
+from mmlevelset.ops.region import MINIMUM_AREA
+
+MAP_PIXELS = 256  # of a program that filters maps
+MAP_CHANNELS = 32  # of the same program, which also adds up the tiles' sums of these channels
+RUNTIME = ["level", "steps"]  # one kernel for all of them
+SUMMED_TILES = tl.constexpr(64)  # tiles added at a time
+AREA = tl.constexpr(MINIMUM_AREA)
+PI = tl.constexpr(3.14159265358979)
+
+# Rows of the channels' coefficients (M, N, 5, C) in the backward pass.
+DIRECTION = tl.constexpr(0)  # 2 (lambda1 c1 - lambda2 c2), which F has in the force
+CONSTANT = tl.constexpr(1)  # lambda2 c2^2 - lambda1 c1^2, whose sum is the force's constant
+PULL = tl.constexpr(2)  # b1 / A1 - b2 / A2, which F has in the gradient through the means
+OFFSET = tl.constexpr(3)  # b2 c2 / A2 - b1 c1 / A1, whose sum is the constant of that
+SHIFT = tl.constexpr(4)  # b2 / A2, all pixels' part in the gradient of F
+
+# Rows of the tiles' sums of scalars (M, N, 5, T).
+SUM_CHANGE = tl.constexpr(0)  # sum u
+SUM_SQUARES = tl.constexpr(1)  # sum u |F|^2
+GRAD_MU = tl.constexpr(2)
+GRAD_EPS = tl.constexpr(3)
+GRAD_DT = tl.constexpr(4)
+
+
+@triton.jit
+def _tile(features, region, channel, pixel, inside, channels, pixels):
+    """Centred features (channel, pixel) of one region in float32."""
+    valid = channel < channels
+    row = features + region * channels * pixels + channel.to(tl.int64) * pixels
+    centre = tl.load(row + pixels // 2, mask=valid, other=0.0).to(tl.float32)
+    values = tl.load(
+        row[:, None] + pixel[None, :], mask=valid[:, None] & inside[None, :], other=0.0
+    )
+    return values.to(tl.float32) - centre[:, None]
+
+
+@triton.jit
+def _divergence(normals, region, pixel, height, width):
+    pixel = tl.minimum(pixel, height * width - 1)
+    vectors = normals + region * 2 * (height + 2) * (width + 2)
+    return divergence(vectors, pixel // width, pixel % width, height, width)
+
+
+@triton.jit
+def _speed(radius, eps, PRINTED: tl.constexpr):
+    """delta as the evolution uses it: eps times the Heaviside function's slope, or the slope."""
+    slope = eps / (PI * radius)
+    return slope * eps if PRINTED else slope
+
+
+@triton.jit
+def _sum_tiles(pointer, tiles, stride, offset, valid):
+    """Sum over tiles of the entries ``offset`` of a table (T, stride), in a fixed order."""
+    total = tl.zeros(offset.shape, tl.float32)
+    for start in range(0, tiles, SUMMED_TILES):
+        tile = start + tl.arange(0, SUMMED_TILES)
+        mask = (tile < tiles)[:, None] & valid[None, :]
+        entries = pointer + tile.to(tl.int64)[:, None] * stride + offset[None, :]
+        total += tl.sum(tl.load(entries, mask=mask, other=0.0), 0)
+    return total
+
+
+@triton.jit
+def _sum_scalars(pointer, tiles):
+    """Sum of one scalar over the tiles, in a fixed order."""
+    one = tl.arange(0, 1)
+    return tl.sum(_sum_tiles(pointer, tiles, 1, one, one < 1), 0)
+
+
+@triton.jit(do_not_specialize=RUNTIME)
+def _forward_pass(
+    features, trajectory, squares, normals, means, sums, areas,
+    lambda1, lambda2, mu, eps, dt, level, steps, channels, height, width,
+    MOVE: tl.constexpr, SUM: tl.constexpr, PRINTED: tl.constexpr,
+    CHANNELS: tl.constexpr, PIXELS: tl.constexpr,
+):  # fmt: skip
+    """phi_level from phi_{level-1} (MOVE), and the tile's sums of features under it (SUM)."""
+    tile = tl.program_id(0)
+    region = tl.program_id(1).to(tl.int64)
+    pixels = height * width
+    pixel = tile * PIXELS + tl.arange(0, PIXELS)
+    inside = pixel < pixels
+    map_pixel = region * pixels + pixel
+    phi_row = trajectory + (region * (steps + 1) + level) * pixels
+    if MOVE:
+        step = region * steps + level - 1
+        l1 = tl.load(lambda1 + region)
+        l2 = tl.load(lambda2 + region)
+        products = tl.zeros((CHANNELS, PIXELS), tl.float32)
+        constant = tl.zeros((CHANNELS,), tl.float32)
+        for start in range(0, channels, CHANNELS):
+            channel = start + tl.arange(0, CHANNELS)
+            pair = means + step * 2 * channels + channel
+            first = tl.load(pair, mask=channel < channels, other=0.0)
+            second = tl.load(pair + channels, mask=channel < channels, other=0.0)
+            values = _tile(features, region, channel, pixel, inside, channels, pixels)
+            products += values * (2 * (l1 * first - l2 * second))[:, None]
+            constant += l2 * second * second - l1 * first * first
+        square = tl.load(squares + map_pixel, mask=inside, other=0.0)
+        data = (l2 - l1) * square + tl.sum(products, 0) + tl.sum(constant, 0)
+        bend = _divergence(normals, region, pixel, height, width)
+        force = tl.load(mu + region) * bend + data
+        phi = tl.load(phi_row - pixels + pixel, mask=inside, other=0.0)
+        sharpness = tl.load(eps + step)
+        radius = phi * phi + sharpness * sharpness
+        phi += tl.load(dt + step) * _speed(radius, sharpness, PRINTED) * force
+        tl.store(phi_row + pixel, phi, mask=inside)
+    else:
+        phi = tl.load(phi_row + pixel, mask=inside, other=0.0)
+        square = _squares(features, region, pixel, inside, channels, pixels, CHANNELS)
+        tl.store(squares + map_pixel, square, mask=inside)
+    if SUM:
+        within, without = heaviside(phi, tl.load(eps + region * steps + level))
+        within = tl.where(inside, within, 0.0)
+        without = tl.where(inside, without, 0.0)
+        row = region * tl.num_programs(0) + tile
+        for start in range(0, channels, CHANNELS):
+            channel = start + tl.arange(0, CHANNELS)
+            values = _tile(features, region, channel, pixel, inside, channels, pixels)
+            pair = sums + row * 2 * channels + channel
+            tl.store(pair, tl.sum(values * within[None, :], 1), mask=channel < channels)
+            tl.store(pair + channels, tl.sum(values * without[None, :], 1), mask=channel < channels)
+        tl.store(areas + row * 2, tl.sum(within, 0))
+        tl.store(areas + row * 2 + 1, tl.sum(without, 0))
+
+
+@triton.jit
+def _squares(
+    features, region, pixel, inside, channels, pixels, CHANNELS: tl.constexpr
+):  # fmt: skip
+    """Squared norms of the features at the tile's pixels."""
+    squares = tl.zeros((CHANNELS, pixel.shape[0]), tl.float32)
+    for start in range(0, channels, CHANNELS):
+        channel = start + tl.arange(0, CHANNELS)
+        values = _tile(features, region, channel, pixel, inside, channels, pixels)
+        squares += values * values
+    return tl.sum(squares, 0)
+
+
+@triton.jit(do_not_specialize=RUNTIME)
+def _forward_maps(
+    trajectory, normals, sums, tile_areas, means, areas,
+    level, steps, channels, height, width, tiles, eta,
+    MAP_PIXELS: tl.constexpr, MAP_CHANNELS: tl.constexpr,
+):  # fmt: skip
+    """Normals of phi_level; the first programs also finish its means, a few channels each."""
+    block = tl.program_id(0)
+    region = tl.program_id(1).to(tl.int64)
+    pitch = width + 2
+    frame = (height + 2) * pitch
+    pixel = block * MAP_PIXELS + tl.arange(0, MAP_PIXELS)
+    phi = trajectory + (region * (steps + 1) + level) * height * width
+    x, y, scale = gradient(phi, pixel // pitch - 1, pixel % pitch - 1, height, width, eta)
+    out = normals + region * 2 * frame + pixel
+    tl.store(out, x * scale, mask=pixel < frame)
+    tl.store(out + frame, y * scale, mask=pixel < frame)
+
+    if block * MAP_CHANNELS < channels:
+        _finish_means(
+            sums, tile_areas, means, areas,
+            region, region * steps + level, block, channels, tiles, MAP_CHANNELS,
+        )  # fmt: skip
+
+
+@triton.jit
+def _finish_means(
+    sums, tile_areas, means, areas, region, step, block, channels, tiles,
+    MAP_CHANNELS: tl.constexpr,
+):  # fmt: skip
+    """Areas, and the means of one block of channels, from the tiles' sums."""
+    both = tl.arange(0, 2)
+    area = _sum_tiles(tile_areas + region * tiles * 2, tiles, 2, both, both < 2)
+    if block == 0:
+        tl.store(areas + step * 2 + both, area)
+    channel = block * MAP_CHANNELS + tl.arange(0, MAP_CHANNELS)
+    valid = channel < channels
+    pointer = sums + region * tiles * 2 * channels
+    first = _sum_tiles(pointer, tiles, 2 * channels, channel, valid)
+    second = _sum_tiles(pointer + channels, tiles, 2 * channels, channel, valid)
+    area1 = tl.sum(tl.where(both == 0, area, 0.0), 0)
+    area2 = tl.sum(tl.where(both == 1, area, 0.0), 0)
+    pair = means + step * 2 * channels + channel
+    tl.store(pair, first / tl.maximum(area1, AREA), mask=valid)
+    tl.store(pair + channels, second / tl.maximum(area2, AREA), mask=valid)
+
+
+@triton.jit(do_not_specialize=RUNTIME)
+def _backward_pass(
+    features, trajectory, grad_trajectory, grad, change, occupancy, squares, normals, pulled,
+    coefficients, sums, tile_scalars, grad_features,
+    lambda1, lambda2, mu, eps, dt, level, steps, channels, height, width,
+    MOVE: tl.constexpr, SUM: tl.constexpr, PRINTED: tl.constexpr,
+    CHANNELS: tl.constexpr, PIXELS: tl.constexpr,
+):  # fmt: skip
+    """The gradient of phi_level from that of phi_{level+1} (MOVE), and the sums below it (SUM).
+
+    The last pass, which has no step below it, writes the features' gradient instead.
+    """
+    tile = tl.program_id(0)
+    tiles = tl.num_programs(0)
+    region = tl.program_id(1).to(tl.int64)
+    pixels = height * width
+    pixel = tile * PIXELS + tl.arange(0, PIXELS)
+    inside = pixel < pixels
+    map_pixel = region * pixels + pixel
+    phi_row = trajectory + (region * (steps + 1) + level) * pixels
+    grad_row = grad_trajectory + (region * (steps + 1) + level) * pixels
+    total = tl.load(grad_row + pixel, mask=inside, other=0.0)
+    scalars = tile_scalars + region * steps * 5 * tiles + tile
+    l1 = tl.load(lambda1 + region)
+    l2 = tl.load(lambda2 + region)
+    if MOVE:
+        step = region * steps + level
+        phi = tl.load(phi_row + pixel, mask=inside, other=0.0)
+        sharpness = tl.load(eps + step)
+        radius = phi * phi + sharpness * sharpness
+        square = tl.load(squares + map_pixel, mask=inside, other=0.0)
+        through_means, force = _project(
+            features, coefficients + step * 5 * channels,
+            region, pixel, inside, channels, pixels, CHANNELS,
+        )  # fmt: skip
+        bend = _divergence(normals, region, pixel, height, width)
+        force += (l2 - l1) * square + tl.load(mu + region) * bend
+        above = tl.load(grad + map_pixel, mask=inside, other=0.0)
+        speed = _speed(radius, sharpness, PRINTED)
+        moved = above * tl.load(dt + step) * speed
+        slope = sharpness / (PI * radius)
+        total += above - 2 * moved * force * (phi / radius) + through_means * slope
+        total += tl.load(mu + region) * _pull_phi(pulled, region, pixel, height, width)
+
+        relative = (2.0 if PRINTED else 1.0) / sharpness - 2 * sharpness / radius
+        for_eps = moved * force * relative - through_means * slope * (phi / sharpness)
+        out = scalars + level * 5 * tiles
+        tl.store(out + GRAD_MU * tiles, tl.sum(moved * bend, 0))
+        tl.store(out + GRAD_EPS * tiles, tl.sum(tl.where(inside, for_eps, 0.0), 0))
+        tl.store(out + GRAD_DT * tiles, tl.sum(above * speed * force, 0))
+    else:
+        square = _squares(features, region, pixel, inside, channels, pixels, CHANNELS)
+        tl.store(squares + map_pixel, square, mask=inside)
+    tl.store(grad + map_pixel, total, mask=inside)
+    if SUM:
+        below = region * steps + level - 1
+        phi = tl.load(phi_row - pixels + pixel, mask=inside, other=0.0)
+        sharpness = tl.load(eps + below)
+        speed = _speed(phi * phi + sharpness * sharpness, sharpness, PRINTED)
+        moved = tl.where(inside, total * tl.load(dt + below) * speed, 0.0)
+        tl.store(change + below * pixels + pixel, moved, mask=inside)
+        for start in range(0, channels, CHANNELS):
+            channel = start + tl.arange(0, CHANNELS)
+            values = _tile(features, region, channel, pixel, inside, channels, pixels)
+            entry = sums + (region * tiles + tile) * channels + channel
+            tl.store(entry, tl.sum(values * moved[None, :], 1), mask=channel < channels)
+        out = scalars + (level - 1) * 5 * tiles
+        tl.store(out + SUM_CHANGE * tiles, tl.sum(moved, 0))
+        tl.store(out + SUM_SQUARES * tiles, tl.sum(square * moved, 0))
+    else:
+        _store_features_gradient(
+            grad_features, features, change, occupancy, coefficients, 2 * (l2 - l1),
+            region, pixel, inside, steps, channels, pixels, CHANNELS,
+        )  # fmt: skip
+
+
+@triton.jit
+def _project(
+    features, coefficients, region, pixel, inside, channels, pixels, CHANNELS: tl.constexpr
+):
+    """h, the gradient through the means, and the force's part that is linear in the features."""
+    through = tl.zeros((CHANNELS, pixel.shape[0]), tl.float32)
+    force = tl.zeros((CHANNELS, pixel.shape[0]), tl.float32)
+    offset = tl.zeros((CHANNELS,), tl.float32)
+    constant = tl.zeros((CHANNELS,), tl.float32)
+    for start in range(0, channels, CHANNELS):
+        channel = start + tl.arange(0, CHANNELS)
+        valid = channel < channels
+        row = coefficients + channel
+        values = _tile(features, region, channel, pixel, inside, channels, pixels)
+        through += values * tl.load(row + PULL * channels, mask=valid, other=0.0)[:, None]
+        force += values * tl.load(row + DIRECTION * channels, mask=valid, other=0.0)[:, None]
+        offset += tl.load(row + OFFSET * channels, mask=valid, other=0.0)
+        constant += tl.load(row + CONSTANT * channels, mask=valid, other=0.0)
+    return tl.sum(through, 0) + tl.sum(offset, 0), tl.sum(force, 0) + tl.sum(constant, 0)
+
+
+@triton.jit
+def _store_features_gradient(
+    grad_features, features, change, occupancy, coefficients, weight,
+    region, pixel, inside, steps, channels, pixels,
+    CHANNELS: tl.constexpr,
+):  # fmt: skip
+    """2 (lambda2 - lambda1) F sum_n u_n, plus each step's part along its channels' coefficients."""
+    for start in range(0, channels, CHANNELS):
+        channel = start + tl.arange(0, CHANNELS)
+        valid = channel < channels
+        factor = tl.zeros(pixel.shape, tl.float32)
+        shift = tl.zeros(channel.shape, tl.float32)
+        result = tl.zeros((CHANNELS, pixel.shape[0]), tl.float32)
+        for n in range(steps):
+            step = region * steps + n
+            moved = tl.load(change + step * pixels + pixel, mask=inside, other=0.0)
+            within = tl.load(occupancy + step * pixels + pixel, mask=inside, other=0.0)
+            row = coefficients + step * 5 * channels + channel
+            direction = tl.load(row + DIRECTION * channels, mask=valid, other=0.0)
+            toward = tl.load(row + PULL * channels, mask=valid, other=0.0)
+            shift += tl.load(row + SHIFT * channels, mask=valid, other=0.0)
+            factor += moved
+            result += direction[:, None] * moved[None, :]
+            result += toward[:, None] * within[None, :]
+        values = _tile(features, region, channel, pixel, inside, channels, pixels)
+        result += values * (weight * factor)[None, :] + shift[:, None]
+        out = grad_features + region * channels * pixels + channel.to(tl.int64) * pixels
+        tl.store(
+            out[:, None] + pixel[None, :],
+            result.to(grad_features.dtype.element_ty),
+            mask=valid[:, None] & inside[None, :],
+        )
+
+
+@triton.jit
+def _pull_phi(pulled, region, pixel, height, width):
+    pixel = tl.minimum(pixel, height * width - 1)
+    vectors = pulled + region * 2 * (height + 2) * (width + 2)
+    return pull_phi(vectors, pixel // width, pixel % width, height, width)
+
+
+@triton.jit(do_not_specialize=RUNTIME)
+def _backward_maps(
+    trajectory, change, occupancy, normals, pulled, sums, tile_scalars, means, areas,
+    sum_features, coefficients, lambda1, lambda2, eps,
+    level, steps, channels, height, width, tiles, eta,
+    MAP_PIXELS: tl.constexpr, MAP_CHANNELS: tl.constexpr,
+):  # fmt: skip
+    """Maps of phi_level that its pass needs; the first programs also finish b1 / A1 and b2 / A2."""
+    block = tl.program_id(0)
+    region = tl.program_id(1).to(tl.int64)
+    pixels = height * width
+    pitch = width + 2
+    frame = (height + 2) * pitch
+    pixel = block * MAP_PIXELS + tl.arange(0, MAP_PIXELS)
+    row = pixel // pitch - 1
+    column = pixel % pitch - 1
+    phi = trajectory + (region * (steps + 1) + level) * pixels
+    step = region * steps + level
+    x, y, scale = gradient(phi, row, column, height, width, eta)
+    back_x, back_y = pull_normal(x, y, scale, change + step * pixels, row, column, height, width)
+    out = normals + region * 2 * frame + pixel
+    tl.store(out, x * scale, mask=pixel < frame)
+    tl.store(out + frame, y * scale, mask=pixel < frame)
+    out = pulled + region * 2 * frame + pixel
+    tl.store(out, back_x, mask=pixel < frame)
+    tl.store(out + frame, back_y, mask=pixel < frame)
+    inside = pixel < pixels
+    within, _ = heaviside(tl.load(phi + pixel, mask=inside, other=0.0), tl.load(eps + step))
+    tl.store(occupancy + step * pixels + pixel, within, mask=inside)
+
+    if block * MAP_CHANNELS < channels:
+        _finish_coefficients(
+            sums, tile_scalars, means, areas, sum_features, coefficients, lambda1, lambda2,
+            region, step, block, channels, tiles, MAP_CHANNELS,
+        )  # fmt: skip
+
+
+@triton.jit
+def _finish_coefficients(
+    sums, tile_scalars, means, areas, sum_features, coefficients, lambda1, lambda2,
+    region, step, block, channels, tiles,
+    MAP_CHANNELS: tl.constexpr,
+):  # fmt: skip
+    """U1 and the coefficients of one block of channels, from the tiles' sums."""
+    channel = block * MAP_CHANNELS + tl.arange(0, MAP_CHANNELS)
+    valid = channel < channels
+    total = _sum_scalars(tile_scalars + (step * 5 + SUM_CHANGE) * tiles, tiles)
+    product = _sum_tiles(sums + region * tiles * channels, tiles, channels, channel, valid)
+    tl.store(sum_features + step * channels + channel, product, mask=valid)
+    pair = means + step * 2 * channels + channel
+    first = tl.load(pair, mask=valid, other=0.0)
+    second = tl.load(pair + channels, mask=valid, other=0.0)
+    area1 = tl.load(areas + step * 2)
+    area2 = tl.load(areas + step * 2 + 1)
+    l1 = tl.load(lambda1 + region)
+    l2 = tl.load(lambda2 + region)
+    pull1 = 2 * l1 * (product - first * total) / tl.maximum(area1, AREA)
+    pull2 = -2 * l2 * (product - second * total) / tl.maximum(area2, AREA)
+    # A clamped area has no gradient.
+    offset = tl.where(area2 > AREA, pull2 * second, 0.0)
+    offset -= tl.where(area1 > AREA, pull1 * first, 0.0)
+    row = coefficients + step * 5 * channels + channel
+    tl.store(row + DIRECTION * channels, 2 * (l1 * first - l2 * second), mask=valid)
+    constant = l2 * second * second - l1 * first * first
+    tl.store(row + CONSTANT * channels, constant, mask=valid)
+    tl.store(row + PULL * channels, pull1 - pull2, mask=valid)
+    tl.store(row + OFFSET * channels, offset, mask=valid)
+    tl.store(row + SHIFT * channels, pull2, mask=valid)
+
+
+@triton.jit(do_not_specialize=["steps"])
+def _backward_scalars(
+    tile_scalars, sum_features, means,
+    grad_lambda1, grad_lambda2, grad_mu, grad_eps, grad_dt,
+    steps, channels, tiles, CHANNELS: tl.constexpr,
+):  # fmt: skip
+    """The five scalars' gradients of one region, from the tiles' sums."""
+    region = tl.program_id(0).to(tl.int64)
+    for_lambda1 = 0.0
+    for_lambda2 = 0.0
+    for_mu = 0.0
+    for n in range(steps):
+        step = region * steps + n
+        scalars = tile_scalars + step * 5 * tiles
+        total = _sum_scalars(scalars + SUM_CHANGE * tiles, tiles)
+        squares = _sum_scalars(scalars + SUM_SQUARES * tiles, tiles)
+        distance1 = tl.zeros((CHANNELS,), tl.float32)
+        distance2 = tl.zeros((CHANNELS,), tl.float32)
+        for start in range(0, channels, CHANNELS):
+            channel = start + tl.arange(0, CHANNELS)
+            valid = channel < channels
+            pair = means + step * 2 * channels + channel
+            first = tl.load(pair, mask=valid, other=0.0)
+            second = tl.load(pair + channels, mask=valid, other=0.0)
+            product = tl.load(sum_features + step * channels + channel, mask=valid, other=0.0)
+            distance1 += first * (total * first - 2 * product)
+            distance2 += second * (total * second - 2 * product)
+        for_lambda1 -= squares + tl.sum(distance1, 0)
+        for_lambda2 += squares + tl.sum(distance2, 0)
+        for_mu += _sum_scalars(scalars + GRAD_MU * tiles, tiles)
+        tl.store(grad_eps + step, _sum_scalars(scalars + GRAD_EPS * tiles, tiles))
+        tl.store(grad_dt + step, _sum_scalars(scalars + GRAD_DT * tiles, tiles))
+    tl.store(grad_lambda1 + region, for_lambda1)
+    tl.store(grad_lambda2 + region, for_lambda2)
+    tl.store(grad_mu + region, for_mu)
+
+
+def tile_shape(itemsize: int) -> tuple[int, int]:
+    """Channels and pixels of a tile: a row is what a warp loads at once, 16 bytes a lane.
+
+    A program has 128 threads, and fewer pixels than threads would have it repeat all work on maps.
+    """
+    return 16, 256 if itemsize == 2 else 128
+
+
+def forward(
+    phi0: Tensor,
+    features: Tensor,
+    lambda1: Tensor,
+    lambda2: Tensor,
+    mu: Tensor,
+    eps: Tensor,
+    dt: Tensor,
+    eta: float,
+    printed_delta: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """As :func:`mmlevelset.ops.evolution_torch.forward`; the means are centred differently."""
+    features, lambda1, lambda2, mu, eps, dt = map(
+        Tensor.contiguous, (features, lambda1, lambda2, mu, eps, dt)
+    )
+    count, channels, height, width = features.shape
+    steps, pixels = eps.shape[1], height * width
+    trajectory = phi0.new_empty(count, steps + 1, height, width)
+    trajectory[:, 0] = phi0
+    means = phi0.new_empty(count, steps, 2, channels)
+    areas = phi0.new_empty(count, steps, 2)
+    if not features.numel() or not steps:
+        return trajectory, means, areas
+    rows, columns = tile_shape(features.element_size())
+    tiles = triton.cdiv(pixels, columns)
+    squares = phi0.new_empty(count, pixels)
+    normals = phi0.new_empty(count, 2, height + 2, width + 2)
+    sums = phi0.new_empty(count, tiles, 2, channels)
+    tile_areas = phi0.new_empty(count, tiles, 2)
+    with _on(features):
+        for level in range(steps + 1):
+            _forward_pass[tiles, count](
+                features, trajectory, squares, normals, means, sums, tile_areas,
+                lambda1, lambda2, mu, eps, dt, level, steps, channels, height, width,
+                MOVE=level > 0, SUM=level < steps, PRINTED=printed_delta,
+                CHANNELS=rows, PIXELS=columns, num_warps=4, num_stages=1,
+            )  # fmt: skip
+            if level < steps:
+                _forward_maps[_map_programs(normals, channels), count](
+                    trajectory, normals, sums, tile_areas, means, areas,
+                    level, steps, channels, height, width, tiles, eta,
+                    MAP_PIXELS=MAP_PIXELS, MAP_CHANNELS=MAP_CHANNELS, num_warps=4,
+                )  # fmt: skip
+    return trajectory, means, areas
+
+
+def backward(
+    grad_trajectory: Tensor,
+    trajectory: Tensor,
+    features: Tensor,
+    means: Tensor,
+    areas: Tensor,
+    lambda1: Tensor,
+    lambda2: Tensor,
+    mu: Tensor,
+    eps: Tensor,
+    dt: Tensor,
+    eta: float,
+    printed_delta: bool,
+) -> tuple[Tensor, ...]:
+    """Gradients of phi0, features, lambda1, lambda2, mu, eps and dt."""
+    grad_trajectory, features, lambda1, lambda2, mu, eps, dt = map(
+        Tensor.contiguous, (grad_trajectory, features, lambda1, lambda2, mu, eps, dt)
+    )
+    count, channels, height, width = features.shape
+    steps, pixels = eps.shape[1], height * width
+    scalars = tuple(torch.zeros_like(value) for value in (lambda1, lambda2, mu, eps, dt))
+    if not features.numel() or not steps:
+        return grad_trajectory[:, 0].clone(), torch.zeros_like(features), *scalars
+    new = trajectory.new_empty
+    rows, columns = tile_shape(features.element_size())
+    tiles = triton.cdiv(pixels, columns)
+    grad, squares = new(count, height, width), new(count, pixels)
+    normals, pulled = (new(count, 2, height + 2, width + 2) for _ in range(2))
+    change, occupancy = new(count, steps, pixels), new(count, steps, pixels)
+    sums, tile_scalars = new(count, tiles, channels), new(count, steps, 5, tiles)
+    sum_features, coefficients = new(count, steps, channels), new(count, steps, 5, channels)
+    grad_features = torch.empty_like(features)
+    with _on(features):
+        for level in reversed(range(steps + 1)):
+            _backward_pass[tiles, count](
+                features, trajectory, grad_trajectory, grad, change, occupancy, squares, normals,
+                pulled, coefficients, sums, tile_scalars, grad_features,
+                lambda1, lambda2, mu, eps, dt, level, steps, channels, height, width,
+                MOVE=level < steps, SUM=level > 0, PRINTED=printed_delta,
+                CHANNELS=rows, PIXELS=columns, num_warps=4, num_stages=1,
+            )  # fmt: skip
+            if level > 0:
+                _backward_maps[_map_programs(normals, channels), count](
+                    trajectory, change, occupancy, normals, pulled, sums, tile_scalars, means,
+                    areas, sum_features, coefficients, lambda1, lambda2, eps,
+                    level - 1, steps, channels, height, width, tiles, eta,
+                    MAP_PIXELS=MAP_PIXELS, MAP_CHANNELS=MAP_CHANNELS, num_warps=4,
+                )  # fmt: skip
+        _backward_scalars[(count,)](
+            tile_scalars, sum_features, means, *scalars,
+            steps, channels, tiles, CHANNELS=rows, num_warps=4,
+        )  # fmt: skip
+    return grad, grad_features, *scalars
+
+
+def _map_programs(normals: Tensor, channels: int) -> int:
+    frame = normals[0, 0].numel()
+    return max(triton.cdiv(frame, MAP_PIXELS), triton.cdiv(channels, MAP_CHANNELS))
+
+
+def _on(tensor: Tensor) -> AbstractContextManager:
+    """Triton launches on the current device, which need not be the tensor's."""
+    return torch.cuda.device(tensor.device) if tensor.is_cuda else nullcontext()

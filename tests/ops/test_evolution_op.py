@@ -1,0 +1,248 @@
+"""The evolution as a custom op: Triton's kernels, and what PyTorch asks of an op.
+
+Without a CUDA device the kernels run in Triton's interpreter (see conftest.py).
+"""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+from mmlevelset.ops import evolve_chan_vese
+from tests.ops.test_evolution import NAMES, example, oracle
+
+pytest.importorskip("triton")
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def inputs(*shape, dtype=torch.float32):
+    values = {
+        name: value.to(DEVICE) for name, value in example(*shape, dtype=torch.float32).items()
+    }
+    values["features"] = values["features"].to(dtype)
+    return {name: value.requires_grad_() for name, value in values.items()}
+
+
+def with_gradients(function, values, **options):
+    result = function(**values, **options)
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randn(result.shape, generator=generator).to(result)
+    return [result, *torch.autograd.grad((result * weight).sum(), list(values.values()))]
+
+
+def relative_errors(got, want):
+    return {
+        name: ((one.double() - other).norm() / other.norm().clamp(min=1e-12)).item()
+        for name, one, other in zip(("phi", *NAMES), got, want, strict=True)
+    }
+
+
+def double(values):
+    return {k: v.detach().double().requires_grad_() for k, v in values.items()}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize(
+    "shape",
+    [(1, 1, 5, 1, 1), (3, 4, 7, 9, 3), (1, 5, 1, 6, 2), (3, 17, 13, 21, 2), (1, 33, 12, 11, 4)],
+)
+def test_kernels_are_the_definition(shape, dtype):
+    values = inputs(*shape, dtype=dtype)
+    options = [("mean", "printed"), ("sum", "derivative")][shape[0] == 1]
+    got = with_gradients(
+        evolve_chan_vese, values, reduction=options[0], delta=options[1], backend="triton"
+    )
+    exact = {name: value.cpu() for name, value in double(values).items()}
+    want = with_gradients(
+        lambda **v: oracle(v, mean=options[0] == "mean", printed=options[1] == "printed"), exact
+    )
+    assert got[0].dtype == torch.float32
+    assert got[2].dtype == dtype
+    errors = relative_errors([g.cpu() for g in got], want)
+    for name, error in errors.items():
+        rounding = torch.finfo(dtype).eps if name == "features" else 0
+        assert error < 1e-5 + rounding, (name, errors)
+
+
+def test_two_runs_give_the_same_bits():
+    values = inputs(3, 20, 13, 21, 3)
+    first = with_gradients(evolve_chan_vese, values, backend="triton")
+    second = with_gradients(evolve_chan_vese, values, backend="triton")
+    assert all(torch.equal(one, other) for one, other in zip(first, second, strict=True))
+
+
+def test_trajectory_of_the_kernels():
+    values = inputs(2, 3, 6, 7, 3)
+    got = with_gradients(evolve_chan_vese, values, backend="triton", return_trajectory=True)
+    want = with_gradients(evolve_chan_vese, double(values), backend="torch", return_trajectory=True)
+    assert max(relative_errors(got, want).values()) < 1e-5
+
+
+def test_kernels_without_regions_or_steps():
+    for shape in ((0, 4, 7, 9, 3), (2, 4, 7, 9, 0)):
+        values = inputs(*shape)
+        result, *grads = with_gradients(evolve_chan_vese, values, backend="triton")
+        assert torch.equal(result, values["phi0"])
+        assert [g.shape for g in grads] == [v.shape for v in values.values()]
+        assert not grads[1].any()
+
+
+def test_kernels_on_strided_input():
+    values = inputs(2, 3, 6, 7, 2)
+    strided = {
+        k: v.detach().transpose(-1, -2).contiguous().transpose(-1, -2).requires_grad_()
+        if v.ndim > 1
+        else v
+        for k, v in values.items()
+    }
+    got = with_gradients(evolve_chan_vese, strided, backend="triton")
+    want = with_gradients(evolve_chan_vese, values, backend="triton")
+    assert all(torch.equal(one, other) for one, other in zip(got, want, strict=True))
+
+
+@pytest.mark.parametrize("fill", ["inside", "outside", "constant features", "huge phi", "offset"])
+def test_kernels_in_degenerate_regions(fill):
+    values = {k: v.detach() for k, v in inputs(2, 4, 7, 9, 3).items()}
+    if fill == "constant features":
+        values["features"].fill_(3.0)
+    elif fill == "offset":
+        values["features"] = 100 + 0.01 * values["features"]
+    else:
+        values["phi0"].fill_({"inside": 1.0, "outside": -1.0, "huge phi": 1e18}[fill])
+    values = {k: v.requires_grad_() for k, v in values.items()}
+    got = with_gradients(evolve_chan_vese, values, backend="triton")
+    assert all(value.isfinite().all() for value in got)
+    if fill != "huge phi":  # whose areas are below their minimum
+        want = with_gradients(evolve_chan_vese, double(values), backend="torch")
+        torch.testing.assert_close(got[0].double(), want[0], rtol=1e-5, atol=1e-6)
+
+
+def test_a_backend_that_cannot_run_is_an_error():
+    values = {k: v.double() for k, v in inputs(1, 2, 5, 5, 1).items()}
+    with pytest.raises(RuntimeError, match="backend='triton' cannot run here.*float64"):
+        evolve_chan_vese(**values, backend="triton")
+
+
+def test_the_kernels_need_cuda_or_the_interpreter(monkeypatch):
+    monkeypatch.setenv("TRITON_INTERPRET", "0")
+    values = {k: v.cpu() for k, v in inputs(1, 2, 5, 5, 1).items()}
+    with pytest.raises(RuntimeError, match="backend='triton' cannot run here.*on cpu"):
+        evolve_chan_vese(**values, backend="triton")
+
+
+@pytest.mark.parametrize("backend", ["torch", "triton"])
+def test_opcheck(backend):
+    values = list(inputs(2, 3, 5, 6, 2).values())
+    options = (1e-4, True, backend)
+    torch.library.opcheck(torch.ops.mmlevelset.evolve_chan_vese, (*values, *options))
+    values = [value.detach() for value in values]
+    trajectory, means, areas = torch.ops.mmlevelset.evolve_chan_vese(*values, *options)
+    torch.library.opcheck(
+        torch.ops.mmlevelset.evolve_chan_vese_backward,
+        (torch.rand_like(trajectory), trajectory, values[1], means, areas, *values[2:], *options),
+    )
+
+
+@pytest.mark.parametrize("backend", ["torch", "triton"])
+def test_compiles_without_a_graph_break(backend):
+    values = inputs(2, 3, 5, 6, 2)
+    compiled = torch.compile(evolve_chan_vese, fullgraph=True, backend="aot_eager")
+    got = with_gradients(compiled, values, backend=backend)
+    want = with_gradients(evolve_chan_vese, values, backend=backend)
+    for one, other in zip(got, want, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_works_in_a_checkpoint_and_under_autocast():
+    values = inputs(2, 3, 5, 6, 2)
+    want = with_gradients(evolve_chan_vese, values)
+
+    def recomputed(**named):
+        return checkpoint(evolve_chan_vese, *named.values(), use_reentrant=False)
+
+    with torch.autocast(DEVICE, dtype=torch.bfloat16):
+        got = with_gradients(recomputed, values)
+    assert all(torch.equal(one, other) for one, other in zip(got, want, strict=True))
+
+
+def test_works_in_distributed_data_parallel(tmp_path):
+    class Head(nn.Module):
+        def __init__(self, values):
+            super().__init__()
+            for name, value in values.items():
+                self.register_parameter(name, nn.Parameter(value.detach().clone()))
+
+        def forward(self):
+            return evolve_chan_vese(**dict(self.named_parameters()))
+
+    values = inputs(2, 3, 5, 6, 2)
+    want = torch.autograd.grad(evolve_chan_vese(**values).square().sum(), list(values.values()))
+    store = f"file://{tmp_path / 'store'}"
+    backend = "nccl" if DEVICE == "cuda" else "gloo"
+    torch.distributed.init_process_group(backend, init_method=store, rank=0, world_size=1)
+    try:
+        model = nn.parallel.DistributedDataParallel(Head(values))
+        model().square().sum().backward()
+    finally:
+        torch.distributed.destroy_process_group()
+    for parameter, grad in zip(model.module.parameters(), want, strict=True):
+        torch.testing.assert_close(parameter.grad, grad)
+
+
+@pytest.mark.parametrize("backend", ["torch", "triton"])
+def test_saves_the_features_and_the_maps(backend):
+    values = inputs(2, 8, 16, 16, 3, dtype=torch.bfloat16)
+    saved = {}
+
+    def keep(tensor):
+        storage = tensor.untyped_storage()
+        saved[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        evolve_chan_vese(**values, backend=backend)
+    maps = 2 * 4 * 16 * 16 * 4
+    few = sum(v.numel() for k, v in values.items() if v.ndim < 3) + 2 * 3 * 2 * (8 + 1) + 2 * 2
+    assert sum(saved.values()) <= values["features"].numel() * 2 + maps + 4 * few
+
+
+def test_kernels_compile_for_gpus_without_spills(checkout):
+    script = checkout / "tools" / "benchmarks" / "compile_kernels.py"
+    command = [sys.executable, script, "--channels", "19", "--dtype", "bfloat16", "float32"]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "| sm_80 |" in run.stdout
+    assert "| sm_90 |" in run.stdout
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
+@pytest.mark.parametrize("channels", [64, 67])
+def test_kernels_at_full_size(channels, dtype):
+    values = inputs(100, channels, 112, 112, 3, dtype=dtype)
+    got = with_gradients(evolve_chan_vese, values, backend="triton")
+    again = with_gradients(evolve_chan_vese, values, backend="triton")
+    assert all(torch.equal(one, other) for one, other in zip(got, again, strict=True))
+    del again
+    want = with_gradients(evolve_chan_vese, double(values), backend="torch")
+    errors = relative_errors(got, want)
+    for name, error in errors.items():
+        rounding = torch.finfo(dtype).eps if name == "features" else 0
+        assert error < 1e-4 + rounding, (name, errors)
+
+
+@pytest.mark.gpu
+def test_auto_takes_the_kernels_and_neither_backend_takes_tf32():
+    values = inputs(4, 16, 56, 56, 3)
+    assert torch.equal(evolve_chan_vese(**values), evolve_chan_vese(**values, backend="triton"))
+    exact = evolve_chan_vese(**double(values))
+    torch.backends.cuda.matmul.allow_tf32 = True
+    try:
+        plain = evolve_chan_vese(**values, backend="torch")
+        assert torch.backends.cuda.matmul.allow_tf32
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = False
+    assert (plain - exact).norm() / exact.norm() < 1e-6

@@ -1,0 +1,124 @@
+"""Compile the Triton kernels for GPUs that need not be present: registers, spills, shared memory.
+
+    python tools/benchmarks/compile_kernels.py
+
+Exits with status 1 if a kernel of a supported size spills registers to memory.
+"""
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from unittest import mock
+
+os.environ.pop("TRITON_INTERPRET", None)  # the interpreter compiles nothing
+
+import harness
+import torch
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.runtime.jit import JITFunction
+
+from mmlevelset.ops.kernels import evolution
+
+CUOBJDUMP = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
+
+
+class AbsentGPU:
+    """What Triton asks of a driver when it compiles: the target, not a device."""
+
+    def __init__(self, capability: int) -> None:
+        self.target = GPUTarget("cuda", capability, 32)
+
+    def get_current_target(self) -> GPUTarget:
+        return self.target
+
+    def get_current_device(self) -> int:
+        return self.target.arch
+
+    def get_current_stream(self, device: int) -> int:
+        return 0
+
+    def get_active_torch_device(self) -> torch.device:
+        return torch.device("cpu")
+
+
+def compile_all(capability: int, channels: int, dtype: torch.dtype) -> dict[str, object]:
+    """Every kernel that one evolution forward and backward launches, by name and variant."""
+    compiled: dict[str, object] = {}
+    launch = JITFunction.run
+
+    def compile_only(function, *args, grid, warmup, **kwargs):
+        kernel = launch(function, *args, grid=grid, warmup=True, **kwargs)
+        flags = [name.lower() for name in ("MOVE", "SUM") if kwargs.get(name)]
+        compiled[" ".join([function.__name__.strip("_"), *flags])] = kernel
+        return kernel
+
+    regions, steps, size = 2, 3, 112
+    phi = torch.zeros(regions, size, size)
+    features = torch.zeros(regions, channels, size, size, dtype=dtype)
+    scalars = [torch.ones(regions) for _ in range(3)] + [torch.ones(regions, steps)] * 2
+    triton.runtime.driver.set_active(AbsentGPU(capability))
+    with mock.patch.object(JITFunction, "run", compile_only):
+        trajectory, means, areas = evolution.forward(
+            phi, features, *scalars, eta=1e-4, printed_delta=True
+        )
+        evolution.backward(
+            torch.ones_like(trajectory),
+            trajectory,
+            features,
+            means,
+            areas,
+            *scalars,
+            eta=1e-4,
+            printed_delta=True,
+        )
+    return compiled
+
+
+def resources(kernel) -> dict[str, int]:
+    """Registers a thread, bytes of stack (spilled registers) and of shared memory."""
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(kernel.asm["cubin"])
+        file.flush()
+        report = subprocess.run(
+            [CUOBJDUMP, "--dump-resource-usage", file.name],
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+    found = {name: int(value) for name, value in re.findall(r"\b(REG|STACK|LOCAL):(\d+)", report)}
+    return found | {"SHARED": kernel.metadata.shared}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--capability", type=int, nargs="+", default=[80, 90])
+    parser.add_argument("--channels", type=int, nargs="+", default=[3, 16, 19, 64, 67])
+    parser.add_argument("--dtype", nargs="+", default=["bfloat16", "float16", "float32"])
+    options = parser.parse_args()
+    print(f"triton {triton.__version__}, torch {torch.__version__}\n")
+    rows, spilled = [], False
+    for capability in options.capability:
+        for dtype in options.dtype:
+            for channels in options.channels:
+                kernels = compile_all(capability, channels, getattr(torch, dtype))
+                for name, kernel in kernels.items():
+                    used = resources(kernel)
+                    spills = used["STACK"] + used["LOCAL"]
+                    spilled |= spills > 0
+                    numbers = [used["REG"], spills, used["SHARED"]]
+                    rows.append(
+                        [name, f"sm_{capability}", dtype, str(channels), *map(str, numbers)]
+                    )
+    headings = ["kernel", "for", "features", "C", "registers", "spilled bytes", "shared bytes"]
+    print(harness.table(headings, rows))
+    if spilled:
+        sys.exit("Some kernels spill.")
+
+
+if __name__ == "__main__":
+    main()
