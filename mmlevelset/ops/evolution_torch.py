@@ -19,8 +19,8 @@ from mmlevelset.ops.geometry import curvature, curvature_adjoint
 from mmlevelset.ops.precision import full_precision
 from mmlevelset.ops.region import MINIMUM_AREA
 
-CHUNK_BYTES = 4 << 20
-"""On a CPU, as many regions at a time as keep their features within this, about a core's cache."""
+CHUNK_BYTES = 8 << 20
+"""On a CPU, as many regions at a time as keep their features within this, for the cache's sake."""
 
 
 def forward(

@@ -60,21 +60,14 @@ def compile_all(capability: int, channels: int, dtype: torch.dtype) -> dict[str,
     regions, steps, size = 2, 3, 112
     phi = torch.zeros(regions, size, size)
     features = torch.zeros(regions, channels, size, size, dtype=dtype)
-    scalars = [torch.ones(regions) for _ in range(3)] + [torch.ones(regions, steps)] * 2
+    one, each = torch.ones(regions), torch.ones(regions, steps)
     triton.runtime.driver.set_active(AbsentGPU(capability))
     with mock.patch.object(JITFunction, "run", compile_only):
-        trajectory, means, areas = evolution.forward(
-            phi, features, *scalars, eta=1e-4, printed_delta=True
-        )
+        saved = evolution.forward(phi, features, one, one, one, each, each, 1e-4, True)
+        trajectory, means, areas = saved
+        grad = torch.ones_like(trajectory)
         evolution.backward(
-            torch.ones_like(trajectory),
-            trajectory,
-            features,
-            means,
-            areas,
-            *scalars,
-            eta=1e-4,
-            printed_delta=True,
+            grad, trajectory, features, means, areas, one, one, one, each, each, 1e-4, True
         )
     return compiled
 
