@@ -9,6 +9,8 @@ import math
 import torch
 from torch import Tensor
 
+from mmlevelset.ops.checks import check_floating, check_same_device
+
 KINDS = ("arctan", "tanh", "sigmoid", "step")
 
 
@@ -22,7 +24,8 @@ def heaviside(phi: Tensor, eps: float | Tensor = 1.0, kind: str = "arctan") -> T
     Args:
         phi: Level set of any shape, positive inside, floating point.
         eps: Width, positive, in the units of ``phi``: a number or a tensor that broadcasts
-            against ``phi``. ``step`` ignores it.
+            to ``phi``'s shape, whose values are not looked at, since that would wait for the
+            device. ``step`` ignores it.
         kind: One of ``arctan``, ``tanh``, ``sigmoid``, ``step``.
 
     Returns:
@@ -63,7 +66,19 @@ def dirac(phi: Tensor, eps: float | Tensor = 1.0, kind: str = "arctan") -> Tenso
 def _check(phi: Tensor, eps: float | Tensor, kind: str) -> None:
     if kind not in KINDS:
         raise ValueError(f"kind must be one of {', '.join(KINDS)}, but is {kind!r}")
-    if not phi.is_floating_point():
-        raise TypeError(f"phi must be floating point, but is {phi.dtype}")
-    if not isinstance(eps, Tensor) and not eps > 0:
-        raise ValueError(f"eps must be positive, but is {eps}")
+    if not isinstance(phi, Tensor):
+        raise TypeError(f"phi must be a tensor, but is {type(phi).__name__}")
+    check_floating(phi=phi)
+    if not isinstance(eps, Tensor):
+        if not eps > 0:
+            raise ValueError(f"eps must be positive, but is {eps}")
+        return
+    check_floating(eps=eps)
+    if eps.ndim:
+        check_same_device(phi=phi, eps=eps)
+    trailing = zip(reversed(eps.shape), reversed(phi.shape), strict=False)
+    if eps.ndim > phi.ndim or any(width not in (1, size) for width, size in trailing):
+        raise ValueError(
+            f"eps must broadcast against phi of shape {tuple(phi.shape)}, "
+            f"but has {tuple(eps.shape)}"
+        )

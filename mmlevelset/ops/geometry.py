@@ -99,8 +99,8 @@ def signed_distance(mask: Tensor, truncation: float | None = None) -> Tensor:
 
     Args:
         mask: (M, H, W), bool.
-        truncation: Positive, in pixels. If given, distances are cut to +-truncation and divided
-            by it: a truncated signed distance function (TSDF) in [-1, 1].
+        truncation: Positive and finite, in pixels. If given, distances are cut to +-truncation
+            and divided by it: a truncated signed distance function (TSDF) in [-1, 1].
 
     Returns:
         (M, H, W), float32. Where a mask is all inside or all outside, the distance is the
@@ -109,52 +109,51 @@ def signed_distance(mask: Tensor, truncation: float | None = None) -> Tensor:
     check_shape("mask", mask, ("M", "H", "W"))
     if mask.dtype != torch.bool:
         raise TypeError(f"mask must be bool, but is {mask.dtype}")
-    if truncation is not None and not truncation > 0:
-        raise ValueError(f"truncation must be positive, but is {truncation}")
-    result = torch.empty(mask.shape, device=mask.device)
+    if truncation is not None and not 0 < truncation < math.inf:
+        raise ValueError(f"truncation must be positive and finite, but is {truncation}")
+    result = torch.empty(mask.shape, dtype=torch.float32, device=mask.device)
     if mask.numel() == 0:
         return result
-    # On a CPU, as many masks at a time as stay in its cache; elsewhere all of them.
     pixels = mask.shape[1] * mask.shape[2]
-    size = max(1, _CACHED_PIXELS // pixels) if mask.device.type == "cpu" else len(mask)
+    diagonal = math.hypot(*mask.shape[1:])
+    reach = math.ceil(diagonal if truncation is None else min(diagonal, truncation + 0.5))
+    size = max(1, (_PIXELS_ON_CPU if mask.device.type == "cpu" else _PIXELS) // pixels)
     for some, distance in zip(mask.split(size), result.split(size), strict=True):
-        square = _signed_square(some, truncation)
+        square = _signed_square(some, reach)
         distance.copy_(square).abs_().sqrt_().sub_(0.5)
-        if truncation is None:
-            distance.clamp_(max=math.hypot(*mask.shape[1:]))
-        else:
+        distance.masked_fill_(square.abs() > reach * reach, truncation or diagonal)
+        if truncation is not None:
             distance.div_(truncation).clamp_(max=1)
         distance.copysign_(square)
     return result
 
 
-_CACHED_PIXELS = 2**17
-_NARROW_REACH = 126
-"""The sum of two squares of numbers up to this plus one fits 16 bits."""
+_PIXELS = 2**25
+"""Of masks, treated at a time; bounds the memory."""
+_PIXELS_ON_CPU = 2**18
+"""The same where it matters that all of it stays in the cache."""
+_NARROW = 126
+"""16 bits, twice as fast as 32, hold the sum of two squares of numbers up to one more."""
 
 
-def _signed_square(mask: Tensor, truncation: float | None) -> Tensor:
+def _signed_square(mask: Tensor, reach: int) -> Tensor:
     """Squared distance to the nearest pixel of the other side, negative outside.
 
-    Whatever is farther than one half beyond the truncation, or has no other side, is given a
-    number at least that large.
+    Exact up to a distance of ``reach``, and some number above its square beyond.
     """
-    _, height, width = mask.shape
-    if truncation is not None:
-        return _signed_square_within(mask, math.ceil(truncation + 0.5))
-    reach = math.ceil(math.hypot(height, width))
-    if mask.device.type != "cpu" or reach <= _NARROW_REACH:
+    if mask.device.type != "cpu" or reach <= _NARROW:
         return _signed_square_within(mask, reach)
-    # 16 bits are twice as fast as 32 and enough for almost all masks, whatever the image.
-    square = _signed_square_within(mask, _NARROW_REACH).int()
-    farther = (square.abs() > _NARROW_REACH**2).flatten(1).any(1)
+    # Hardly any mask has a pixel so far from its contour, but only a CPU can ask.
+    square = _signed_square_within(mask, _NARROW)
+    farther = (square.abs() > _NARROW**2).flatten(1).any(1)
     if farther.any():
-        square[farther] = _signed_square_within(mask[farther], reach).to(square.dtype)
+        exact = _signed_square_within(mask[farther], reach)
+        square = square.to(exact.dtype)
+        square[farther] = exact
     return square
 
 
 def _signed_square_within(mask: Tensor, reach: int) -> Tensor:
-    """The same up to a distance of ``reach``, and some number above its square beyond."""
     _, height, width = mask.shape
     far = reach + 1
     dtype = next(

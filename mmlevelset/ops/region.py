@@ -1,21 +1,23 @@
 """Region statistics of the Chan-Vese model: means inside and outside, and the energy."""
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
-from mmlevelset.ops.checks import (
-    accumulation_dtype,
-    check_floating,
-    check_same_device,
-    check_shape,
-)
+from mmlevelset.ops import checks
 
 MINIMUM_AREA = 1e-5
 """Areas are clamped below by this, in pixels: empty regions have finite means."""
 
 
 def region_means(
-    features: Tensor, inside: Tensor, domain: Tensor | None = None
+    features: Tensor,
+    inside: Tensor,
+    domain: Tensor | None = None,
+    *,
+    check_finite: bool = False,
 ) -> tuple[Tensor, Tensor]:
     r"""Mean feature inside and outside (Chan and Vese 2001; LevelSet R-CNN eq. 9).
 
@@ -25,17 +27,24 @@ def region_means(
         features: F, (M, C, H, W), or (C, H, W) shared by all regions; floating point.
         inside: H, soft indicators (M, H, W) in [0, 1], floating point.
         domain: B, non-negative weights (M, H, W), e.g. a box per region; default: all ones.
+        check_finite: Raise where an argument holds a NaN or an infinity. Waits for the device.
 
     Returns:
-        c1 and c2, each (M, C), float32 (float64 if an argument is). Areas are clamped below at
-        ``MINIMUM_AREA``; where the clamp acts, the mean of an empty region is 0 and no gradient
-        flows through its area.
+        c1 and c2, each (M, C), float32 (float64 if an argument is); sums are held in float64. Areas
+        are clamped below at ``MINIMUM_AREA``; where the clamp acts, the mean of an empty region is
+        0 and no gradient flows through its area.
+
+    Raises:
+        ValueError: A shape or device does not fit, or ``check_finite`` found something.
+        TypeError: An argument is not a floating-point tensor.
     """
-    features, weights = _prepare(features, inside, domain)
-    with torch.autocast(features.device.type, enabled=False):
-        sums = _weighted_sums(features, weights)
-        areas = weights.sum(2, keepdim=True).clamp(min=MINIMUM_AREA)
-        first, second = (sums / areas).unbind(1)
+    dtype = _check(features, inside, domain)
+    if check_finite:
+        checks.check_finite(features=features, inside=inside, domain=domain)
+    channels = features.shape[-3]
+    sums = _region_sums(features, inside, domain, None, False)
+    means = sums[..., :channels] / sums[..., channels:].clamp(min=MINIMUM_AREA)
+    first, second = means.to(dtype).unbind(1)
     return first, second
 
 
@@ -45,57 +54,294 @@ def region_energy(
     domain: Tensor | None = None,
     lambda1: float | Tensor = 1.0,
     lambda2: float | Tensor = 1.0,
+    *,
+    check_finite: bool = False,
 ) -> Tensor:
     r"""Chan-Vese region energy (LevelSet R-CNN eq. 6, without the length).
 
     :math:`E = \sum B (\lambda_1 H \|F-c_1\|^2 + \lambda_2 (1-H) \|F-c_2\|^2)`, summed over channels
-    and pixels, with the optimal means. Computed by one matrix product from
-    :math:`\sum B H F` and :math:`\sum B H \|F\|^2`, on features centred per channel, so that
-    nothing of size (M, C, H, W) is formed when all regions share their features.
+    and pixels, with the optimal means.
+
+    All regions' sums of :math:`BH`, :math:`BHF` and :math:`BH\|F\|^2` come from one matrix product,
+    and so do the gradients of each argument, with no copy of an argument and nothing of size
+    (M, C, H, W) when the regions share their features. The expanded square cancels where features
+    vary little about a large mean, so products and sums are held in float64, whatever the
+    arguments, autocast and TensorFloat-32 settings are.
 
     Args:
         features: F, (M, C, H, W), or (C, H, W) shared by all regions; floating point.
         inside: H, soft indicators (M, H, W) in [0, 1], floating point.
         domain: B, non-negative weights (M, H, W); default: all ones.
-        lambda1: Weight of the inside, a number or (M,).
-        lambda2: Weight of the outside, a number or (M,).
+        lambda1: Weight of the inside, non-negative, a number or (M,).
+        lambda2: Weight of the outside, non-negative, a number or (M,).
+        check_finite: Raise where an argument holds a NaN or an infinity. Waits for the device.
 
     Returns:
-        Energies (M,), float32 (float64 if an argument is). Gradients reach features, inside,
-        domain and the weights.
+        Energies (M,), not negative, float32 (float64 if an argument is). Gradients reach features,
+        inside, domain and the weights, and are those of the definition with
+        :math:`c = a + \sum w (F-a) / \max(\sum w, A)`, where a is the mean of F over the map and A
+        ``MINIMUM_AREA``: an empty region has energy 0, and no gradient flows through an area below
+        A. Second derivatives are refused with a RuntimeError.
+
+    Raises:
+        ValueError: A shape or device does not fit, or ``check_finite`` found something.
+        TypeError: An argument is not a floating-point tensor.
+
+    Example:
+        >>> image, box = torch.zeros(3, 8, 8), torch.ones(1, 8, 8)
+        >>> image[:, 2:6, 2:6] = 1
+        >>> region_energy(image, torch.full((1, 8, 8), 0.5), box)  # 48 x (1/4)^2 + 16 x (3/4)^2
+        tensor([36.])
+        >>> region_energy(image, image[:1], box)
+        tensor([0.])
     """
-    features, weights = _prepare(features, inside, domain)
-    with torch.autocast(features.device.type, enabled=False):
-        # Adding a constant to F changes nothing, so the centre needs no gradient.
-        features = features - features.detach().mean((-2, -1), keepdim=True)
-        channels = features.shape[-3]
-        squares = features.square().sum(-3, keepdim=True)
-        sums = _weighted_sums(torch.cat([features, squares], -3), weights)
-        areas = weights.sum(2).clamp(min=MINIMUM_AREA)
-        energy = sums[..., channels] - sums[..., :channels].square().sum(2) / areas
-    return lambda1 * energy[:, 0] + lambda2 * energy[:, 1]
+    dtype = _check(features, inside, domain, lambda1=lambda1, lambda2=lambda2)
+    if check_finite:
+        named = ("lambda1", lambda1), ("lambda2", lambda2)
+        weights = {name: weight for name, weight in named if isinstance(weight, Tensor)}
+        checks.check_finite(features=features, inside=inside, domain=domain, **weights)
+    channels = features.shape[-3]
+    # Without the clamp nothing would depend on the centre, so it needs no gradient; and any would
+    # do where the sum of huge features is infinite.
+    centre = features.detach().mean((-2, -1), dtype=dtype).double().nan_to_num(0, 0, 0)
+    sums = _region_sums(features, inside, domain, centre, True)
+    first, area, square = sums.split([channels, 1, 1], 2)
+    means = first / area.clamp(min=MINIMUM_AREA)
+    energy = square[..., 0] - ((2 * first - area * means) * means).sum(2)
+    energy = energy.clamp(min=0)  # from rounding below it
+    return (lambda1 * energy[:, 0] + lambda2 * energy[:, 1]).to(dtype)
 
 
-def _prepare(features: Tensor, inside: Tensor, domain: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Features in the accumulation dtype, and the weights (M, 2, H*W) of inside and outside."""
-    check_shape("inside", inside, ("M", "H", "W"))
+def _check(
+    features: Tensor,
+    inside: Tensor,
+    domain: Tensor | None,
+    **weights: float | Tensor,
+) -> torch.dtype:
+    """Raise unless the arguments fit; the dtype of the result."""
+    checks.check_shape("inside", inside, ("M", "H", "W"))
     count, height, width = inside.shape
     if isinstance(features, Tensor) and features.ndim == 3:
-        check_shape("features", features, ("C", height, width))
+        checks.check_shape("features", features, ("C", height, width))
     else:
-        check_shape("features", features, (count, "C", height, width))
+        checks.check_shape("features", features, (count, "C", height, width))
     if domain is not None:
-        check_shape("domain", domain, (count, height, width))
-    check_floating(features=features, inside=inside, domain=domain)
-    check_same_device(features=features, inside=inside, domain=domain)
-    dtype = accumulation_dtype(features, inside, *([] if domain is None else [domain]))
-    inside = inside.to(dtype)
-    weights = torch.stack([inside, 1 - inside], 1)
-    if domain is not None:
-        weights = weights * domain.to(dtype)[:, None]
-    return features.to(dtype), weights.flatten(2)
+        checks.check_shape("domain", domain, (count, height, width))
+    tensors = {"features": features, "inside": inside, "domain": domain}
+    for name, weight in weights.items():
+        if isinstance(weight, Tensor):
+            checks.check_shape(name, weight, (count,))
+            tensors[name] = weight
+    checks.check_floating(**tensors)
+    checks.check_same_device(**tensors)
+    return checks.accumulation_dtype(*(t for t in tensors.values() if t is not None))
 
 
-def _weighted_sums(features: Tensor, weights: Tensor) -> Tensor:
-    """Sums over pixels (M, 2, C) of features (M, C, H, W) or (C, H, W) under weights (M, 2, P)."""
-    return weights @ features.flatten(-2).transpose(-2, -1)
+@torch.library.custom_op("mmlevelset::region_sums", mutates_args=())
+def _region_sums(
+    features: Tensor,
+    inside: Tensor,
+    domain: Tensor | None,
+    centre: Tensor | None,
+    squares: bool,
+) -> Tensor:
+    """Sums over pixels of F - centre, 1 and, if asked, |F - centre|^2 under BH and B(1-H).
+
+    (M, 2, C+1) or (M, 2, C+2), float64. No gradient is given to the centre.
+    """
+    features, inside, domain = _flat(features, inside, domain)
+    columns = features.shape[-2] + 1 + squares
+    sums = features.new_zeros(len(inside), 2, columns, dtype=torch.float64)
+    for piece in _pieces(features, inside):
+        weights = piece.weights(inside, domain).flatten(1, 2)
+        products = weights @ piece.columns(features, centre, squares).transpose(1, 2)
+        piece.add(sums, products.unflatten(1, (2, -1)))
+    return sums
+
+
+@_region_sums.register_fake
+def _(features, inside, domain, centre, squares):
+    columns = features.shape[-3] + 1 + squares
+    return features.new_empty(inside.shape[0], 2, columns, dtype=torch.float64)
+
+
+@torch.library.custom_op("mmlevelset::region_sums_backward", mutates_args=())
+def _region_sums_backward(
+    grad: Tensor,
+    features: Tensor,
+    inside: Tensor,
+    domain: Tensor | None,
+    centre: Tensor | None,
+    squares: bool,
+    needs_features: bool,
+    needs_inside: bool,
+    needs_domain: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of features, inside and domain; of no elements where not needed."""
+    needs = needs_features, needs_inside, needs_domain
+    grads = _empty_gradients(features, inside, domain, *needs)
+    if len(inside) == 0:
+        grads[0].zero_()
+    features, inside, domain = _flat(features, inside, domain)
+    grad_features, grad_inside, grad_domain = (g.flatten(-2) for g in grads)
+    channels = features.shape[-2]
+    for piece in _pieces(features, inside):
+        columns = piece.columns(features, centre, squares)
+        slopes = piece.regions_of(grad)
+        if needs_features:
+            weights = piece.weights(inside, domain).flatten(1, 2)
+            by_column = slopes.flatten(1, 2).transpose(1, 2) @ weights
+            by_feature = by_column[:, :channels]
+            if squares:
+                by_square = by_column[:, channels + 1, None]
+                by_feature.addcmul_(columns[:, :channels], by_square, value=2)
+            piece.features(grad_features).copy_(by_feature)
+        if needs_inside or needs_domain:
+            by_inside = (slopes[:, 0] - slopes[:, 1]) @ columns
+            if needs_domain:
+                share = piece.maps(inside).double()
+                by_domain = torch.addcmul(slopes[:, 1] @ columns, by_inside, share)
+                piece.maps(grad_domain).copy_(by_domain)
+            if needs_inside:
+                target = piece.maps(grad_inside).copy_(by_inside)
+                if domain is not None:
+                    target.mul_(piece.maps(domain))
+    return grads
+
+
+@_region_sums_backward.register_fake
+def _(grad, features, inside, domain, centre, squares, *needs):
+    return _empty_gradients(features, inside, domain, *needs)
+
+
+def _empty_gradients(
+    features: Tensor,
+    inside: Tensor,
+    domain: Tensor | None,
+    needs_features: bool,
+    needs_inside: bool,
+    needs_domain: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    domain = inside if domain is None else domain
+    return (
+        features.new_empty(features.shape if needs_features else (0, 0)),
+        inside.new_empty(inside.shape if needs_inside else (0, 0)),
+        domain.new_empty(domain.shape if needs_domain else (0, 0)),
+    )
+
+
+def _setup_context(ctx, inputs, output):
+    *tensors, ctx.squares = inputs
+    ctx.save_for_backward(*tensors)
+
+
+def _backward(ctx, grad):
+    needs = ctx.needs_input_grad[:3]
+    grads = _region_sums_backward(grad, *ctx.saved_tensors, ctx.squares, *needs)
+    return *(g if need else None for g, need in zip(grads, needs, strict=True)), None, None
+
+
+_region_sums.register_autograd(_backward, setup_context=_setup_context)
+
+
+def _flat(
+    features: Tensor, inside: Tensor, domain: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    return features.flatten(-2), inside.flatten(1), None if domain is None else domain.flatten(1)
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """Some pixels of all regions, where these share their features, or of some regions otherwise.
+
+    Products are batched. Regions with features of their own are the batch. Where they share them,
+    it is segments of the pixels: one product with few rows and columns and very many pixels would
+    keep a small part of a GPU busy.
+    """
+
+    shared: bool
+    regions: slice
+    pixels: slice
+    segments: int
+
+    def maps(self, maps: Tensor) -> Tensor:
+        """View (batch, regions, pixels) of (M, P)."""
+        if self.shared:
+            return self._segmented(maps)
+        return maps[self.regions, None, self.pixels]
+
+    def features(self, features: Tensor) -> Tensor:
+        """View (batch, C, pixels) of (C, P) or (M, C, P)."""
+        if self.shared:
+            return self._segmented(features)
+        return features[self.regions, :, self.pixels]
+
+    def _segmented(self, rows: Tensor) -> Tensor:
+        return rows[:, self.pixels].unflatten(1, (self.segments, -1)).transpose(0, 1)
+
+    def weights(self, inside: Tensor, domain: Tensor | None) -> Tensor:
+        """BH and B(1-H), (batch, 2, regions, pixels), float64."""
+        some = self.maps(inside)
+        batch, regions, pixels = some.shape
+        weights = some.new_empty(batch, 2, regions, pixels, dtype=torch.float64)
+        first, second = weights.unbind(1)
+        first.copy_(some)
+        if domain is None:
+            second.fill_(1)
+        else:
+            second.copy_(self.maps(domain))
+            first.mul_(second)
+        second.sub_(first)
+        return weights
+
+    def columns(self, features: Tensor, centre: Tensor | None, squares: bool) -> Tensor:
+        """F - centre, 1 and, if asked, |F - centre|^2: (batch, C+1 or C+2, pixels), float64."""
+        some = self.features(features)
+        batch, channels, pixels = some.shape
+        columns = some.new_empty(batch, channels + 1 + squares, pixels, dtype=torch.float64)
+        columns[:, :channels] = some
+        if centre is not None:
+            columns[:, :channels] -= (centre if self.shared else centre[self.regions])[..., None]
+        columns[:, channels] = 1
+        if squares:
+            columns[:, channels + 1] = columns[:, :channels].square().sum(1)
+        return columns
+
+    def add(self, sums: Tensor, products: Tensor) -> None:
+        """Add (batch, 2, regions, columns) to (M, 2, columns)."""
+        sums[self.regions] += products.sum(0).transpose(0, 1) if self.shared else products[:, :, 0]
+
+    def regions_of(self, sums: Tensor) -> Tensor:
+        """View (batch or 1, 2, regions, columns) of (M, 2, columns)."""
+        return sums.transpose(0, 1)[None] if self.shared else sums[self.regions, :, None]
+
+
+def _limits(device: torch.device) -> tuple[int, int | None]:
+    """Numbers in the largest tensor held at a time, and pixels in a segment (None: all)."""
+    # What stays in the cache of a CPU; what is little beside the regions on a GPU.
+    return (2**19, None) if device.type == "cpu" else (2**22, 2048)
+
+
+def _pieces(features: Tensor, inside: Tensor) -> Iterator[_Piece]:
+    count, pixels = inside.shape
+    if count == 0:
+        return
+    numbers, segment = _limits(inside.device)
+    if features.ndim == 2:
+        length = max(numbers // (2 * count), segment or 1024)
+        start = 0
+        while start < pixels:
+            ahead = min(length, pixels - start)
+            # What is less than a segment comes last, by itself.
+            segments = max(1, ahead // segment) if segment else 1
+            stop = start + (segments * segment if segment and ahead >= segment else ahead)
+            yield _Piece(True, slice(None), slice(start, stop), segments)
+            start = stop
+        return
+    channels = max(1, features.shape[1])
+    regions = max(1, numbers // max(1, channels * pixels))
+    length = max(numbers // channels, 1024)
+    for first in range(0, count, regions):
+        for start in range(0, pixels, length):
+            some = slice(start, min(start + length, pixels))
+            yield _Piece(False, slice(first, first + regions), some, 1)

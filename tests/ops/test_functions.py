@@ -62,3 +62,20 @@ def test_bad_arguments_are_named():
         dirac(z, eps=0)
     with pytest.raises(TypeError, match="phi must be floating point.*int64"):
         heaviside(torch.zeros(1, dtype=torch.long))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        (([0.0],), TypeError, "phi must be a tensor, but is list"),
+        ((torch.zeros(2, 3), float("nan")), ValueError, "eps must be positive, but is nan"),
+        ((torch.zeros(2, 3), torch.ones(2)), ValueError, r"eps must broadcast .*\(2, 3\), but has"),
+        ((torch.zeros(3), torch.ones(2, 3)), ValueError, "eps must broadcast"),
+        ((torch.zeros(3), torch.ones(3).int()), TypeError, "eps must be floating point"),
+        ((torch.zeros(3), torch.ones(3, device="meta")), ValueError, "phi on cpu, eps on meta"),
+    ],
+)
+@pytest.mark.parametrize("function", [heaviside, dirac])
+def test_bad_tensors_are_named(function, arguments, error, message):
+    with pytest.raises(error, match=message):
+        function(*arguments)

@@ -3,11 +3,11 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import distance_transform_edt
 
-from mmlevelset.ops import contour_length, curvature, signed_distance
+from mmlevelset.ops import contour_length, curvature, geometry, signed_distance
 from tests.ops import naive
 
 
@@ -81,23 +81,80 @@ def test_contour_length_gradient_is_finite_where_flat(isotropic):
     assert inside.grad.isfinite().all() and inside.grad.abs().sum() > 0
 
 
-@settings(max_examples=30, deadline=None)
-@given(st.integers(1, 13), st.integers(1, 13), st.floats(0.05, 0.95), st.integers(0, 10**6))
-def test_signed_distance_is_exact(height, width, share, seed):
-    mask = torch.rand(2, height, width, generator=torch.Generator().manual_seed(seed)) < share
-    distance = signed_distance(mask)
-    truncated = signed_distance(mask, 2.5)
-    for one, result, cut in zip(mask.numpy(), distance.numpy(), truncated.numpy(), strict=True):
-        if one.all() or not one.any():
-            expected = np.where(one, 1, -1) * np.hypot(height, width)
-        else:
-            inside, outside = distance_transform_edt(one), distance_transform_edt(~one)
-            expected = np.where(one, inside - 0.5, 0.5 - outside)
+def scipy_distance(mask):
+    diagonal = np.hypot(*mask.shape)
+    if mask.all() or not mask.any():
+        return np.where(mask, diagonal, -diagonal)
+    return np.where(mask, distance_transform_edt(mask) - 0.5, 0.5 - distance_transform_edt(~mask))
+
+
+def assert_signed_distance(masks, truncation=None):
+    got = signed_distance(masks, truncation)
+    assert got.dtype == torch.float32
+    for mask, result in zip(masks.numpy(), got.numpy(), strict=True):
+        expected = scipy_distance(mask)
+        if truncation is not None and (mask.all() or not mask.any()):
+            expected = np.where(mask, 1, -1)
+        elif truncation is not None:
+            expected = (expected / truncation).clip(-1, 1)
         np.testing.assert_allclose(result, expected, rtol=1e-6)
-        if not one.all() and one.any():
-            np.testing.assert_allclose(cut, (expected / 2.5).clip(-1, 1), rtol=1e-6)
-        else:
-            assert (cut == np.where(one, 1, -1)).all()
+
+
+@settings(max_examples=30, deadline=None, derandomize=True)
+@given(st.integers(1, 13), st.integers(1, 13), st.floats(0.0, 1.0), st.integers(0, 10**6))
+def test_signed_distance_is_exact(height, width, share, seed):
+    masks = torch.rand(2, height, width, generator=torch.Generator().manual_seed(seed)) < share
+    for truncation in (None, 0.25, 1.0, 2.5, 4.0, 100.0):
+        assert_signed_distance(masks, truncation)
+
+
+@settings(max_examples=30, deadline=None, derandomize=True)
+@given(st.integers(1, 8), st.integers(1, 8), st.floats(0.05, 0.95), st.integers(0, 10**6))
+def test_signed_distance_is_that_to_the_nearest_pixel_of_the_other_side(height, width, share, seed):
+    mask = torch.rand(height, width, generator=torch.Generator().manual_seed(seed)) < share
+    assume(mask.any() and not mask.all())
+    pixels = torch.cartesian_prod(torch.arange(height), torch.arange(width)).float()
+    own = mask.flatten()
+    apart = torch.cdist(pixels, pixels).masked_fill(own[:, None] == own, math.inf)
+    expected = torch.where(own, 1, -1) * (apart.amin(1) - 0.5)
+    torch.testing.assert_close(signed_distance(mask[None])[0].flatten(), expected)
+
+
+@pytest.mark.parametrize("shape", [(3, 170, 90), (3, 30, 250), (3, 250, 30), (2, 1, 300)])
+@pytest.mark.parametrize("truncation", [None, 16.0, 140.0])
+def test_signed_distance_is_exact_beyond_16_bits(shape, truncation):
+    """Single pixels in a corner, so that some are farther than 126 pixels."""
+    masks = torch.zeros(shape, dtype=torch.bool)
+    masks[0, 0, 0] = True
+    masks[1] = True
+    masks[1, -1, -1] = False
+    masks[2:, :, ::7] = True
+    assert_signed_distance(masks, truncation)
+
+
+@pytest.mark.parametrize("pixels", [1, 50, 140])
+def test_signed_distance_does_not_depend_on_the_rest_of_the_batch(monkeypatch, pixels):
+    masks = torch.rand(5, 9, 7, generator=torch.Generator().manual_seed(1)) < 0.9
+    masks[2], masks[3] = True, False
+    expected = signed_distance(masks)
+    monkeypatch.setattr(geometry, "_PIXELS_ON_CPU", pixels)
+    assert torch.equal(signed_distance(masks), expected)
+    assert torch.equal(torch.cat([signed_distance(mask[None]) for mask in masks]), expected)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("shape", [(256, 112, 112), (3, 7, 5), (2, 170, 90)])
+@pytest.mark.parametrize("truncation", [None, 16.0])
+def test_signed_distance_on_gpu_is_that_on_cpu(shape, truncation):
+    masks = torch.rand(shape, generator=torch.Generator().manual_seed(0)) < 0.99
+    expected = signed_distance(masks, truncation)
+    masks = masks.cuda()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        got = signed_distance(masks, truncation)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    torch.testing.assert_close(got.cpu(), expected, rtol=1e-6, atol=0)
 
 
 def test_signed_distance_beside_the_boundary():
@@ -121,6 +178,9 @@ def test_non_contiguous_and_empty_input():
     assert contour_length(torch.zeros(0, 4, 4)).shape == (0,)
 
 
+flat = torch.zeros(1, 3, 3, dtype=torch.bool)
+
+
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
@@ -129,7 +189,15 @@ def test_non_contiguous_and_empty_input():
         (lambda: curvature(torch.zeros(1, 3, 3).int()), TypeError, "phi must be floating point"),
         (lambda: contour_length(torch.zeros(3)), ValueError, "inside must have shape"),
         (lambda: signed_distance(torch.zeros(1, 3, 3)), TypeError, "mask must be bool"),
-        (lambda: signed_distance(torch.zeros(1, 3, 3) > 0, -1.0), ValueError, "truncation"),
+        (lambda: signed_distance(torch.zeros(3, 3) > 0), ValueError, "mask must have shape"),
+        (lambda: signed_distance([[True]]), TypeError, "mask must be a tensor, but is list"),
+        (lambda: signed_distance(flat, -1.0), ValueError, "truncation must be positive .* -1.0"),
+        (lambda: signed_distance(flat, 0), ValueError, "truncation must be positive"),
+        (lambda: signed_distance(flat, math.inf), ValueError, "truncation must be .* finite"),
+        (lambda: signed_distance(flat, math.nan), ValueError, "truncation must be positive"),
+        (lambda: curvature(torch.zeros(1, 3, 3), eta=math.nan), ValueError, "eta must be positive"),
+        (lambda: contour_length(torch.zeros(1, 3, 3) > 0), TypeError, "inside must be floating"),
+        (lambda: contour_length(None), TypeError, "inside must be a tensor, but is NoneType"),
         (lambda: curvature([[1.0]]), TypeError, "phi must be a tensor, but is list"),
     ],
 )
