@@ -1,5 +1,11 @@
 """The Chan-Vese core. Needs nothing but torch."""
 
+from mmlevelset.ops.classic import (
+    chan_vese,
+    drlse,
+    legendre_level_set,
+    region_scalable_fitting,
+)
 from mmlevelset.ops.contours import contours
 from mmlevelset.ops.evolution import evolve_chan_vese
 from mmlevelset.ops.functions import dirac, heaviside
@@ -7,13 +13,17 @@ from mmlevelset.ops.geometry import contour_length, curvature, signed_distance
 from mmlevelset.ops.region import region_energy, region_means
 
 __all__ = [
+    "chan_vese",
     "contour_length",
     "contours",
     "curvature",
     "dirac",
+    "drlse",
     "evolve_chan_vese",
     "heaviside",
+    "legendre_level_set",
     "region_energy",
     "region_means",
+    "region_scalable_fitting",
     "signed_distance",
 ]

@@ -1,0 +1,167 @@
+"""What the classic solvers take and give: images, initial level sets, options, results."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import torch
+from torch import Tensor
+
+from mmlevelset.ops.checks import check_finite, check_same_device
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Array: TypeAlias = np.ndarray | Tensor
+
+INITIAL = ("box", "disk", "small disk", "checkerboard")
+
+STEP_HEIGHT = 2.0
+"""Masks start as phi = +-2 (c_0 of Li et al.): no distance has to be computed."""
+
+FULL_SCALE = 255.0
+
+
+@dataclass(frozen=True)
+class Image:
+    """A solver's image: ``values`` (B, C, H, W) in [0, 255], and how the result is given back."""
+
+    values: Tensor
+    batched: bool
+    numpy: bool
+
+
+def read_image(image: Array) -> Image:
+    """Scale an image to [0, 255] by its own smallest and largest value, over all channels.
+
+    The papers' settings are for eight-bit images; so they hold for images of any range, and
+    brightness and contrast change nothing. A blank image becomes zero.
+    """
+    numpy = not isinstance(image, Tensor)
+    values = to_tensor("image", image)
+    if values.ndim not in (2, 3, 4) or 0 in values.shape[-3:]:
+        raise ValueError(
+            "image must have shape (H, W), (C, H, W) or (B, C, H, W), with C, H and W positive, "
+            f"but has {tuple(values.shape)}"
+        )
+    check_finite(image=values)
+    narrow = values.dtype in (torch.float16, torch.bfloat16, torch.float32)
+    values = values.to(torch.float32 if narrow else torch.float64)
+    batched = values.ndim == 4
+    values = values.reshape((1,) * (4 - values.ndim) + tuple(values.shape))
+    low, high = values.amin((1, 2, 3), keepdim=True), values.amax((1, 2, 3), keepdim=True)
+    # Halved, since the range of finite values may be infinite.
+    spread = high / 2 - low / 2
+    share = (values / 2 - low / 2) / torch.where(spread > 0, spread, 1.0)
+    return Image(FULL_SCALE * share, batched, numpy)
+
+
+def initial_level_set(init: str | Array, image: Image) -> Tensor:
+    """phi_0 (B, H, W) from its name, a mask of the inside, or a level set."""
+    count, _, height, width = image.values.shape
+    if isinstance(init, str):
+        if init not in INITIAL:
+            names = ", ".join(repr(name) for name in INITIAL)
+            raise ValueError(f"init_level_set must be one of {names}, or an array, but is {init!r}")
+        phi = _named(init, height, width).to(image.values.device)
+    else:
+        phi = to_tensor("init_level_set", init)
+        if isinstance(init, Tensor):
+            check_same_device(image=image.values, init_level_set=phi)
+        fits = [(height, width)] + [(count, height, width)] * image.batched
+        if tuple(phi.shape) not in fits:
+            wanted = " or ".join(str(shape) for shape in fits)
+            raise ValueError(f"init_level_set must have shape {wanted}, but has {tuple(phi.shape)}")
+        if phi.dtype != torch.bool and not phi.is_floating_point():
+            raise TypeError(
+                "init_level_set must be bool (a mask) or floating point (a level set), but is "
+                f"{phi.dtype}"
+            )
+        check_finite(init_level_set=phi)
+        phi = phi.to(image.values.device)
+    if phi.dtype == torch.bool:
+        phi = STEP_HEIGHT * (2.0 * phi - 1.0)
+    return phi.to(image.values.dtype).expand(count, height, width).contiguous()
+
+
+def give_result(image: Image, phi: Tensor, energies: list[list[float]], extended: bool) -> Any:
+    """The mask, or (mask, phi, energies), in the kind and shape that the image had."""
+
+    def convert(tensor: Tensor) -> Array:
+        return tensor.cpu().numpy() if image.numpy else tensor
+
+    if not image.batched:
+        phi = phi[0]
+    mask = convert(phi > 0)
+    if not extended:
+        return mask
+    return mask, convert(phi), energies if image.batched else energies[0]
+
+
+def check_number(
+    name: str, value: float, *, least: float = -math.inf, above: float = -math.inf
+) -> None:
+    """Raise unless ``value`` is a finite number, at least ``least`` and greater than ``above``."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{name} must be a number, but is {type(value).__name__}")
+    if math.isfinite(value) and value >= least and value > above:
+        return
+    kind = "finite"
+    if above == 0:
+        kind = "positive and finite"
+    elif least == 0:
+        kind = "non-negative and finite"
+    raise ValueError(f"{name} must be {kind}, but is {value}")
+
+
+def check_loop(tol: float, max_num_iter: int, mu: float, dt: float) -> None:
+    """Check the options that all solvers have, and that the distance term's step is stable."""
+    check_number("mu", mu, least=0)
+    check_number("dt", dt, above=0)
+    check_number("tol", tol, least=0)
+    check_count("max_num_iter", max_num_iter)
+    if mu * dt >= 0.25:
+        raise ValueError(f"dt must be less than 1 / (4 mu) = {0.25 / mu:g}, but is {dt}")
+
+
+def check_count(name: str, value: int) -> None:
+    """Raise unless ``value`` is an integer that is not negative."""
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise TypeError(f"{name} must be an integer, but is {type(value).__name__}")
+    if value < 0:
+        raise ValueError(f"{name} must be non-negative, but is {value}")
+
+
+def to_tensor(name: str, array: Array) -> Tensor:
+    """A tensor of the same values; NumPy's floats up to 32 bits become float32, numbers float64."""
+    if isinstance(array, Tensor):
+        if array.is_complex():
+            raise TypeError(f"{name} must be real, but is {array.dtype}")
+        return array.detach()
+    import numpy as np
+
+    if not isinstance(array, np.ndarray):
+        raise TypeError(f"{name} must be a NumPy array or a tensor, but is {type(array).__name__}")
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"{name} must hold real numbers, but is {array.dtype}")
+    kind, size = array.dtype.kind, array.dtype.itemsize
+    wanted = np.bool_ if kind == "b" else np.float32 if kind == "f" and size <= 4 else np.float64
+    # A copy: torch knows neither other byte orders, negative strides nor read-only memory.
+    return torch.from_numpy(np.array(array, dtype=wanted, order="C"))
+
+
+def _named(name: str, height: int, width: int) -> Tensor:
+    y = torch.arange(height)[:, None]
+    x = torch.arange(width)
+    if name == "box":
+        margin_y, margin_x = max(1, height // 10), max(1, width // 10)
+        rows = (y >= margin_y) & (y < height - margin_y)
+        return rows & (x >= margin_x) & (x < width - margin_x)
+    if name == "checkerboard":
+        return torch.sin(math.pi / 5 * y) * torch.sin(math.pi / 5 * x) > 0
+    radius = min(height, width) / (4 if name == "small disk" else 2)
+    middle_y, middle_x = (height - 1) / 2, (width - 1) / 2
+    return (y - middle_y) ** 2 + (x - middle_x) ** 2 < radius**2
