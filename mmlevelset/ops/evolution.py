@@ -10,6 +10,9 @@ from torch import Tensor
 from mmlevelset.ops import checks, evolution_torch
 from mmlevelset.ops.kernels import triton_obstacle
 
+MINIMUM_ETA = 1e-30
+"""Below it, squares of float32 gradients vanish and the curvature is 0 / 0."""
+
 
 def evolve_chan_vese(
     phi0: Tensor,
@@ -52,14 +55,14 @@ def evolve_chan_vese(
         delta: ``printed``: eps times the derivative of the Heaviside function, as in eq. 4 of the
             paper; ``derivative``: the derivative itself.
         backend: ``torch``: plain PyTorch, on any device; ``triton``: Triton kernels, on CUDA, not
-            for float64; ``auto``: the kernels where they can run. Both make N+1 passes over the
-            features forward, and keep phi_0..phi_{N-1}, the means and the areas for backward.
+            for float64; ``auto``: the kernels where they can run. For backward both keep the
+            features as they are, phi_0..phi_N, the means and the areas.
         return_trajectory: Return phi_0..phi_N rather than phi_N.
         check_finite: Raise where an argument holds a NaN or an infinity. Waits for the device.
 
     Returns:
-        phi_N (M, H, W), or (M, N+1, H, W) with ``return_trajectory``; float32 (float64 if phi0 or
-        features are). M = 0 and N = 0 are allowed.
+        phi_N (M, H, W), a view of the trajectory, or (M, N+1, H, W) with ``return_trajectory``;
+        float32 (float64 if phi0 or features are). M = 0 and N = 0 are allowed.
 
     Raises:
         ValueError: A shape, device or option does not fit, or ``check_finite`` found something; the
@@ -76,8 +79,8 @@ def evolve_chan_vese(
         torch.Size([2, 32, 32])
     """
     _check(phi0, features, lambda1, lambda2, mu, eps, dt)
-    if not eta > 0:
-        raise ValueError(f"eta must be positive, but is {eta}")
+    if not eta >= MINIMUM_ETA:
+        raise ValueError(f"eta must be at least {MINIMUM_ETA:g}, but is {eta}")
     if check_finite:
         checks.check_finite(
             phi0=phi0, features=features, lambda1=lambda1, lambda2=lambda2, mu=mu, eps=eps, dt=dt
@@ -92,6 +95,7 @@ def evolve_chan_vese(
     if delta not in ("printed", "derivative"):
         raise ValueError(f"delta must be 'printed' or 'derivative', but is {delta!r}")
     dtype = checks.accumulation_dtype(phi0, features)
+    lambda1, lambda2 = lambda1.to(dtype), lambda2.to(dtype)
     if reduction == "mean":
         lambda1 = lambda1 / features.shape[1]
         lambda2 = lambda2 / features.shape[1]
@@ -100,8 +104,8 @@ def evolve_chan_vese(
     trajectory, _, _ = _evolve(
         phi0.to(dtype),
         features,
-        lambda1.to(dtype),
-        lambda2.to(dtype),
+        lambda1,
+        lambda2,
         mu.to(dtype),
         eps.to(dtype),
         dt.to(dtype),
@@ -237,6 +241,8 @@ def _check(
     checks.check_shape("phi0", phi0, ("M", "H", "W"))
     count, height, width = phi0.shape
     checks.check_shape("features", features, (count, "C", height, width))
+    if features.shape[1] == 0:
+        raise ValueError("features must have at least one channel, but has none")
     for name, value in (("lambda1", lambda1), ("lambda2", lambda2), ("mu", mu)):
         checks.check_shape(name, value, (count,))
     checks.check_shape("eps", eps, (count, "N"))

@@ -1,12 +1,13 @@
 """The unrolled evolution and its gradients in plain PyTorch: any device, float32 or float64.
 
 Centring the features keeps the expansion of ``|F - c|^2`` from cancelling, and neither the result
-nor a gradient depends on the centre. With w = lambda1 c1 - lambda2 c2,
+nor a gradient depends on the centre (unless an area is below its minimum). With
+w = lambda1 c1 - lambda2 c2,
 
     -lambda1 |F-c1|^2 + lambda2 |F-c2|^2 = (lambda2 - lambda1) |F|^2 + 2 F.w + constant,
 
 so that a step reads the features in two matrix products and forms nothing else of their size.
-The backward pass is in closed form and keeps only phi_0..phi_{N-1}, the means and the areas.
+The backward pass is in closed form and needs only phi_0..phi_{N-1}, the means and the areas.
 """
 
 from collections.abc import Iterator
@@ -99,10 +100,9 @@ def backward(
     printed_delta: bool,
 ) -> tuple[Tensor, ...]:
     """Gradients of phi0, features, lambda1, lambda2, mu, eps and dt."""
-    grads = (
-        torch.empty_like(trajectory[:, 0]),
-        torch.empty_like(features),
-        *(torch.empty_like(value) for value in (lambda1, lambda2, mu, eps, dt)),
+    grads = tuple(
+        torch.empty_like(value, memory_format=torch.contiguous_format)
+        for value in (trajectory[:, 0], features, lambda1, lambda2, mu, eps, dt)
     )
     inputs = (grad_trajectory, trajectory, features, means, areas, lambda1, lambda2, mu, eps, dt)
     with full_precision(features.device):
@@ -176,8 +176,9 @@ def _backward(
         grad_mu += (change * kappa).sum((1, 2))
         grad_dt[:, n] = (grad * speed * force).sum((1, 2))
         radius = phi.square() + width.square()
-        # The speed is width^2 / (pi radius), or width / (pi radius).
-        relative = (2 if printed_delta else 1) / width - 2 * width / radius
+        # By width, of the logarithm of the speed: width^2 / (pi radius), or width / (pi radius).
+        ratio = (phi / radius) * (phi / width)
+        relative = 2 * ratio if printed_delta else ratio - width / radius
         grad_width = change * force * relative - through_means * slope * phi / width
         grad_eps[:, n] = grad_width.sum((1, 2))
 

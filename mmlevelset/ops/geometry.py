@@ -62,10 +62,24 @@ def curvature_adjoint(phi: Tensor, grad: Tensor, eta: float = 1e-4) -> Tensor:
     # The derivative filters are odd: each is minus its own adjoint.
     back_x, back_y = -_derivative_x(grad), -_derivative_y(grad)
     radial = (along_x * back_x + along_y * back_y) * scale.square()
-    back_x = F.pad((back_x - along_x * radial) * scale, (2, 2, 2, 2))
-    back_y = F.pad((back_y - along_y * radial) * scale, (2, 2, 2, 2))
-    back = -_derivative_x(back_x) - _derivative_y(back_y)
-    return torch.ops.aten.replication_pad2d_backward(back, phi, [2, 2, 2, 2])
+    back_x = (back_x - along_x * radial) * scale
+    back_y = (back_y - along_y * radial) * scale
+    return _derivative_x_adjoint(back_x) + _derivative_x_adjoint(back_y.mT).mT
+
+
+def _derivative_x_adjoint(frame: Tensor) -> Tensor:
+    """Adjoint of repeating the border twice and taking ``_derivative_x``.
+
+    (M, H+2, W+2) to (M, H, W). The pixels of the extension come back to the pixel that they repeat:
+    at the first pixel the filter [-1, 0, 1] becomes [0, 1, 1], and [1, 2, 1] becomes [4, 3, 1].
+    """
+    difference = frame[:, :, :-2] - frame[:, :, 2:]
+    difference[:, :, 0] -= frame[:, :, 0] + frame[:, :, 1]
+    difference[:, :, -1] += frame[:, :, -2] + frame[:, :, -1]
+    smooth = difference[:, :-2] + 2 * difference[:, 1:-1] + difference[:, 2:]
+    smooth[:, 0] += 3 * difference[:, 0] + difference[:, 1]
+    smooth[:, -1] += 3 * difference[:, -1] + difference[:, -2]
+    return smooth / 8
 
 
 def contour_length(inside: Tensor, isotropic: bool = False) -> Tensor:

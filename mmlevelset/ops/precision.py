@@ -8,13 +8,37 @@ import torch
 
 @contextmanager
 def full_precision(device: torch.device) -> Iterator[None]:
-    """Switch off autocast and, on CUDA, TensorFloat-32: its 10 bits would drown small contrasts."""
-    with torch.autocast(device.type, enabled=False):
-        if device.type != "cuda" or not torch.backends.cuda.matmul.allow_tf32:
+    """Switch off autocast, and what rounds float32 products: TensorFloat-32, bfloat16 on CPUs."""
+    with torch.autocast(device.type, enabled=False), _exact_products(device):
+        yield
+
+
+@contextmanager
+def _exact_products(device: torch.device) -> Iterator[None]:
+    try:
+        before = torch.get_float32_matmul_precision()
+    except RuntimeError:  # the caller has used torch 2.9's setting for each backend, as must we
+        matmul = (torch.backends.cuda if device.type == "cuda" else torch.backends.mkldnn).matmul
+        before = matmul.fp32_precision
+        matmul.fp32_precision = "ieee"
+        try:
             yield
-            return
+        finally:
+            matmul.fp32_precision = before
+        return
+    if before == "highest":
+        yield
+        return
+    on_cpu = getattr(torch.backends.mkldnn, "matmul", None)
+    if on_cpu is not None and on_cpu.fp32_precision == "none":  # only CUDA's old setting was used
         torch.backends.cuda.matmul.allow_tf32 = False
         try:
             yield
         finally:
             torch.backends.cuda.matmul.allow_tf32 = True
+        return
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)

@@ -171,12 +171,13 @@ def test_non_contiguous_input():
         (dict(features=torch.zeros(3, 4, 7, 9).int()), TypeError, "features must be floating"),
         (dict(lambda2=1.0), TypeError, "lambda2 must be a tensor, but is float"),
         (dict(mu=torch.zeros(3, device="meta")), ValueError, "on one device.*mu on meta"),
+        (dict(features=torch.zeros(3, 0, 7, 9)), ValueError, "at least one channel"),
         (dict(reduction="max"), ValueError, "reduction must be 'mean' or 'sum'"),
         (dict(delta="exact"), ValueError, "delta must be"),
         (dict(backend="cuda"), ValueError, "backend must be"),
         (dict(eps=torch.full((3, 3), -0.5)), ValueError, r"eps must be positive.*-0.5 at index"),
         (dict(dt=torch.full((3, 3), -0.5)), ValueError, "dt must not be negative.*-0.5"),
-        (dict(eta=0.0), ValueError, "eta must be positive"),
+        (dict(eta=0.0), ValueError, "eta must be at least 1e-30"),
     ],
 )
 def test_bad_input_is_named(change, error, message):

@@ -64,9 +64,62 @@ def test_kernels_are_the_definition(shape, dtype):
     errors = relative_errors([g.cpu() for g in got], want)
     for name, error in errors.items():
         rounding = torch.finfo(dtype).eps if name == "features" else 0
-        assert error < 1e-5 + rounding, (name, errors)
+        assert error < (5e-5 if DEVICE == "cuda" else 1e-5) + rounding, (name, errors)
 
 
+def test_more_tiles_than_are_added_at_a_time():
+    values = inputs(1, 2, 96, 96, 1)
+    got = with_gradients(evolve_chan_vese, values, backend="triton")
+    want = with_gradients(evolve_chan_vese, double(values), backend="torch")
+    assert all(error < 5e-5 for error in relative_errors(got, want).values())
+
+
+def test_an_outlier_does_not_spoil_the_centre():
+    values = {k: v.detach() for k, v in inputs(1, 2, 8, 9, 2).items()}
+    for place in ((4, 0), (2, 0), (5, 8)):
+        values["features"][0, :, place[0], place[1]] = 1000.0
+        leaves = {k: v.clone().requires_grad_() for k, v in values.items()}
+        got = with_gradients(evolve_chan_vese, leaves, backend="triton", reduction="sum")
+        want = with_gradients(evolve_chan_vese, double(leaves), backend="torch", reduction="sum")
+        assert all(error < 5e-5 for error in relative_errors(got, want).values())
+        values["features"][0, :, place[0], place[1]] = 0.0
+
+
+@pytest.mark.parametrize("backend", ["torch", "triton"])
+def test_a_clamped_area_has_no_gradient(backend):
+    # Five pixels of H = 1e-6: below the minimal area, but with slopes that matter.
+    phi = -torch.linspace(1, 1.2, 5, dtype=torch.float64).view(1, 1, 5)
+    features = torch.tensor([1.0, -2.0, 0.5, 3.0, -1.5], dtype=torch.float64).view(1, 1, 1, 5)
+    one = torch.ones(1, dtype=torch.float64)
+    eps, dt = torch.full((1, 1), 3e-6).double(), torch.full((1, 1), 1e6).double()
+    centre = features.median() if backend == "triton" else features.mean()
+
+    def definition(phi0, features, lambda1, lambda2, mu, eps, dt):
+        phi = phi0
+        inside = 0.5 + torch.atan(phi / eps) / torch.pi
+        centred = (features - centre)[:, 0]
+        c1 = (centred * inside).sum() / inside.sum().clamp(min=1e-5)
+        c2 = (centred * (1 - inside)).sum() / (1 - inside).sum()
+        delta = eps / (torch.pi * (eps**2 + phi**2))
+        force = -lambda1 * (centred - c1) ** 2 + lambda2 * (centred - c2) ** 2
+        return phi + dt * delta * force + 0 * mu
+
+    values = dict(zip(NAMES, (phi, features, one, 0.5 * one, 0 * one, eps, dt), strict=True))
+    exact = {k: v.clone().requires_grad_() for k, v in values.items()}
+    assert (0.5 + torch.atan(phi / eps) / torch.pi).sum() < 1e-5
+    want = with_gradients(definition, exact)
+    if backend == "triton":
+        values = {k: v.float().to(DEVICE) for k, v in values.items()}
+    leaves = {k: v.clone().requires_grad_() for k, v in values.items()}
+    got = with_gradients(evolve_chan_vese, leaves, backend=backend, delta="derivative")
+    errors = relative_errors([g.cpu() for g in got], want)
+    errors.pop("mu")  # whose curvature is not part of this
+    if backend == "triton":
+        errors.pop("features")  # three of the five pixels are its centre
+    assert all(error < 1e-4 for error in errors.values()), errors
+
+
+@pytest.mark.gpu  # the interpreter could not fail: it runs the programs one after another
 def test_two_runs_give_the_same_bits():
     values = inputs(3, 20, 13, 21, 3)
     first = with_gradients(evolve_chan_vese, values, backend="triton")
@@ -78,7 +131,7 @@ def test_trajectory_of_the_kernels():
     values = inputs(2, 3, 6, 7, 3)
     got = with_gradients(evolve_chan_vese, values, backend="triton", return_trajectory=True)
     want = with_gradients(evolve_chan_vese, double(values), backend="torch", return_trajectory=True)
-    assert max(relative_errors(got, want).values()) < 1e-5
+    assert all(error < 5e-5 for error in relative_errors(got, want).values())
 
 
 def test_kernels_without_regions_or_steps():
@@ -133,9 +186,16 @@ def test_the_kernels_need_cuda_or_the_interpreter(monkeypatch):
         evolve_chan_vese(**values, backend="triton")
 
 
+@pytest.mark.parametrize("strided", [False, True])
 @pytest.mark.parametrize("backend", ["torch", "triton"])
-def test_opcheck(backend):
-    values = list(inputs(2, 3, 5, 6, 2).values())
+def test_opcheck(backend, strided):
+    named = inputs(2, 3, 5, 6, 2)
+    if strided:
+        with torch.no_grad():
+            named["features"] = named["features"].to(memory_format=torch.channels_last)
+            named["eps"] = named["eps"].T.contiguous().T
+        named = {name: value.requires_grad_() for name, value in named.items()}
+    values = list(named.values())
     options = (1e-4, True, backend)
     torch.library.opcheck(torch.ops.mmlevelset.evolve_chan_vese, (*values, *options))
     values = [value.detach() for value in values]
@@ -154,6 +214,14 @@ def test_compiles_without_a_graph_break(backend):
     want = with_gradients(evolve_chan_vese, values, backend=backend)
     for one, other in zip(got, want, strict=True):
         torch.testing.assert_close(one, other)
+
+
+def test_half_precision_scalars():
+    values = {k: v.detach() for k, v in inputs(2, 67, 5, 6, 2).items()}
+    values |= {k: v.bfloat16() for k, v in values.items() if k not in ("phi0", "features")}
+    got = evolve_chan_vese(**values)
+    want = evolve_chan_vese(**{k: v.double() for k, v in values.items()})
+    assert (got - want).norm() / want.norm() < 1e-6
 
 
 def test_works_in_a_checkpoint_and_under_autocast():

@@ -6,6 +6,7 @@ Exits with status 1 if a kernel of a supported size spills registers to memory.
 """
 
 import argparse
+import itertools
 import os
 import re
 import subprocess
@@ -46,7 +47,9 @@ class AbsentGPU:
         return torch.device("cpu")
 
 
-def compile_all(capability: int, channels: int, dtype: torch.dtype) -> dict[str, object]:
+def compile_all(
+    capability: int, channels: int, dtype: torch.dtype, size: int = 112
+) -> dict[str, object]:
     """Every kernel that one evolution forward and backward launches, by name and variant."""
     compiled: dict[str, object] = {}
     launch = JITFunction.run
@@ -57,7 +60,7 @@ def compile_all(capability: int, channels: int, dtype: torch.dtype) -> dict[str,
         compiled[" ".join([function.__name__.strip("_"), *flags])] = kernel
         return kernel
 
-    regions, steps, size = 2, 3, 112
+    regions, steps = 2, 3
     phi = torch.zeros(regions, size, size)
     features = torch.zeros(regions, channels, size, size, dtype=dtype)
     one, each = torch.ones(regions), torch.ones(regions, steps)
@@ -91,23 +94,31 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--capability", type=int, nargs="+", default=[80, 90])
     parser.add_argument("--channels", type=int, nargs="+", default=[3, 16, 19, 64, 67])
+    parser.add_argument("--size", type=int, nargs="+", default=[112, 56], help="of square maps")
     parser.add_argument("--dtype", nargs="+", default=["bfloat16", "float16", "float32"])
     options = parser.parse_args()
     print(f"triton {triton.__version__}, torch {torch.__version__}\n")
     rows, spilled = [], False
-    for capability in options.capability:
-        for dtype in options.dtype:
-            for channels in options.channels:
-                kernels = compile_all(capability, channels, getattr(torch, dtype))
-                for name, kernel in kernels.items():
-                    used = resources(kernel)
-                    spills = used["STACK"] + used["LOCAL"]
-                    spilled |= spills > 0
-                    numbers = [used["REG"], spills, used["SHARED"]]
-                    rows.append(
-                        [name, f"sm_{capability}", dtype, str(channels), *map(str, numbers)]
-                    )
-    headings = ["kernel", "for", "features", "C", "registers", "spilled bytes", "shared bytes"]
+    for capability, dtype, channels, size in itertools.product(
+        options.capability, options.dtype, options.channels, options.size
+    ):
+        kernels = compile_all(capability, channels, getattr(torch, dtype), size)
+        for name, kernel in kernels.items():
+            used = resources(kernel)
+            spills = used["STACK"] + used["LOCAL"]
+            spilled |= spills > 0
+            numbers = [channels, size, used["REG"], spills, used["SHARED"]]
+            rows.append([name, f"sm_{capability}", dtype, *map(str, numbers)])
+    headings = [
+        "kernel",
+        "for",
+        "features",
+        "C",
+        "H = W",
+        "registers",
+        "spilled bytes",
+        "shared bytes",
+    ]
     print(harness.table(headings, rows))
     if spilled:
         sys.exit("Some kernels spill.")

@@ -41,6 +41,8 @@ def prepare(options: argparse.Namespace) -> torch.device:
     device = torch.device(options.device)
     if device.type == "cuda" and not torch.cuda.is_available():
         sys.exit(f"--device {options.device}: this machine has no CUDA device that torch can use")
+    if device.type == "cuda":
+        torch.cuda.set_device(device)  # the events of _seconds are the current device's
     torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
     print(f"Command: python {' '.join([os.path.relpath(sys.argv[0]), *sys.argv[1:]])}")
@@ -102,6 +104,7 @@ class Result:
 
     seconds: list[float] = field(default_factory=list)
     peak: int | None = None
+    launch_bound: bool = False  # the device waited for the host in some turn
 
     @property
     def median(self) -> float:
@@ -124,26 +127,30 @@ def measure(
         _progress(f"warmed up {name}")
     for turn in range(rounds):
         for name, call in candidates.items():
-            results[name].seconds.append(_seconds(call, device))
+            seconds, waited = _seconds(call, device)
+            results[name].seconds.append(seconds)
+            results[name].launch_bound |= waited
         _progress(f"turn {turn + 1} of {rounds}")
     _progress("")
     return results
 
 
-def _seconds(call: Callable[[], object], device: torch.device) -> float:
+def _seconds(call: Callable[[], object], device: torch.device) -> tuple[float, bool]:
+    """Time of one call, and whether a GPU had begun it before all of it was launched."""
     if device.type != "cuda":
         start = time.perf_counter()
         call()
-        return time.perf_counter() - start
+        return time.perf_counter() - start, False
     # Empties the L2 cache, since in training the features come from memory, and keeps the device
     # busy while the call is being launched: what is timed is the device, not the interpreter.
-    torch.empty(4 << 30, dtype=torch.uint8, device=device).zero_()
+    torch.empty(8 << 30, dtype=torch.uint8, device=device).zero_()
     begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
     begin.record()
     call()
+    waited = begin.query()
     end.record()
     torch.cuda.synchronize(device)
-    return begin.elapsed_time(end) / 1e3
+    return begin.elapsed_time(end) / 1e3, waited
 
 
 def peak_memory(call: Callable[[], object], device: torch.device) -> int:
@@ -166,7 +173,9 @@ def peak_memory(call: Callable[[], object], device: torch.device) -> int:
 
 def copy_bandwidth(device: torch.device, size: int = 1 << 28) -> float:
     """Bytes per second, read and written, of copying a tensor of ``size`` bytes."""
-    source = torch.empty(size, dtype=torch.uint8, device=device)
+    source = torch.full(
+        (size,), 1, dtype=torch.uint8, device=device
+    )  # written, so that it is there
     target = torch.empty_like(source)
     result = measure({"copy": lambda: target.copy_(source)}, device, 9, memory=False)["copy"]
     return 2 * size / min(result.seconds)
@@ -191,14 +200,24 @@ def time_and_memory(results: dict[str, Result], reference: str) -> str:
     rows = []
     for name, result in results.items():
         spread = f"{min(result.seconds) * 1e3:.3g}-{max(result.seconds) * 1e3:.3g}"
-        row = [name, f"{result.median * 1e3:.3g}", spread, f"{base.median / result.median:.2f}x"]
+        row = [
+            f"{name}{' *' if result.launch_bound else ''}",
+            f"{result.median * 1e3:.3g}",
+            spread,
+            f"{base.median / result.median:.2f}x",
+        ]
         if result.peak is not None and base.peak:
             row += [f"{result.peak / 2**20:.1f}", f"{result.peak / base.peak:.2f}"]
         else:
             row += ["", ""]
         rows.append(row)
     headings = ["", "median ms", "min-max", f"speed, {reference} = 1", "peak MiB", "of its memory"]
-    return table(headings, rows)
+    text = table(headings, rows)
+    if any(result.launch_bound for result in results.values()):
+        text += (
+            "\n\n\\* includes waiting for the host, which launched more slowly than the device ran"
+        )
+    return text
 
 
 def _progress(text: str) -> None:

@@ -15,6 +15,10 @@ def triton_obstacle(tensor: Tensor) -> str | None:
         return "Triton's kernels compute in float32, and the input is float64"
     if not HAS_TRITON:
         return "the package triton is not installed"  # it comes with torch's CUDA builds on Linux
-    if tensor.device.type == "cuda" or os.environ.get("TRITON_INTERPRET") == "1":
+    if os.environ.get("TRITON_INTERPRET") == "1":
         return None
+    if tensor.device.type == "cuda":
+        if torch.cuda.get_device_capability(tensor.device) >= (8, 0):
+            return None
+        return f"Triton needs a GPU of compute capability 8.0, unlike {tensor.device}"
     return f"the tensors are on {tensor.device}; Triton's kernels need CUDA"

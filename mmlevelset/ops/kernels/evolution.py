@@ -1,13 +1,14 @@
 """The unrolled evolution on CUDA: N+1 passes over the features forward; N+1 and a write backward.
 
 A step needs the region means, a sum over all pixels, so a pass over the features is a launch. It
-moves phi and, from the same registers, sums the features under the moved phi for the next step.
+moves phi and sums the features under the moved phi for the next step, reading its tile again from
+the cache, last channels first, since they were read last.
 Between two passes a small launch does what needs few bytes: it adds up the tiles' sums and filters
 phi. Sums are added in a fixed order without atomics, so that two runs give the same bits.
 
-The features are centred at the value of their middle pixel, which changes neither the result nor a
-gradient and keeps |F - c|^2 from cancelling. All shapes are as in ``mmlevelset.ops.evolution``;
-P is the number of pixels of a map and T the number of tiles that cover it.
+The features are centred at the median of three pixels, which changes neither the result nor a
+gradient and keeps |F - c|^2 from cancelling; of three, since one may be an outlier. All shapes are
+as in ``mmlevelset.ops.evolution``; P is the number of pixels of a map and T that of its tiles.
 
 The backward pass follows the reverse step of phi_s -> phi_{s+1}. G is the gradient of phi_{s+1} and
 u = G dt delta(phi_s) that of the force. Its sums U1 = sum u F and U0 = sum u give the gradients
@@ -53,11 +54,27 @@ GRAD_DT = tl.constexpr(4)
 
 
 @triton.jit
-def _tile(features, region, channel, pixel, inside, channels, pixels):
+def _centres(features, centres, channels, pixels, CHANNELS: tl.constexpr):
+    """Median of three pixels of each channel of one region."""
+    region = tl.program_id(0).to(tl.int64)
+    for start in range(0, channels, CHANNELS):
+        channel = start + tl.arange(0, CHANNELS)
+        valid = channel < channels
+        row = features + region * channels * pixels + channel.to(tl.int64) * pixels
+        one = tl.load(row + pixels // 4, mask=valid, other=0.0).to(tl.float32)
+        two = tl.load(row + pixels // 2, mask=valid, other=0.0).to(tl.float32)
+        three = tl.load(row + pixels - 1 - pixels // 4, mask=valid, other=0.0).to(tl.float32)
+        low, high = tl.minimum(one, two), tl.maximum(one, two)
+        median = tl.maximum(low, tl.minimum(high, three))
+        tl.store(centres + region * channels + channel, median, mask=valid)
+
+
+@triton.jit
+def _tile(features, centres, region, channel, pixel, inside, channels, pixels):
     """Centred features (channel, pixel) of one region in float32."""
     valid = channel < channels
     row = features + region * channels * pixels + channel.to(tl.int64) * pixels
-    centre = tl.load(row + pixels // 2, mask=valid, other=0.0).to(tl.float32)
+    centre = tl.load(centres + region * channels + channel, mask=valid, other=0.0)
     values = tl.load(
         row[:, None] + pixel[None, :], mask=valid[:, None] & inside[None, :], other=0.0
     )
@@ -99,15 +116,14 @@ def _sum_scalars(pointer, tiles):
 
 @triton.jit(do_not_specialize=RUNTIME)
 def _forward_pass(
-    features, trajectory, squares, normals, means, sums, areas,
-    lambda1, lambda2, mu, eps, dt, level, steps, channels, height, width,
+    features, centres, trajectory, squares, normals, means, sums, areas,
+    lambda1, lambda2, mu, eps, dt, level, steps, tiles, channels, pixels, height, width,
     MOVE: tl.constexpr, SUM: tl.constexpr, PRINTED: tl.constexpr,
     CHANNELS: tl.constexpr, PIXELS: tl.constexpr,
 ):  # fmt: skip
     """phi_level from phi_{level-1} (MOVE), and the tile's sums of features under it (SUM)."""
-    tile = tl.program_id(0)
-    region = tl.program_id(1).to(tl.int64)
-    pixels = height * width
+    tile = tl.program_id(0) % tiles
+    region = (tl.program_id(0) // tiles).to(tl.int64)
     pixel = tile * PIXELS + tl.arange(0, PIXELS)
     inside = pixel < pixels
     map_pixel = region * pixels + pixel
@@ -123,7 +139,7 @@ def _forward_pass(
             pair = means + step * 2 * channels + channel
             first = tl.load(pair, mask=channel < channels, other=0.0)
             second = tl.load(pair + channels, mask=channel < channels, other=0.0)
-            values = _tile(features, region, channel, pixel, inside, channels, pixels)
+            values = _tile(features, centres, region, channel, pixel, inside, channels, pixels)
             products += values * (2 * (l1 * first - l2 * second))[:, None]
             constant += l2 * second * second - l1 * first * first
         square = tl.load(squares + map_pixel, mask=inside, other=0.0)
@@ -137,16 +153,16 @@ def _forward_pass(
         tl.store(phi_row + pixel, phi, mask=inside)
     else:
         phi = tl.load(phi_row + pixel, mask=inside, other=0.0)
-        square = _squares(features, region, pixel, inside, channels, pixels, CHANNELS)
+        square = _squares(features, centres, region, pixel, inside, channels, pixels, CHANNELS)
         tl.store(squares + map_pixel, square, mask=inside)
     if SUM:
         within, without = heaviside(phi, tl.load(eps + region * steps + level))
         within = tl.where(inside, within, 0.0)
         without = tl.where(inside, without, 0.0)
-        row = region * tl.num_programs(0) + tile
-        for start in range(0, channels, CHANNELS):
-            channel = start + tl.arange(0, CHANNELS)
-            values = _tile(features, region, channel, pixel, inside, channels, pixels)
+        row = region * tiles + tile
+        for back in range(0, channels, CHANNELS):
+            channel = (channels - 1) // CHANNELS * CHANNELS - back + tl.arange(0, CHANNELS)
+            values = _tile(features, centres, region, channel, pixel, inside, channels, pixels)
             pair = sums + row * 2 * channels + channel
             tl.store(pair, tl.sum(values * within[None, :], 1), mask=channel < channels)
             tl.store(pair + channels, tl.sum(values * without[None, :], 1), mask=channel < channels)
@@ -156,13 +172,13 @@ def _forward_pass(
 
 @triton.jit
 def _squares(
-    features, region, pixel, inside, channels, pixels, CHANNELS: tl.constexpr
+    features, centres, region, pixel, inside, channels, pixels, CHANNELS: tl.constexpr
 ):  # fmt: skip
     """Squared norms of the features at the tile's pixels."""
     squares = tl.zeros((CHANNELS, pixel.shape[0]), tl.float32)
     for start in range(0, channels, CHANNELS):
         channel = start + tl.arange(0, CHANNELS)
-        values = _tile(features, region, channel, pixel, inside, channels, pixels)
+        values = _tile(features, centres, region, channel, pixel, inside, channels, pixels)
         squares += values * values
     return tl.sum(squares, 0)
 
@@ -170,12 +186,12 @@ def _squares(
 @triton.jit(do_not_specialize=RUNTIME)
 def _forward_maps(
     trajectory, normals, sums, tile_areas, means, areas,
-    level, steps, channels, height, width, tiles, eta,
+    level, steps, blocks, tiles, channels, height, width, eta,
     MAP_PIXELS: tl.constexpr, MAP_CHANNELS: tl.constexpr,
 ):  # fmt: skip
     """Normals of phi_level; the first programs also finish its means, a few channels each."""
-    block = tl.program_id(0)
-    region = tl.program_id(1).to(tl.int64)
+    block = tl.program_id(0) % blocks
+    region = (tl.program_id(0) // blocks).to(tl.int64)
     pitch = width + 2
     frame = (height + 2) * pitch
     pixel = block * MAP_PIXELS + tl.arange(0, MAP_PIXELS)
@@ -216,9 +232,9 @@ def _finish_means(
 
 @triton.jit(do_not_specialize=RUNTIME)
 def _backward_pass(
-    features, trajectory, grad_trajectory, grad, change, occupancy, squares, normals, pulled,
-    coefficients, sums, tile_scalars, grad_features,
-    lambda1, lambda2, mu, eps, dt, level, steps, channels, height, width,
+    features, centres, trajectory, grad_trajectory, grad, change, occupancy, squares, normals,
+    pulled, coefficients, sums, tile_scalars, grad_features,
+    lambda1, lambda2, mu, eps, dt, level, steps, tiles, channels, pixels, height, width,
     MOVE: tl.constexpr, SUM: tl.constexpr, PRINTED: tl.constexpr,
     CHANNELS: tl.constexpr, PIXELS: tl.constexpr,
 ):  # fmt: skip
@@ -226,10 +242,8 @@ def _backward_pass(
 
     The last pass, which has no step below it, writes the features' gradient instead.
     """
-    tile = tl.program_id(0)
-    tiles = tl.num_programs(0)
-    region = tl.program_id(1).to(tl.int64)
-    pixels = height * width
+    tile = tl.program_id(0) % tiles
+    region = (tl.program_id(0) // tiles).to(tl.int64)
     pixel = tile * PIXELS + tl.arange(0, PIXELS)
     inside = pixel < pixels
     map_pixel = region * pixels + pixel
@@ -246,7 +260,7 @@ def _backward_pass(
         radius = phi * phi + sharpness * sharpness
         square = tl.load(squares + map_pixel, mask=inside, other=0.0)
         through_means, force = _project(
-            features, coefficients + step * 5 * channels,
+            features, centres, coefficients + step * 5 * channels,
             region, pixel, inside, channels, pixels, CHANNELS,
         )  # fmt: skip
         bend = _divergence(normals, region, pixel, height, width)
@@ -258,14 +272,15 @@ def _backward_pass(
         total += above - 2 * moved * force * (phi / radius) + through_means * slope
         total += tl.load(mu + region) * _pull_phi(pulled, region, pixel, height, width)
 
-        relative = (2.0 if PRINTED else 1.0) / sharpness - 2 * sharpness / radius
+        ratio = (phi / radius) * (phi / sharpness)
+        relative = 2 * ratio if PRINTED else ratio - sharpness / radius
         for_eps = moved * force * relative - through_means * slope * (phi / sharpness)
         out = scalars + level * 5 * tiles
         tl.store(out + GRAD_MU * tiles, tl.sum(moved * bend, 0))
         tl.store(out + GRAD_EPS * tiles, tl.sum(tl.where(inside, for_eps, 0.0), 0))
         tl.store(out + GRAD_DT * tiles, tl.sum(above * speed * force, 0))
     else:
-        square = _squares(features, region, pixel, inside, channels, pixels, CHANNELS)
+        square = _squares(features, centres, region, pixel, inside, channels, pixels, CHANNELS)
         tl.store(squares + map_pixel, square, mask=inside)
     tl.store(grad + map_pixel, total, mask=inside)
     if SUM:
@@ -275,9 +290,9 @@ def _backward_pass(
         speed = _speed(phi * phi + sharpness * sharpness, sharpness, PRINTED)
         moved = tl.where(inside, total * tl.load(dt + below) * speed, 0.0)
         tl.store(change + below * pixels + pixel, moved, mask=inside)
-        for start in range(0, channels, CHANNELS):
-            channel = start + tl.arange(0, CHANNELS)
-            values = _tile(features, region, channel, pixel, inside, channels, pixels)
+        for back in range(0, channels, CHANNELS):
+            channel = (channels - 1) // CHANNELS * CHANNELS - back + tl.arange(0, CHANNELS)
+            values = _tile(features, centres, region, channel, pixel, inside, channels, pixels)
             entry = sums + (region * tiles + tile) * channels + channel
             tl.store(entry, tl.sum(values * moved[None, :], 1), mask=channel < channels)
         out = scalars + (level - 1) * 5 * tiles
@@ -285,14 +300,22 @@ def _backward_pass(
         tl.store(out + SUM_SQUARES * tiles, tl.sum(square * moved, 0))
     else:
         _store_features_gradient(
-            grad_features, features, change, occupancy, coefficients, 2 * (l2 - l1),
+            grad_features, features, centres, change, occupancy, coefficients, 2 * (l2 - l1),
             region, pixel, inside, steps, channels, pixels, CHANNELS,
         )  # fmt: skip
 
 
 @triton.jit
 def _project(
-    features, coefficients, region, pixel, inside, channels, pixels, CHANNELS: tl.constexpr
+    features,
+    centres,
+    coefficients,
+    region,
+    pixel,
+    inside,
+    channels,
+    pixels,
+    CHANNELS: tl.constexpr,
 ):
     """h, the gradient through the means, and the force's part that is linear in the features."""
     through = tl.zeros((CHANNELS, pixel.shape[0]), tl.float32)
@@ -303,7 +326,7 @@ def _project(
         channel = start + tl.arange(0, CHANNELS)
         valid = channel < channels
         row = coefficients + channel
-        values = _tile(features, region, channel, pixel, inside, channels, pixels)
+        values = _tile(features, centres, region, channel, pixel, inside, channels, pixels)
         through += values * tl.load(row + PULL * channels, mask=valid, other=0.0)[:, None]
         force += values * tl.load(row + DIRECTION * channels, mask=valid, other=0.0)[:, None]
         offset += tl.load(row + OFFSET * channels, mask=valid, other=0.0)
@@ -313,13 +336,13 @@ def _project(
 
 @triton.jit
 def _store_features_gradient(
-    grad_features, features, change, occupancy, coefficients, weight,
+    grad_features, features, centres, change, occupancy, coefficients, weight,
     region, pixel, inside, steps, channels, pixels,
     CHANNELS: tl.constexpr,
 ):  # fmt: skip
     """2 (lambda2 - lambda1) F sum_n u_n, plus each step's part along its channels' coefficients."""
-    for start in range(0, channels, CHANNELS):
-        channel = start + tl.arange(0, CHANNELS)
+    for back in range(0, channels, CHANNELS):
+        channel = (channels - 1) // CHANNELS * CHANNELS - back + tl.arange(0, CHANNELS)
         valid = channel < channels
         factor = tl.zeros(pixel.shape, tl.float32)
         shift = tl.zeros(channel.shape, tl.float32)
@@ -335,7 +358,7 @@ def _store_features_gradient(
             factor += moved
             result += direction[:, None] * moved[None, :]
             result += toward[:, None] * within[None, :]
-        values = _tile(features, region, channel, pixel, inside, channels, pixels)
+        values = _tile(features, centres, region, channel, pixel, inside, channels, pixels)
         result += values * (weight * factor)[None, :] + shift[:, None]
         out = grad_features + region * channels * pixels + channel.to(tl.int64) * pixels
         tl.store(
@@ -356,12 +379,12 @@ def _pull_phi(pulled, region, pixel, height, width):
 def _backward_maps(
     trajectory, change, occupancy, normals, pulled, sums, tile_scalars, means, areas,
     sum_features, coefficients, lambda1, lambda2, eps,
-    level, steps, channels, height, width, tiles, eta,
+    level, steps, blocks, tiles, channels, height, width, eta,
     MAP_PIXELS: tl.constexpr, MAP_CHANNELS: tl.constexpr,
 ):  # fmt: skip
     """Maps of phi_level that its pass needs; the first programs also finish b1 / A1 and b2 / A2."""
-    block = tl.program_id(0)
-    region = tl.program_id(1).to(tl.int64)
+    block = tl.program_id(0) % blocks
+    region = (tl.program_id(0) // blocks).to(tl.int64)
     pixels = height * width
     pitch = width + 2
     frame = (height + 2) * pitch
@@ -491,23 +514,25 @@ def forward(
     if not features.numel() or not steps:
         return trajectory, means, areas
     rows, columns = tile_shape(features.element_size())
-    tiles = triton.cdiv(pixels, columns)
+    tiles, blocks = triton.cdiv(pixels, columns), _map_programs(height, width, channels)
     squares = phi0.new_empty(count, pixels)
     normals = phi0.new_empty(count, 2, height + 2, width + 2)
     sums = phi0.new_empty(count, tiles, 2, channels)
     tile_areas = phi0.new_empty(count, tiles, 2)
+    centres = phi0.new_empty(count, channels)
     with _on(features):
+        _centres[(count,)](features, centres, channels, pixels, CHANNELS=rows, num_warps=1)
         for level in range(steps + 1):
-            _forward_pass[tiles, count](
-                features, trajectory, squares, normals, means, sums, tile_areas,
-                lambda1, lambda2, mu, eps, dt, level, steps, channels, height, width,
-                MOVE=level > 0, SUM=level < steps, PRINTED=printed_delta,
+            _forward_pass[(tiles * count,)](
+                features, centres, trajectory, squares, normals, means, sums, tile_areas,
+                lambda1, lambda2, mu, eps, dt, level, steps, tiles, channels, pixels,
+                height, width, MOVE=level > 0, SUM=level < steps, PRINTED=printed_delta,
                 CHANNELS=rows, PIXELS=columns, num_warps=4, num_stages=1,
             )  # fmt: skip
             if level < steps:
-                _forward_maps[_map_programs(normals, channels), count](
+                _forward_maps[(blocks * count,)](
                     trajectory, normals, sums, tile_areas, means, areas,
-                    level, steps, channels, height, width, tiles, eta,
+                    level, steps, blocks, tiles, channels, height, width, eta,
                     MAP_PIXELS=MAP_PIXELS, MAP_CHANNELS=MAP_CHANNELS, num_warps=4,
                 )  # fmt: skip
     return trajectory, means, areas
@@ -528,9 +553,10 @@ def backward(
     printed_delta: bool,
 ) -> tuple[Tensor, ...]:
     """Gradients of phi0, features, lambda1, lambda2, mu, eps and dt."""
-    grad_trajectory, features, lambda1, lambda2, mu, eps, dt = map(
-        Tensor.contiguous, (grad_trajectory, features, lambda1, lambda2, mu, eps, dt)
+    grad_trajectory, trajectory, features, means, areas = map(
+        Tensor.contiguous, (grad_trajectory, trajectory, features, means, areas)
     )
+    lambda1, lambda2, mu, eps, dt = map(Tensor.contiguous, (lambda1, lambda2, mu, eps, dt))
     count, channels, height, width = features.shape
     steps, pixels = eps.shape[1], height * width
     scalars = tuple(torch.zeros_like(value) for value in (lambda1, lambda2, mu, eps, dt))
@@ -538,27 +564,29 @@ def backward(
         return grad_trajectory[:, 0].clone(), torch.zeros_like(features), *scalars
     new = trajectory.new_empty
     rows, columns = tile_shape(features.element_size())
-    tiles = triton.cdiv(pixels, columns)
+    tiles, blocks = triton.cdiv(pixels, columns), _map_programs(height, width, channels)
     grad, squares = new(count, height, width), new(count, pixels)
     normals, pulled = (new(count, 2, height + 2, width + 2) for _ in range(2))
     change, occupancy = new(count, steps, pixels), new(count, steps, pixels)
     sums, tile_scalars = new(count, tiles, channels), new(count, steps, 5, tiles)
     sum_features, coefficients = new(count, steps, channels), new(count, steps, 5, channels)
     grad_features = torch.empty_like(features)
+    centres = new(count, channels)
     with _on(features):
+        _centres[(count,)](features, centres, channels, pixels, CHANNELS=rows, num_warps=1)
         for level in reversed(range(steps + 1)):
-            _backward_pass[tiles, count](
-                features, trajectory, grad_trajectory, grad, change, occupancy, squares, normals,
-                pulled, coefficients, sums, tile_scalars, grad_features,
-                lambda1, lambda2, mu, eps, dt, level, steps, channels, height, width,
-                MOVE=level < steps, SUM=level > 0, PRINTED=printed_delta,
+            _backward_pass[(tiles * count,)](
+                features, centres, trajectory, grad_trajectory, grad, change, occupancy, squares,
+                normals, pulled, coefficients, sums, tile_scalars, grad_features,
+                lambda1, lambda2, mu, eps, dt, level, steps, tiles, channels, pixels,
+                height, width, MOVE=level < steps, SUM=level > 0, PRINTED=printed_delta,
                 CHANNELS=rows, PIXELS=columns, num_warps=4, num_stages=1,
             )  # fmt: skip
             if level > 0:
-                _backward_maps[_map_programs(normals, channels), count](
+                _backward_maps[(blocks * count,)](
                     trajectory, change, occupancy, normals, pulled, sums, tile_scalars, means,
                     areas, sum_features, coefficients, lambda1, lambda2, eps,
-                    level - 1, steps, channels, height, width, tiles, eta,
+                    level - 1, steps, blocks, tiles, channels, height, width, eta,
                     MAP_PIXELS=MAP_PIXELS, MAP_CHANNELS=MAP_CHANNELS, num_warps=4,
                 )  # fmt: skip
         _backward_scalars[(count,)](
@@ -568,8 +596,9 @@ def backward(
     return grad, grad_features, *scalars
 
 
-def _map_programs(normals: Tensor, channels: int) -> int:
-    frame = normals[0, 0].numel()
+def _map_programs(height: int, width: int, channels: int) -> int:
+    """Of one region: enough for the frame's pixels, and for the channels' sums."""
+    frame = (height + 2) * (width + 2)
     return max(triton.cdiv(frame, MAP_PIXELS), triton.cdiv(channels, MAP_CHANNELS))
 
 
