@@ -10,7 +10,7 @@ so that a step reads the features in two matrix products and forms nothing else 
 The backward pass is in closed form and needs only phi_0..phi_{N-1}, the means and the areas.
 """
 
-from collections.abc import Iterator
+import math
 
 import torch
 from torch import Tensor
@@ -20,7 +20,7 @@ from mmlevelset.ops.geometry import curvature, curvature_adjoint
 from mmlevelset.ops.precision import full_precision
 from mmlevelset.ops.region import MINIMUM_AREA
 
-CHUNK_BYTES = 8 << 20
+CHUNK_BYTES = 16 << 20
 """On a CPU, as many regions at a time as keep their features within this, for the cache's sake."""
 
 
@@ -41,12 +41,15 @@ def forward(
     means = phi0.new_empty(count, steps, 2, features.shape[1])
     areas = phi0.new_empty(count, steps, 2)
     inputs = (phi0, features, lambda1, lambda2, mu, eps, dt)
+    size, buffer = _chunks(features, phi0.dtype)
     with full_precision(phi0.device):
-        for chunk in _chunks(features, phi0.dtype):
+        for start in range(0, count, size):
+            chunk = slice(start, start + size)
             _forward(
                 *(value[chunk] for value in inputs),
                 eta=eta,
                 printed_delta=printed_delta,
+                buffer=buffer,
                 out=(trajectory[chunk], means[chunk], areas[chunk]),
             )
     return trajectory, means, areas
@@ -63,10 +66,11 @@ def _forward(
     *,
     eta: float,
     printed_delta: bool,
+    buffer: Tensor,
     out: tuple[Tensor, Tensor, Tensor],
 ) -> None:
     trajectory, means, areas = out
-    features, squares = _centre(features, phi.dtype)
+    features, squares = _centre(features, buffer)
     trajectory[:, 0] = phi
     for n in range(eps.shape[1]):
         width = eps[:, n, None, None]
@@ -75,13 +79,12 @@ def _forward(
         areas[:, n] = weights.sum(2)
         means[:, n] = weights @ features.mT / _clamped(areas[:, n])[..., None]
         direction, constant = _data_term(means[:, n], lambda1, lambda2)
-        data = (
-            (lambda2 - lambda1)[:, None] * squares
-            + 2 * (direction[:, None] @ features)[:, 0]
-            + constant[:, None]
-        )
-        force = mu[:, None, None] * curvature(phi, eta) + data.view_as(phi)
-        phi = phi + dt[:, n, None, None] * _speed(phi, width, printed_delta) * force
+        force = torch.baddbmm(constant[:, None, None], direction[:, None], features, alpha=2)
+        force = force.addcmul_((lambda2 - lambda1)[:, None, None], squares[:, None]).view_as(phi)
+        force.addcmul_(mu[:, None, None], curvature(phi, eta))
+        speed = width.square() if printed_delta else width
+        speed = (dt[:, n, None, None] * speed / math.pi) / torch.addcmul(width.square(), phi, phi)
+        phi = torch.addcmul(phi, speed, force)
         trajectory[:, n + 1] = phi
 
 
@@ -105,12 +108,15 @@ def backward(
         for value in (trajectory[:, 0], features, lambda1, lambda2, mu, eps, dt)
     )
     inputs = (grad_trajectory, trajectory, features, means, areas, lambda1, lambda2, mu, eps, dt)
+    size, buffer = _chunks(features, trajectory.dtype)
     with full_precision(features.device):
-        for chunk in _chunks(features, trajectory.dtype):
+        for start in range(0, len(features), size):
+            chunk = slice(start, start + size)
             _backward(
                 *(value[chunk] for value in inputs),
                 eta=eta,
                 printed_delta=printed_delta,
+                buffer=buffer,
                 out=tuple(grad[chunk] for grad in grads),
             )
     return grads
@@ -130,11 +136,12 @@ def _backward(
     *,
     eta: float,
     printed_delta: bool,
+    buffer: Tensor,
     out: tuple[Tensor, ...],
 ) -> None:
     grad_phi0, grad_features, grad_lambda1, grad_lambda2, grad_mu, grad_eps, grad_dt = out
     steps = eps.shape[1]
-    features, squares = _centre(features, trajectory.dtype)
+    features, squares = _centre(features, buffer)
     grad = grad_trajectory[:, steps]
     total_change = torch.zeros_like(squares)
     shift = features.new_zeros(features.shape[:2])
@@ -194,27 +201,40 @@ def _backward(
         )
         shift += b2
     grad_phi0.copy_(grad)
-    result = features.mul_(2 * ((lambda2 - lambda1)[:, None] * total_change)[:, None])
     maps.append(torch.ones_like(squares))
+    same = grad_features.dtype == features.dtype
+    result = grad_features.flatten(2) if same else features
+    torch.mul(features, 2 * ((lambda2 - lambda1)[:, None] * total_change)[:, None], out=result)
     result.baddbmm_(torch.stack([*coefficients, shift], 2), torch.stack(maps, 1))
-    grad_features.copy_(result.view_as(grad_features))
+    if not same:
+        grad_features.copy_(result.view_as(grad_features))
 
 
-def _chunks(features: Tensor, dtype: torch.dtype) -> Iterator[slice]:
-    """Slices of the regions: all on a GPU, few enough to stay in the cache on a CPU."""
-    count = len(features)
+def _chunks(features: Tensor, dtype: torch.dtype) -> tuple[int, Tensor]:
+    """Regions in a chunk, and a buffer (regions, C, P), which takes longer to get than to fill.
+
+    A chunk is all regions on a GPU, and few enough to stay in the cache on a CPU.
+    """
+    count, channels, height, width = features.shape
     size = max(1, count)
     if features.device.type == "cpu":
-        bytes_each = features[0].numel() * dtype.itemsize if count else 1
-        size = min(size, max(1, CHUNK_BYTES // max(1, bytes_each)))
-    return (slice(start, start + size) for start in range(0, count, size))
+        bytes_each = max(1, channels * height * width * dtype.itemsize)
+        size = min(size, max(1, CHUNK_BYTES // bytes_each))
+    return size, features.new_empty(size, channels, height * width, dtype=dtype)
 
 
-def _centre(features: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """A copy (m, C, P) in ``dtype``, less each channel's mean, and its squared norms (m, P)."""
-    features = features.to(dtype).flatten(2)
-    features = features - features.mean(2, keepdim=True)
-    return features, features.square().sum(1)
+def _centre(features: Tensor, buffer: Tensor) -> tuple[Tensor, Tensor]:
+    """A copy (m, C, P) in the buffer, less each channel's mean, and its squared norms (m, P)."""
+    features = features.flatten(2)
+    centred = buffer[: len(features)]
+    torch.sub(features, features.mean(2, keepdim=True, dtype=buffer.dtype), out=centred)
+    if features.device.type != "cpu":
+        return centred, centred.square().sum(1)
+    # One region at a time, in memory that stays in the cache.
+    squares, product = centred.new_empty(centred[:, 0].shape), torch.empty_like(centred[0])
+    for one, square in zip(centred, squares, strict=True):
+        torch.sum(torch.mul(one, one, out=product), 0, out=square)
+    return centred, squares
 
 
 def _clamped(areas: Tensor) -> Tensor:
@@ -230,8 +250,3 @@ def _data_term(means: Tensor, lambda1: Tensor, lambda2: Tensor) -> tuple[Tensor,
     first, second = means.unbind(1)
     direction = lambda1[:, None] * first - lambda2[:, None] * second
     return direction, lambda2 * _dot(second, second) - lambda1 * _dot(first, first)
-
-
-def _speed(phi: Tensor, width: Tensor, printed_delta: bool) -> Tensor:
-    slope = dirac(phi, width)
-    return slope * width if printed_delta else slope
