@@ -79,6 +79,7 @@ def rectangle(image: np.ndarray, rows: slice, columns: slice) -> np.ndarray:
 
 def sample_cases() -> list[list[Case]]:
     """A row for each solver: two of scikit-image's images."""
+    camera = data.camera()
     coins = data.coins()
     cell = data.cell()[::3, ::3]
     vessels = data.microaneurysms()
@@ -87,6 +88,10 @@ def sample_cases() -> list[list[Case]]:
     vessel = rectangle(vessels, slice(40, 62), slice(20, 80))
     scale = 255.0**2
     return [
+        [
+            Case(chan_vese, "camera", camera, {}, "checkerboard"),
+            Case(chan_vese, "coins", coins, dict(mu=0.1), "checkerboard"),
+        ],
         [
             Case(drlse, "coins", coins, dict(max_num_iter=3000), around),
             Case(drlse, "cell", cell, dict(alpha=1.0, sigma=2.0), "box"),
@@ -148,7 +153,7 @@ def draw(axes: Axes, image: np.ndarray, phi: np.ndarray, colour: str, title: str
 
 
 def draw_samples(rows: list[list[Case]], path: Path) -> None:
-    figure, grid = plt.subplots(len(rows), 4, figsize=(13, 8.6), layout="constrained")
+    figure, grid = plt.subplots(len(rows), 4, figsize=(13, 11.6), layout="constrained")
     for axes, row in zip(grid, rows, strict=True):
         for number, case in enumerate(row):
             name = NAMES[case.solver]
@@ -169,7 +174,7 @@ def draw_uneven(cases: list[Case], path: Path) -> None:
 
 
 def save(figure: Any, path: Path) -> None:
-    figure.savefig(path, dpi=90, pil_kwargs=dict(quality=88))
+    figure.savefig(path, dpi=90, pil_kwargs=dict(quality=85))
     plt.close(figure)
     print(f"{path}: {path.stat().st_size // 1000} kB")
 

@@ -195,23 +195,23 @@ def table(headings: list[str], rows: list[list[str]]) -> str:
 
 
 def time_and_memory(results: dict[str, Result], reference: str) -> str:
-    """Table of the median time, its ratio to the reference's, and the peak extra memory."""
+    """Table of the median time, its ratio to the reference's, and the peak extra memory.
+
+    Without the memory where the reference's was not measured, or is not torch's.
+    """
     base = results[reference]
+    headings = ["", "median ms", "min-max", f"speed, {reference} = 1"]
+    if base.peak:
+        headings += ["peak MiB", "of its memory"]
     rows = []
     for name, result in results.items():
         spread = f"{min(result.seconds) * 1e3:.3g}-{max(result.seconds) * 1e3:.3g}"
-        row = [
-            f"{name}{' *' if result.launch_bound else ''}",
-            f"{result.median * 1e3:.3g}",
-            spread,
-            f"{base.median / result.median:.2f}x",
-        ]
-        if result.peak is not None and base.peak:
+        mark = " *" if result.launch_bound else ""
+        ratio = f"{base.median / result.median:.2f}x"
+        row = [name + mark, f"{result.median * 1e3:.3g}", spread, ratio]
+        if base.peak and result.peak is not None:
             row += [f"{result.peak / 2**20:.1f}", f"{result.peak / base.peak:.2f}"]
-        else:
-            row += ["", ""]
         rows.append(row)
-    headings = ["", "median ms", "min-max", f"speed, {reference} = 1", "peak MiB", "of its memory"]
     text = table(headings, rows)
     if any(result.launch_bound for result in results.values()):
         text += (
