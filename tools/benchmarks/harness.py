@@ -143,7 +143,8 @@ def _seconds(call: Callable[[], object], device: torch.device) -> tuple[float, b
         return time.perf_counter() - start, False
     # Empties the L2 cache, since in training the features come from memory, and keeps the device
     # busy while the call is being launched: what is timed is the device, not the interpreter.
-    torch.empty(8 << 30, dtype=torch.uint8, device=device).zero_()
+    size = min(8 << 30, torch.cuda.mem_get_info(device)[1] // 4)
+    torch.empty(size, dtype=torch.uint8, device=device).zero_()
     begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
     begin.record()
     call()
