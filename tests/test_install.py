@@ -57,7 +57,7 @@ class Environment:
             text=True,
             timeout=300,
         )
-        assert (done.returncode != 0) == fails, done.stdout[-4000:]
+        assert (done.returncode != 0) == fails, done.stdout[-16000:]
         return done.stdout
 
     def ask(self, code: str) -> str:

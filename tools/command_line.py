@@ -215,6 +215,15 @@ def _prepare_cpu_processes(config: Config) -> None:
         )
 
 
+def leave_process_group() -> None:
+    """End a distributed run together: threads that outlive it may abort the process at exit."""
+    import torch.distributed
+
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()
+
+
 def require_file(path: str, what: str) -> str:
     """A local file must exist; addresses like https://... are left to mmengine."""
     if "://" not in path and not Path(path).is_file():

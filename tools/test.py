@@ -8,6 +8,7 @@ from pathlib import Path
 from command_line import (
     UsageError,
     choose_device,
+    leave_process_group,
     load_config,
     make_runner,
     parser,
@@ -40,6 +41,7 @@ def main() -> None:
 
             runner.test_evaluator.metrics.append(DumpDetResults(out_file_path=arguments.out))
         runner.test()
+        leave_process_group()
 
 
 def draw_into(config, folder: Path) -> None:

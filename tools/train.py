@@ -7,6 +7,7 @@ import argparse
 from command_line import (
     UsageError,
     choose_device,
+    leave_process_group,
     load_config,
     make_runner,
     parser,
@@ -48,6 +49,7 @@ def main() -> None:
             if arguments.resume != "auto":
                 config.load_from = require_file(arguments.resume, "the checkpoint")
         make_runner(config).train()
+        leave_process_group()
 
 
 def use_amp(config) -> None:
