@@ -8,10 +8,8 @@ import torch
 from torch import Tensor
 
 from mmlevelset.ops import checks, evolution_torch
+from mmlevelset.ops.geometry import MINIMUM_ETA
 from mmlevelset.ops.kernels import triton_obstacle
-
-MINIMUM_ETA = 1e-30
-"""Below it, squares of float32 gradients vanish and the curvature is 0 / 0."""
 
 
 def evolve_chan_vese(

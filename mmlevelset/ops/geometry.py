@@ -6,7 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmlevelset.ops.checks import check_floating, check_shape
+from mmlevelset.ops.checks import accumulation_dtype, check_floating, check_shape
+
+MINIMUM_ETA = 1e-30
+"""Below it, squares of float32 gradients vanish and the curvature is 0 / 0."""
 
 
 def curvature(phi: Tensor, eta: float = 1e-4) -> Tensor:
@@ -18,17 +21,19 @@ def curvature(phi: Tensor, eta: float = 1e-4) -> Tensor:
 
     Args:
         phi: Level sets (M, H, W), floating point.
-        eta: Added under the root, positive. A truncated distance has no gradient on about half
-            of its pixels, and there the adjoint is amplified by ``1 / sqrt(eta)`` each way.
+        eta: Added under the root, at least ``MINIMUM_ETA``. A truncated distance has no gradient
+            on about half of its pixels, and there the adjoint is amplified by ``1 / sqrt(eta)``
+            each way.
 
     Returns:
-        Curvature (M, H, W) in 1/pixel: negative for a convex inside (``phi > 0``), -1/r on a
-        circle of radius r.
+        Curvature (M, H, W) in 1/pixel, float32 (float64 if given): negative for a convex inside
+        (``phi > 0``), -1/r on a circle of radius r.
     """
     check_shape("phi", phi, ("M", "H", "W"))
     check_floating(phi=phi)
-    if not eta > 0:
-        raise ValueError(f"eta must be positive, but is {eta}")
+    if not eta >= MINIMUM_ETA:
+        raise ValueError(f"eta must be at least {MINIMUM_ETA:g}, but is {eta}")
+    phi = phi.to(accumulation_dtype(phi))  # squares overflow in half precision
     if phi.numel() == 0:
         return phi * 0
     # Padding between the two derivatives would bend an affine function.
@@ -99,10 +104,11 @@ def contour_length(inside: Tensor, isotropic: bool = False) -> Tensor:
             length of slanted contours.
 
     Returns:
-        Length (M,) in pixels. The border of the image is no contour.
+        Length (M,) in pixels, float32 (float64 if given). The border of the image is no contour.
     """
     check_shape("inside", inside, ("M", "H", "W"))
     check_floating(inside=inside)
+    inside = inside.to(accumulation_dtype(inside))
     dx, dy = inside.diff(dim=2), inside.diff(dim=1)
     if not isotropic:
         return dx.abs().sum((1, 2)) + dy.abs().sum((1, 2))
@@ -142,7 +148,9 @@ def signed_distance(mask: Tensor, truncation: float | None = None) -> Tensor:
     for some, distance in zip(mask.split(size), result.split(size), strict=True):
         square = _signed_square(some, reach)
         distance.copy_(square).abs_().sqrt_().sub_(0.5)
-        distance.masked_fill_(square.abs() > reach * reach, truncation or diagonal)
+        # 16 bits do not hold every reach squared; where they are used, nothing is farther.
+        limit = min(reach * reach, torch.iinfo(square.dtype).max)
+        distance.masked_fill_(square.abs() > limit, truncation or diagonal)
         if truncation is not None:
             distance.div_(truncation).clamp_(max=1)
         distance.copysign_(square)

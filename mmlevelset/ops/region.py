@@ -1,7 +1,9 @@
 """Region statistics of the Chan-Vese model: means inside and outside, and the energy."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from numbers import Real
 
 import torch
 from torch import Tensor
@@ -63,9 +65,9 @@ def region_energy(
     and pixels, with the optimal means.
 
     All regions' sums of :math:`BH`, :math:`BHF` and :math:`BH\|F\|^2` come from one matrix product,
-    and so do the gradients of each argument, with no copy of an argument and nothing of size
-    (M, C, H, W) when the regions share their features. The expanded square cancels where features
-    vary little about a large mean, so products and sums are held in float64, whatever the
+    and so do the gradients of each argument, with no copy of a contiguous argument and nothing of
+    size (M, C, H, W) when the regions share their features. The expanded square cancels where
+    features vary little about a large mean, so products and sums are held in float64, whatever the
     arguments, autocast and TensorFloat-32 settings are.
 
     Args:
@@ -132,6 +134,11 @@ def _check(
         if isinstance(weight, Tensor):
             checks.check_shape(name, weight, (count,))
             tensors[name] = weight
+        elif isinstance(weight, bool) or not isinstance(weight, Real):
+            kind = type(weight).__name__
+            raise TypeError(f"{name} must be a number or a tensor, but is {kind}")
+        elif not 0 <= weight < math.inf:
+            raise ValueError(f"{name} must be non-negative and finite, but is {weight}")
     checks.check_floating(**tensors)
     checks.check_same_device(**tensors)
     return checks.accumulation_dtype(*(t for t in tensors.values() if t is not None))

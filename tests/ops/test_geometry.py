@@ -185,7 +185,7 @@ flat = torch.zeros(1, 3, 3, dtype=torch.bool)
     ("call", "error", "message"),
     [
         (lambda: curvature(torch.zeros(3, 3)), ValueError, r"phi must have shape \(M, H, W\)"),
-        (lambda: curvature(torch.zeros(1, 3, 3), eta=0), ValueError, "eta must be positive"),
+        (lambda: curvature(torch.zeros(1, 3, 3), eta=0), ValueError, "eta must be at least"),
         (lambda: curvature(torch.zeros(1, 3, 3).int()), TypeError, "phi must be floating point"),
         (lambda: contour_length(torch.zeros(3)), ValueError, "inside must have shape"),
         (lambda: signed_distance(torch.zeros(1, 3, 3)), TypeError, "mask must be bool"),
@@ -195,7 +195,7 @@ flat = torch.zeros(1, 3, 3, dtype=torch.bool)
         (lambda: signed_distance(flat, 0), ValueError, "truncation must be positive"),
         (lambda: signed_distance(flat, math.inf), ValueError, "truncation must be .* finite"),
         (lambda: signed_distance(flat, math.nan), ValueError, "truncation must be positive"),
-        (lambda: curvature(torch.zeros(1, 3, 3), eta=math.nan), ValueError, "eta must be positive"),
+        (lambda: curvature(torch.zeros(1, 3, 3), eta=math.nan), ValueError, "eta must be at least"),
         (lambda: contour_length(torch.zeros(1, 3, 3) > 0), TypeError, "inside must be floating"),
         (lambda: contour_length(None), TypeError, "inside must be a tensor, but is NoneType"),
         (lambda: curvature([[1.0]]), TypeError, "phi must be a tensor, but is list"),
@@ -204,3 +204,20 @@ flat = torch.zeros(1, 3, 3, dtype=torch.bool)
 def test_bad_input_is_named(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+@pytest.mark.parametrize("shape", [(2, 128, 128), (3, 200, 160), (2, 2, 300)])
+@pytest.mark.parametrize("truncation", [None, 16.0, 200.0])
+def test_signed_distance_of_large_masks_with_near_contours(shape, truncation):
+    masks = torch.rand(shape, generator=torch.Generator().manual_seed(0)) < 0.5
+    assert_signed_distance(masks, truncation)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_computed_in_float32(dtype):
+    torch.manual_seed(0)
+    inside = torch.rand(1, 400, 400).to(dtype)
+    length = contour_length(inside)
+    torch.testing.assert_close(length, contour_length(inside.float()), rtol=1e-6, atol=0)
+    phi = (50 * torch.randn(1, 9, 9)).to(dtype)
+    torch.testing.assert_close(curvature(phi), curvature(phi.float()))

@@ -359,3 +359,16 @@ def test_not_finite_weights_are_named_where_asked():
             lambda2=torch.tensor([float("inf")]),
             check_finite=True,
         )
+
+
+@pytest.mark.parametrize(
+    ("weight", "error", "message"),
+    [
+        (-1.0, ValueError, "lambda1 must be non-negative and finite, but is -1.0"),
+        (float("nan"), ValueError, "lambda1 must be non-negative and finite, but is nan"),
+        ("1", TypeError, "lambda1 must be a number or a tensor, but is str"),
+    ],
+)
+def test_bad_numbers_as_weights_are_named(weight, error, message):
+    with pytest.raises(error, match=message):
+        region_energy(torch.rand(1, 3, 3), torch.rand(1, 3, 3), lambda1=weight)

@@ -52,7 +52,7 @@ def prepare(options: argparse.Namespace) -> torch.device:
 
 def machine(device: torch.device) -> str:
     """One line: processor, threads and versions."""
-    names = ["numpy", "scipy", "scikit-image", "cucim", "triton"]
+    names = ["numpy", "scipy", "opencv-python", "scikit-image", "cucim", "triton"]
     versions = [f"Python {platform.python_version()}", f"torch {torch.__version__}"]
     for name in names:
         try:

@@ -69,7 +69,7 @@ def brute_force(mask: Tensor) -> Tensor:
     return (torch.where(own, 1.0, -1.0) * (apart.amin(1) - 0.5)).view_as(mask)
 
 
-def check(peers: dict[str, Callable], masks: Tensor) -> harness.Gate:
+def check(peers: dict[str, Callable], masks: Tensor, truncation: float) -> harness.Gate:
     """Ours against the peers, and a quarter of three masks against all pairs of pixels."""
     gate = harness.Gate()
     height, width = masks.shape[1:]
@@ -79,6 +79,8 @@ def check(peers: dict[str, Callable], masks: Tensor) -> harness.Gate:
     gate.close("ours against all pairs of pixels", signed_distance(small), exact, 1e-6)
     for name, function in peers.items():
         gate.close(f"ours against {name}", ours, function(masks, None), 1e-6)
+        cut, other = signed_distance(masks, truncation), function(masks, truncation)
+        gate.close(f"ours against {name}, truncated", cut, other, 1e-6)
     return gate
 
 
@@ -91,7 +93,7 @@ def main() -> None:
     device = harness.prepare(options)
     masks = example(options).to(device)
     others = installed_peers()
-    check(others, masks).finish()
+    check(others, masks, options.truncation).finish()
     candidates = {**others, "ours": signed_distance}
     reference = next(iter(candidates))
     for truncation in (options.truncation, None):

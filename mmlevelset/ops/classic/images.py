@@ -80,11 +80,13 @@ def initial_level_set(init: str | Array, image: Image) -> Tensor:
                 "init_level_set must be bool (a mask) or floating point (a level set), but is "
                 f"{phi.dtype}"
             )
-        check_finite(init_level_set=phi)
         phi = phi.to(image.values.device)
     if phi.dtype == torch.bool:
         phi = STEP_HEIGHT * (2.0 * phi - 1.0)
-    return phi.to(image.values.dtype).expand(count, height, width).contiguous()
+    phi = phi.to(image.values.dtype)
+    check_finite(init_level_set=phi)
+    # A copy: the result of no iterations is not the caller's array.
+    return phi.expand(count, height, width).clone(memory_format=torch.contiguous_format)
 
 
 def give_result(image: Image, phi: Tensor, energies: list[list[float]], extended: bool) -> Any:

@@ -169,8 +169,9 @@ def _initial_level_set(init: str | Array, image: Tensor) -> Tensor:
         if tuple(phi.shape) not in fits:
             wanted = " or ".join(str(shape) for shape in fits)
             raise ValueError(f"init_level_set must have shape {wanted}, but has {tuple(phi.shape)}")
-        check_finite(init_level_set=phi)
-    return phi.to(image)
+    phi = phi.to(image)
+    check_finite(init_level_set=phi)
+    return phi
 
 
 def _named(name: str, height: int, width: int, dtype: torch.dtype) -> Tensor:
