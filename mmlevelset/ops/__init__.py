@@ -11,8 +11,10 @@ from mmlevelset.ops.evolution import evolve_chan_vese
 from mmlevelset.ops.functions import dirac, heaviside
 from mmlevelset.ops.geometry import contour_length, curvature, signed_distance
 from mmlevelset.ops.region import region_energy, region_means
+from mmlevelset.ops.tree import Tree, minimum_spanning_tree, tree_filter
 
 __all__ = [
+    "Tree",
     "chan_vese",
     "contour_length",
     "contours",
@@ -22,8 +24,10 @@ __all__ = [
     "evolve_chan_vese",
     "heaviside",
     "legendre_level_set",
+    "minimum_spanning_tree",
     "region_energy",
     "region_means",
     "region_scalable_fitting",
     "signed_distance",
+    "tree_filter",
 ]

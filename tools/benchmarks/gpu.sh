@@ -1,6 +1,6 @@
 #!/bin/sh
 # All benchmarks on a GPU, one after another. Needs torch, triton (and for its first launch a C
-# compiler with Python's headers) and this repository, nothing else:
+# compiler with Python's headers) and this repository, and for one of them SciPy:
 #   sh tools/benchmarks/gpu.sh [FOLDER]      writes FOLDER/benchmarks.md as well (default: work_dirs)
 # A red check ends that benchmark, not the others; the exit status says whether there was one.
 set -u
@@ -27,4 +27,7 @@ run evolution.py --regions 100 --dtype bfloat16 --channels 67 --rounds 21
 run region_energy.py
 run signed_distance.py
 run chan_vese.py
+if "$python" -c "import scipy"; then
+    run tree_filter.py # compared with SciPy
+fi
 exit "$failed"

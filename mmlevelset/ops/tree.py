@@ -1,0 +1,284 @@
+"""The tree filter: smoothing along the minimum spanning tree of a map's pixels."""
+
+import functools
+import importlib
+import math
+import warnings
+from types import ModuleType
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from mmlevelset.ops import checks, tree_torch
+
+
+class Tree(NamedTuple):
+    """A spanning tree of the pixels of each of B maps, rooted in pixel 0 (the top left one).
+
+    Pixels are numbered row by row. The contents are trusted: make trees with
+    :func:`minimum_spanning_tree`.
+
+    Attributes:
+        parent: Each pixel's parent (B, H, W), int64; the root is its own.
+        order: The pixels depth first (B, H * W), int64: the root comes first, every pixel after its
+            parent, and a pixel's descendants directly after it.
+        height: Edges between the root and the deepest pixel (B,), int64.
+    """
+
+    parent: Tensor
+    order: Tensor
+    height: Tensor
+
+
+def minimum_spanning_tree(guide: Tensor, *, backend: str = "auto") -> Tree:
+    """Minimum spanning tree of the 4-connected pixels of each map (Song et al. 2019).
+
+    An edge's weight is the squared distance of the two pixels' features. Edges of equal weight rank
+    by their number, horizontal ones first, each row by row: so the tree is unique, and the same on
+    all devices and backends.
+
+    Args:
+        guide: Features (B, C, H, W), C, H and W at least 1; half precision is computed in float32.
+            Edges of NaN features come last.
+        backend: ``numba``: Kruskal's algorithm, compiled by Numba at the first call, on a CPU;
+            ``torch``: Boruvka's in plain PyTorch, on any device; ``auto``: Numba where it can run.
+
+    Returns:
+        The trees. No gradient flows through them.
+
+    Raises:
+        ValueError: The shape or the backend does not fit.
+        TypeError: The guide is not a floating-point tensor.
+        RuntimeError: ``backend="numba"`` where it cannot run.
+
+    Example:
+        >>> minimum_spanning_tree(torch.tensor([[[[0.0, 0.0, 9.0], [5.0, 1.0, 8.0]]]])).parent
+        tensor([[[0, 0, 5],
+                 [4, 1, 4]]])
+    """
+    checks.check_shape("guide", guide, ("B", "C", "H", "W"))
+    checks.check_floating(guide=guide)
+    if 0 in guide.shape[1:]:
+        raise ValueError(
+            f"guide must have at least one channel and pixel, but has shape {tuple(guide.shape)}"
+        )
+    _check_backend(backend, guide)
+    dtype = checks.accumulation_dtype(guide)
+    return Tree(*_spanning_tree(guide.detach().to(dtype), backend))
+
+
+def tree_filter(
+    x: Tensor, tree: Tree, guide: Tensor, sigma: float | None = None, *, backend: str = "auto"
+) -> Tensor:
+    r"""Filter maps along their spanning trees (Song et al. 2019).
+
+    .. math::
+        y_i = \sum_j S_{ij} x_j \Big/ \sum_j S_{ij}, \quad
+        S_{ij} = \prod_{e \in \mathrm{path}(i, j)} \exp(-d_e / \sigma)
+
+    with :math:`d_e` the squared distance of the guide's features at the ends of the tree's edge e.
+    Linear time in the number of pixels: a sweep from the leaves to the root, and one back.
+
+    Args:
+        x: (B, K, H, W): K maps that share each image's one tree.
+        tree: Trees of B maps of H by W pixels, from :func:`minimum_spanning_tree`.
+        guide: (B, C, H, W), the features of the weights; need not be those of the tree.
+        sigma: Positive scale of the squared distances; None: 1.
+        backend: ``numba``: sweeps compiled by Numba at the first call, on a CPU; ``torch``: pointer
+            doubling in plain PyTorch, on any device; ``auto``: Numba where it can run. With
+            ``torch`` the sums towards the root are held in fixed point, the same in each run, with
+            a resolution of at worst V 2^-59 of the largest value of a map of V pixels.
+
+    Returns:
+        (B, K, H, W), float32 (float64 if x or the guide is). Gradients reach x and the guide.
+
+    Raises:
+        ValueError: A shape, a device, sigma or the backend does not fit; the message names it.
+        TypeError: x or the guide is not a floating-point tensor, the tree is not a :class:`Tree` of
+            int64 tensors, or sigma is not a number.
+        RuntimeError: ``backend="numba"`` where it cannot run. A second derivative is asked for.
+
+    Example:
+        >>> image = torch.tensor([[[[0.0, 0.0, 9.0, 9.0]]]])
+        >>> tree_filter(image.new_tensor([[[[0, 1, 2, 4]]]]), minimum_spanning_tree(image), image)
+        tensor([[[[0.5000, 0.5000, 3.0000, 3.0000]]]])
+    """
+    _check(x, tree, guide, sigma)
+    _check_backend(backend, x)
+    dtype = checks.accumulation_dtype(x, guide)
+    distance = _tree_distances(guide.to(dtype), tree.parent)
+    weight = torch.exp(distance / -(1.0 if sigma is None else sigma))
+    result, _ = _filter(
+        x.to(dtype).flatten(2),
+        weight,
+        tree.parent.flatten(1),
+        tree.order,
+        tree.height,
+        backend,
+    )
+    return result.unflatten(2, x.shape[2:])
+
+
+def _tree_distances(guide: Tensor, parent: Tensor) -> Tensor:
+    """Squared feature distances (B, V) between pixels and their parents; the root's means nothing.
+
+    Taken from those of all neighbours, since no two pixels then share an entry: the gradient of
+    gathering the parents' features would be a sum in no fixed order.
+    """
+    height, width = parent.shape[1:]
+    right = (guide[..., 1:] - guide[..., :-1]).square().sum(1)
+    down = (guide[..., 1:, :] - guide[..., :-1, :]).square().sum(1)
+    all_edges = torch.stack((pad(right, (0, 1)), pad(down, (0, 0, 0, 1))), 1).flatten(1)
+    pixel = torch.arange(height * width, device=guide.device)
+    parent = parent.flatten(1)
+    vertical = (parent - pixel).abs() == width
+    return all_edges.gather(1, torch.minimum(parent, pixel) + height * width * vertical)
+
+
+@torch.library.custom_op("mmlevelset::minimum_spanning_tree", mutates_args=())
+def _spanning_tree(guide: Tensor, backend: str) -> tuple[Tensor, Tensor, Tensor]:
+    """Parents (B, H, W), order (B, H * W) and height (B,)."""
+    height, width = guide.shape[2:]
+    weights = _edge_weights(guide)
+    parent, order, heights = _implementation(backend, guide.device).spanning_tree(
+        weights, height, width
+    )
+    return parent.unflatten(1, (height, width)), order, heights
+
+
+@_spanning_tree.register_fake
+def _(guide, backend):
+    batch, _, height, width = guide.shape
+    return tuple(
+        guide.new_empty(shape, dtype=torch.int64)
+        for shape in ((batch, height, width), (batch, height * width), (batch,))
+    )
+
+
+def _edge_weights(guide: Tensor) -> Tensor:
+    """Squared feature distances (B, E) of neighbours, horizontal ones first.
+
+    Channel by channel, each operation on its own: so all devices round alike.
+    """
+    height, width = guide.shape[2:]
+    right = guide.new_zeros(len(guide), height, width - 1)
+    down = guide.new_zeros(len(guide), height - 1, width)
+    for channel in guide.unbind(1):
+        step = channel[..., 1:] - channel[..., :-1]
+        right += step.mul_(step)
+        step = channel[..., 1:, :] - channel[..., :-1, :]
+        down += step.mul_(step)
+    return torch.cat((right.flatten(1), down.flatten(1)), 1).nan_to_num_(math.inf, math.inf)
+
+
+@torch.library.custom_op("mmlevelset::tree_filter", mutates_args=())
+def _filter(
+    x: Tensor, weight: Tensor, parent: Tensor, order: Tensor, height: Tensor, backend: str
+) -> tuple[Tensor, Tensor]:
+    """S x / S 1 (B, K, V) and, in float64, S 1 (B, V), from weights to the parents (B, V)."""
+    return _implementation(backend, x.device).forward(x, weight, parent, order, height)
+
+
+@_filter.register_fake
+def _(x, weight, parent, order, height, backend):
+    return x.new_empty(x.shape), weight.new_empty(weight.shape, dtype=torch.float64)
+
+
+@torch.library.custom_op("mmlevelset::tree_filter_backward", mutates_args=())
+def _filter_backward(
+    grad: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    parent: Tensor,
+    order: Tensor,
+    height: Tensor,
+    result: Tensor,
+    norm: Tensor,
+    backend: str,
+    needs_weight: bool,
+) -> tuple[Tensor, Tensor]:
+    """Gradients of x and of the weights; the second of no elements where not needed."""
+    backward = _implementation(backend, x.device).backward
+    return backward(grad, x, weight, parent, order, height, result, norm, needs_weight)
+
+
+@_filter_backward.register_fake
+def _(grad, x, weight, parent, order, height, result, norm, backend, needs_weight):
+    return x.new_empty(x.shape), x.new_empty(weight.shape if needs_weight else (0, 0))
+
+
+def _setup_context(ctx, inputs, output):
+    *tensors, backend = inputs
+    ctx.mark_non_differentiable(output[1])
+    ctx.save_for_backward(*tensors, *output)
+    ctx.backend = backend
+
+
+def _backward(ctx, grad, _):
+    needs_weight = ctx.needs_input_grad[1]
+    grad_x, grad_weight = _filter_backward(grad, *ctx.saved_tensors, ctx.backend, needs_weight)
+    return grad_x, grad_weight if needs_weight else None, None, None, None, None
+
+
+_filter.register_autograd(_backward, setup_context=_setup_context)
+
+
+def _implementation(backend: str, device: torch.device) -> ModuleType:
+    """The module that runs: Numba's, imported only where it is used, or plain PyTorch's."""
+    if backend == "torch" or device.type != "cpu":
+        return tree_torch
+    obstacle = _numba_obstacle()
+    if not obstacle:
+        return importlib.import_module("mmlevelset.ops.tree_numba")
+    if backend == "numba":
+        raise RuntimeError(f"backend='numba' cannot run here: {obstacle}")
+    return tree_torch
+
+
+@functools.cache
+def _numba_obstacle() -> str:
+    """Why Numba cannot run on this machine, which is warned of; empty where it can."""
+    try:
+        importlib.import_module("numba")
+    except ImportError as error:  # absent, or in conflict with the installed NumPy
+        warnings.warn(f"tree filters are slow without numba ({error})", stacklevel=2)
+        return f"numba cannot be imported ({error})"
+    return ""
+
+
+def _check_backend(backend: str, tensor: Tensor) -> None:
+    if backend not in ("auto", "numba", "torch"):
+        raise ValueError(f"backend must be 'auto', 'numba' or 'torch', but is {backend!r}")
+    if backend == "numba" and tensor.device.type != "cpu":
+        where = tensor.device
+        raise RuntimeError(f"backend='numba' cannot run here: the tensors are on {where}")
+
+
+def _check(x: Tensor, tree: Tree, guide: Tensor, sigma: float | None) -> None:
+    checks.check_shape("x", x, ("B", "K", "H", "W"))
+    batch, _, height, width = x.shape
+    checks.check_shape("guide", guide, (batch, "C", height, width))
+    checks.check_floating(x=x, guide=guide)
+    if 0 in guide.shape[1:]:
+        raise ValueError(
+            f"guide must have at least one channel and pixel, but has shape {tuple(guide.shape)}"
+        )
+    if not isinstance(tree, Tree):
+        raise TypeError(f"tree must be a Tree, but is {type(tree).__name__}")
+    checks.check_shape("tree.parent", tree.parent, (batch, height, width))
+    checks.check_shape("tree.order", tree.order, (batch, height * width))
+    checks.check_shape("tree.height", tree.height, (batch,))
+    for name, indices in tree._asdict().items():
+        if indices.dtype != torch.int64:
+            raise TypeError(f"tree.{name} must be int64, but is {indices.dtype}")
+    checks.check_same_device(
+        x=x, guide=guide, **{f"tree.{name}": part for name, part in tree._asdict().items()}
+    )
+    if sigma is None:
+        return
+    if isinstance(sigma, bool) or not isinstance(sigma, (int, float)):
+        raise TypeError(f"sigma must be a number or None, but is {type(sigma).__name__}")
+    if not 0 < sigma < math.inf:
+        raise ValueError(f"sigma must be positive and finite, but is {sigma}")
