@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import gc
 import inspect
 import os
 import re
@@ -220,6 +221,7 @@ def leave_process_group() -> None:
     import torch.distributed
 
     if torch.distributed.is_available() and torch.distributed.is_initialized():
+        gc.collect()  # a model wrapped for training holds on to the group
         torch.distributed.barrier()
         torch.distributed.destroy_process_group()
 
