@@ -1,6 +1,7 @@
 """Table of the last evaluation of several runs: mean and spread over seeds.
 
     python tools/results_table.py work_dirs/shapes/*
+    python tools/results_table.py work_dirs/voc/* --metrics segm_mAP segm_mAP_25 segm_mAP_50
 
 Runs in folders named <variant>_seed<number> are one row; any other folder is a row of its own.
 """
@@ -38,14 +39,27 @@ def last_evaluation(work_dir: Path) -> dict[str, float]:
     raise FileNotFoundError(f"{work_dir} holds no log of an evaluation (*/vis_data/scalars.json)")
 
 
-def table(work_dirs: Sequence[Path], metrics: Sequence[str] = METRICS) -> str:
-    """A Markdown table, one row a variant: percent, mean ± sample standard deviation over seeds."""
+def table(work_dirs: Sequence[Path], metrics: Sequence[str] | None = None) -> str:
+    """A Markdown table, one row a variant: percent, mean ± sample standard deviation over seeds.
+
+    Args:
+        work_dirs: of the runs.
+        metrics: the columns; None takes those of :data:`METRICS` that a run has.
+
+    Raises:
+        FileNotFoundError: a folder holds no log of an evaluation.
+        ValueError: no run has one of ``metrics``.
+    """
     variants: dict[str, list[dict[str, float]]] = {}
     for work_dir in work_dirs:
         variant = re.sub(r"_seed\d+$", "", work_dir.name)
         variants.setdefault(variant, []).append(last_evaluation(work_dir))
     present = {name for runs in variants.values() for run in runs for name in run}
-    shown = [name for name in metrics if name in present]
+    shown = [name for name in METRICS if name in present] if metrics is None else list(metrics)
+    unknown = [name for name in shown if name not in present]
+    if unknown:
+        measured = sorted(name for name in present if "mAP" in name or "F_" in name)
+        raise ValueError(f"no run has {', '.join(unknown)}; there are {', '.join(measured)}")
     lines = [
         " | ".join(["| variant", "runs", *shown]) + " |",
         "|---" * (len(shown) + 2) + "|",
@@ -68,11 +82,11 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("work_dirs", nargs="+", type=Path)
-    parser.add_argument("--metrics", nargs="+", default=METRICS, help="columns, without 'coco/'")
+    parser.add_argument("--metrics", nargs="+", help="columns, without 'coco/'")
     arguments = parser.parse_args()
     try:
         print(table(arguments.work_dirs, arguments.metrics))
-    except FileNotFoundError as error:
+    except (FileNotFoundError, ValueError) as error:
         sys.exit(f"results_table.py: error: {error}")
 
 

@@ -1,5 +1,6 @@
 """COCO metric that also scores initial masks and boundaries."""
 
+import math
 import os.path as osp
 import tempfile
 from collections.abc import Sequence
@@ -33,6 +34,10 @@ class LevelSetCocoMetric(CocoMetric):
       class without ground truth is left out.
     - ``BF_1``, ``BF_2``: the same at IoU 0.50 only, a plain mean over all true positives of all
       classes: the outline's quality alone, less noisy on a small data set. 0 without any.
+    - with ``extra_ious``, ``segm_mAP_25`` and so on for masks and, if asked for, ``bbox_mAP_25``
+      for boxes: AP at that IoU (in hundredths) as ``segm_mAP_50`` is AP at 0.50: COCO's 101-point
+      precision, all areas, at most 100 detections an image and class. The mean ``segm_mAP``
+      stays that over 0.50:0.05:0.95.
     - ``initial_*``: all of the above mask values for ``pred_instances.initial_masks``, when the
       predictions carry them.
     - with ``classwise``, ``<class>_AF_1`` and so on.
@@ -42,13 +47,16 @@ class LevelSetCocoMetric(CocoMetric):
 
     Args:
         boundary_tolerances: distances in pixels for AF and BF.
+        extra_ious: further IoU thresholds for AP, different whole hundredths in (0, 1].
         **kwargs: of :class:`mmdet.evaluation.CocoMetric`. Without ``ann_file`` the ground truth
             is taken from the data samples' ``instances``; its area is then that of the mask,
             so that small, medium and large mean what they mean in COCO's files.
 
     Raises:
         ValueError: ``boundary_tolerances`` is empty or holds something else than numbers >= 0,
-            or there is no result to evaluate.
+            ``extra_ious`` holds something else than different whole hundredths in (0, 1] or is
+            given with neither ``bbox`` nor ``segm`` to evaluate, or there is no result to
+            evaluate.
     """
 
     metrics: list[str]
@@ -57,7 +65,12 @@ class LevelSetCocoMetric(CocoMetric):
     cat_ids: Any
     img_ids: Any
 
-    def __init__(self, boundary_tolerances: Sequence[float] = (1, 2), **kwargs) -> None:
+    def __init__(
+        self,
+        boundary_tolerances: Sequence[float] = (1, 2),
+        extra_ious: Sequence[float] = (),
+        **kwargs,
+    ) -> None:
         super().__init__(**kwargs)
         tolerances = tuple(boundary_tolerances)
         if not tolerances or not all(isinstance(t, int | float) and t >= 0 for t in tolerances):
@@ -66,6 +79,11 @@ class LevelSetCocoMetric(CocoMetric):
                 f"got {boundary_tolerances!r}"
             )
         self.boundary_tolerances = tolerances
+        self.extra_ious = _checked_ious(extra_ious)
+        if self.extra_ious and not {"bbox", "segm"} & set(self.metrics):
+            raise ValueError(
+                f"extra_ious needs 'bbox' or 'segm' in metric, and metric is {self.metrics}"
+            )
         if self._coco_api is not None:
             self._coco_api = _GroundTruth(self._coco_api.dataset)
 
@@ -130,14 +148,48 @@ class LevelSetCocoMetric(CocoMetric):
 
     def _evaluate(self, results: list) -> dict[str, float]:
         values = super().compute_metrics(results)
-        if "segm" in self.metrics and not self.format_only:
-            values.update(self._boundary_values(f"{self.outfile_prefix}.segm.json"))
+        if self.format_only:
+            return values
+        if self.extra_ious:
+            for kind in ("bbox", "segm"):
+                if kind in self.metrics:
+                    # What mmdet has computed stands: extra_ious may name 0.5 and 0.75 too.
+                    values = {**self._extra_values(kind), **values}
+        if "segm" in self.metrics:
+            values.update(self._boundary_values())
         return values
 
-    def _boundary_values(self, result_file: str) -> dict[str, float]:
-        scores = _match_boundaries(
-            self._coco_api, load(result_file), self.cat_ids, self.img_ids, self.boundary_tolerances
+    def _extra_values(self, kind: str) -> dict[str, float]:
+        evaluation = self._matching(kind)
+        evaluation.params.iouThrs = np.array(self.extra_ious)
+        evaluation.evaluate()
+        evaluation.accumulate()
+        values = {}
+        # precision: (IoU, recall, class, area range, number of detections), -1 where undefined
+        for iou, precision in zip(self.extra_ious, evaluation.eval["precision"], strict=True):
+            known = precision[precision > -1]
+            average = float(known.mean()) if known.size else -1.0
+            values[f"{kind}_mAP_{round(100 * iou)}"] = round(average, 3)
+        MMLogger.get_current_instance().info(
+            "further thresholds: " + " ".join(f"{name} {ap:.3f}" for name, ap in values.items())
         )
+        return values
+
+    def _matching(self, kind: str) -> COCOeval:
+        """COCO's evaluation of the written results, not yet run: all areas, 100 detections."""
+        predictions = load(f"{self.outfile_prefix}.{kind}.json")
+        if kind == "segm":
+            for prediction in predictions:
+                prediction.pop("bbox")
+        matching = COCOeval(self._coco_api, self._coco_api.loadRes(predictions), kind)
+        matching.params.catIds = list(self.cat_ids)
+        matching.params.imgIds = list(self.img_ids)
+        matching.params.maxDets = [100]
+        matching.params.areaRng = matching.params.areaRng[:1]
+        return matching
+
+    def _boundary_values(self) -> dict[str, float]:
+        scores = _match_boundaries(self._matching("segm"), self.boundary_tolerances)
         names = [f"{tolerance:g}" for tolerance in self.boundary_tolerances]
         per_class = {
             cat_id: np.mean([_mean(matched) for matched in thresholds], axis=0)
@@ -178,24 +230,28 @@ class _GroundTruth(COCO):
         return _GroundTruth({**self.dataset, "annotations": []})
 
 
+def _checked_ious(ious: Sequence[float]) -> tuple[float, ...]:
+    sound = isinstance(ious, Sequence) and all(
+        isinstance(iou, int | float)
+        and 0.005 < iou <= 1
+        and math.isclose(100 * iou, round(100 * iou), abs_tol=1e-6)
+        for iou in ious
+    )
+    if not sound or len({round(100 * iou) for iou in ious}) < len(ious):
+        raise ValueError(
+            "extra_ious must be a sequence of different IoUs in (0, 1], each a whole number of "
+            f"hundredths, got {ious!r}"
+        )
+    return tuple(float(iou) for iou in ious)
+
+
 def _match_boundaries(
-    truth: COCO,
-    predictions: list[dict],
-    cat_ids: Sequence[int],
-    img_ids: Sequence[int],
-    tolerances: Sequence[float],
+    matching: COCOeval, tolerances: Sequence[float]
 ) -> dict[int, list[np.ndarray]]:
     """Boundary F1 of all true positives: class -> one array (true positives, tolerances) for
     each IoU threshold 0.50:0.05:0.95; classes without ground truth have no entry."""
-    for prediction in predictions:
-        prediction.pop("bbox")
-    detected = truth.loadRes(predictions)
-    matching = COCOeval(truth, detected, "segm")
-    matching.params.catIds = list(cat_ids)
-    matching.params.imgIds = list(img_ids)
-    matching.params.maxDets = [100]
-    matching.params.areaRng = matching.params.areaRng[:1]
     matching.evaluate()
+    truth, detected = matching.cocoGt, matching.cocoDt
 
     count = len(matching.params.iouThrs)
     scores: dict[int, list[list[np.ndarray]]] = {}

@@ -6,6 +6,8 @@ import pytest
 import torch
 from mmdet.evaluation.metrics import CocoMetric
 from pycocotools import mask as mask_util
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 from scipy import ndimage
 
 from mmlevelset.evaluation import LevelSetCocoMetric, boundary_f1
@@ -339,3 +341,113 @@ def test_instances_without_mask_are_named():
 def test_nothing_to_evaluate():
     with pytest.raises(ValueError, match="no result to evaluate"):
         LevelSetCocoMetric(metric="segm").compute_metrics([])
+
+
+def test_extra_ious_by_hand():
+    """Two 20 x 20 squares, found by halves: one with IoU 360/440 = 0.818, one with
+    200/600 = 0.333, after a false detection of the highest score. At 0.25 both are right, so the
+    precision of all recalls is 2/3. At 0.70 one is: recalls 0 to 0.50, 51 of 101, have precision
+    1/2."""
+    truths, found = np.zeros((2, 2, SIZE, SIZE), bool)
+    truths[0, 10:30, 10:30] = found[0, 10:30, 12:32] = True
+    truths[1, 34:54, 34:54] = found[1, 34:54, 44:64] = True
+    wrong = np.zeros((SIZE, SIZE), bool)
+    wrong[:8, 50:] = True
+    masks = [*found, wrong]
+    image = sample(0, [instance(m, 0) for m in truths], masks, [0] * 3, [0.9, 0.8, 1.0], masks)
+    values = evaluate([image], extra_ious=(0.25, 0.33, 0.34, 0.7))
+    for kind in ("bbox", "segm", "initial_segm"):
+        for name, expected in (("25", 2 / 3), ("33", 2 / 3), ("34", 25.5 / 101)):
+            assert values[f"coco/{kind}_mAP_{name}"] == round(expected, 3)
+        assert values[f"coco/{kind}_mAP_70"] == round(25.5 / 101, 3)
+        assert values[f"coco/{kind}_mAP"] == round(0.7 * 25.5 / 101, 3)
+
+
+def ap_of_pycocotools(path: str, samples: list[dict], cat_ids: list[int], iou: float) -> float:
+    """pycocotools with its own defaults, the detections given to it directly."""
+    truth = COCO(path)
+    detections = []
+    for image in samples:
+        pred = image["pred_instances"]
+        for mask, label, score in zip(pred["masks"], pred["labels"], pred["scores"], strict=True):
+            detections.append(
+                dict(
+                    image_id=image["img_id"],
+                    category_id=int(label) + 7,
+                    score=float(score),
+                    segmentation=encode(mask.numpy()),
+                )
+            )
+    evaluation = COCOeval(truth, truth.loadRes(detections), "segm")
+    evaluation.params.catIds = cat_ids
+    evaluation.params.iouThrs = np.array([iou])
+    evaluation.evaluate()
+    evaluation.accumulate()
+    precision = evaluation.eval["precision"][0, :, :, 0, -1]
+    return precision[precision > -1].mean()
+
+
+@pytest.mark.parametrize("classes", [CLASSES, ("blob",), ("absent", "disk")])
+def test_extra_ious_equal_pycocotools(tmp_path, classes):
+    samples = random_samples(13)
+    path = coco_file(samples, tmp_path / "truth.json")
+    # Labels follow the order of the categories in the file, whatever classes are asked for.
+    labels = [label for label, name in enumerate(CLASSES) if name in classes]
+    for image in samples:
+        pred = image["pred_instances"]
+        kept = torch.isin(pred["labels"], torch.tensor(labels))
+        image["pred_instances"] = {name: value[kept] for name, value in pred.items()}
+    ious = (0.25, 0.7, 0.85)
+    cat_ids = [label + 7 for label in labels]
+    expected = [ap_of_pycocotools(path, samples, cat_ids, iou) for iou in ious]
+    assert 0 < expected[2] < expected[1] < expected[0]
+
+    for image in samples:
+        image["pred_instances"]["labels"].apply_(labels.index)
+    metric = LevelSetCocoMetric(ann_file=path, metric="segm", extra_ious=ious)
+    metric.dataset_meta = dict(classes=classes)
+    metric.process({}, samples)
+    values = metric.evaluate(len(samples))
+    for iou, ap in zip(ious, expected, strict=True):
+        assert values[f"coco/segm_mAP_{round(100 * iou)}"] == pytest.approx(ap, abs=5.1e-4)
+
+
+def test_extra_ious_leave_the_other_values_alone():
+    samples = random_samples(14, initial=True)
+    plain, more = evaluate(samples), evaluate(samples, extra_ious=[0.5, 0.6, 0.75])
+    added = {f"coco/{kind}_mAP_60" for kind in ("bbox", "segm", "initial_segm")}
+    assert set(more) == set(plain) | added
+    assert {name: more[name] for name in plain} == plain
+    alone = evaluate(samples, extra_ious=[0.5, 0.75], metric_items=["mAP"])
+    for name in ("bbox_mAP_50", "segm_mAP_75", "initial_segm_mAP_50"):
+        assert 0 < alone[f"coco/{name}"] == plain[f"coco/{name}"]
+
+
+def test_extra_ious_without_predictions_or_ground_truth():
+    truth = [instance(disk(30, 30, 9), 0)]
+    missed = evaluate([sample(0, truth, [], [], [], initial=[])], extra_ious=[0.25])
+    empty = evaluate([sample(0, [], [disk(30, 30, 9)], [0], [0.5])], extra_ious=[0.25])
+    for kind in ("bbox", "segm"):
+        assert missed[f"coco/{kind}_mAP_25"] == 0
+        assert empty[f"coco/{kind}_mAP_25"] == -1
+    assert missed["coco/initial_segm_mAP_25"] == 0
+
+
+def test_extra_ious_are_those_of_the_metrics_asked_for():
+    samples = random_samples(15, images=3)
+    assert "coco/bbox_mAP_25" not in evaluate(samples, metric="segm", extra_ious=[0.25])
+    boxes = evaluate(samples, metric="bbox", extra_ious=[0.25])
+    assert "coco/bbox_mAP_25" in boxes and "coco/segm_mAP_25" not in boxes
+
+
+@pytest.mark.parametrize(
+    "ious", [0.25, (0,), (1.5,), ("0.25",), (0.255,), (0.001,), (0.25, 0.25), (float("nan"),)]
+)
+def test_bad_extra_ious(ious):
+    with pytest.raises(ValueError, match="extra_ious must be a sequence of different IoUs"):
+        LevelSetCocoMetric(metric="segm", extra_ious=ious)
+
+
+def test_extra_ious_need_boxes_or_masks():
+    with pytest.raises(ValueError, match=r"extra_ious needs .*\['proposal'\]"):
+        LevelSetCocoMetric(metric="proposal", extra_ious=[0.25])

@@ -37,3 +37,17 @@ def test_a_folder_without_a_log_is_named(tmp_path):
     result = run(tmp_path)
     assert result.returncode == 1
     assert str(tmp_path) in result.stderr and "Traceback" not in result.stderr
+
+
+def test_columns_asked_for(tmp_path):
+    log(tmp_path / "a", segm_mAP=0.3, segm_mAP_25=0.7, segm_mAP_50=0.5, segm_mAP_70=0.25)
+    lines = run(tmp_path / "a", "--metrics", "segm_mAP_70", "segm_mAP_25").stdout.splitlines()
+    assert lines[0] == "| variant | runs | segm_mAP_70 | segm_mAP_25 |"
+    assert lines[2] == "| a | 1 | 25.0 | 70.0 |"
+
+
+def test_a_column_that_no_run_has_is_named(tmp_path):
+    log(tmp_path / "a", segm_mAP=0.3, segm_mAP_50=0.5)
+    result = run(tmp_path / "a", "--metrics", "segm_mAP", "segm_mAP_25")
+    assert result.returncode == 1 and "Traceback" not in result.stderr
+    assert "no run has segm_mAP_25; there are segm_mAP, segm_mAP_50" in result.stderr
