@@ -147,6 +147,14 @@ def _run_lengths(counts: str) -> list[int] | None:
     return None if shift else runs
 
 
+def _box_alone(annotation: dict) -> dict:
+    left = {name: value for name, value in annotation.items() if name != "segmentation"}
+    try:
+        return left | {"area": float(left["bbox"][2]) * float(left["bbox"][3])}
+    except (TypeError, ValueError, IndexError):
+        return left  # its box is what will be named
+
+
 @DATASETS.register_module()
 class CocoDataset(MMDetCocoDataset):
     """Data in COCO's instance layout, with a count of all that is not used.
@@ -163,15 +171,25 @@ class CocoDataset(MMDetCocoDataset):
 
     Args:
         *args, **kwargs: As mmdet's ``CocoDataset`` has them.
+        masks: ``required``: as above. ``optional``: annotations with a box alone are kept in a file
+            where others have a mask; their ``instances`` have no key ``mask``, which
+            :class:`~mmlevelset.datasets.LoadMixedAnnotations` takes. ``unread``: boxes alone are
+            used, whatever stands as mask or area.
 
     Raises:
         FileNotFoundError: ``ann_file`` does not exist.
         ValueError: ``data_prefix`` has no key ``img``; or ``ann_file`` is not JSON, not in COCO's
             layout (the message names the key), has annotations of images that it does not list
-            or none of the classes; or no image is left after filtering.
+            or none of the classes; or no image is left after filtering; or masks is unknown.
     """
 
     COCOAPI = _CheckedCOCO
+
+    def __init__(self, *args: Any, masks: str = "required", **kwargs: Any) -> None:
+        if masks not in ("required", "optional", "unread"):
+            raise ValueError(f"masks must be 'required', 'optional' or 'unread', not {masks!r}")
+        self.masks = masks
+        super().__init__(*args, **kwargs)
 
     def load_data_list(self) -> list[dict]:
         self._skipped: dict[str, list[Any]] = defaultdict(list)
@@ -204,6 +222,8 @@ class CocoDataset(MMDetCocoDataset):
         self._num_annotations += len(annotations)
         kept = []
         for annotation in annotations:
+            if self.masks == "unread":
+                annotation = _box_alone(annotation)
             reason = self._reason_to_skip(annotation, image["height"], image["width"])
             if reason:
                 self._skipped[reason].append(annotation["id"])
@@ -235,7 +255,8 @@ class CocoDataset(MMDetCocoDataset):
 
     def _mask_problem(self, segmentation: Any, height: int, width: int) -> str | None:
         if not segmentation:
-            return "no segmentation" if self._file_has_masks() else None
+            skip = self.masks == "required" and self._file_has_masks()
+            return "no segmentation" if skip else None
         if isinstance(segmentation, dict):
             return _rle_problem(segmentation, height, width)
         if isinstance(segmentation, list) and any(map(_is_polygon, segmentation)):

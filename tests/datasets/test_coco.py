@@ -320,3 +320,17 @@ def test_giving_up_when_every_image_is_bad(build, tmp_path):
     content = _content(*[_annotation(i, i) for i in (1, 2, 3)])
     with pytest.raises(Exception, match="Cannot find valid image after 5"):
         build(content, pipeline=PIPELINE, max_refetch=5)[0]
+
+
+@pytest.mark.parametrize("mask", [None, [], [[1, 2]], "poison", {"size": [1, 1], "counts": "?"}])
+def test_unread_masks_and_areas_change_nothing(build, log, mask):
+    sound = build(_content(_annotation(1), _annotation(2)), masks="unread")
+    poisoned = _content(_annotation(1, segmentation=mask, area=0), _annotation(2))
+    dataset = build(poisoned, masks="unread")
+    assert dataset.get_data_info(0)["instances"] == sound.get_data_info(0)["instances"]
+    assert not any("skipped" in line for line in log)
+
+
+def test_unknown_use_of_masks_is_an_error(build):
+    with pytest.raises(ValueError, match="masks must be 'required', 'optional' or 'unread'"):
+        build(_content(_annotation(1)), masks="some")
