@@ -1,8 +1,11 @@
 """Every config is complete: it loads, and its model and its pipelines build."""
 
+import copy
+import functools
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from mmdet.registry import DATASETS, HOOKS, MODELS, TRANSFORMS
 from mmengine.config import Config
@@ -16,23 +19,28 @@ CONFIGS = sorted(
 )
 
 
+@functools.cache
+def _read(path):
+    return Config.fromfile(ROOT / path)
+
+
 @pytest.mark.parametrize("path", CONFIGS)
 def test_model_builds(path):
-    config = Config.fromfile(ROOT / path)
+    config = copy.deepcopy(_read(path))
     assert config.default_scope == "mmdet"
     config.model.backbone.init_cfg = None
-    with DefaultScope.overwrite_default_scope("mmdet"):
+    with DefaultScope.overwrite_default_scope("mmdet"), torch.device("meta"):
         model = MODELS.build(config.model)
-    classes = model.roi_head.bbox_head.num_classes
-    assert model.roi_head.mask_head.num_classes == classes
-    metainfo = config.train_dataloader.dataset.get("metainfo")
-    if metainfo is not None:
-        assert len(metainfo.classes) == classes
+    dataset = config.train_dataloader.dataset
+    names = (dataset.get("metainfo") or DATASETS.get(dataset.type).METAINFO)["classes"]
+    owner = getattr(model, "roi_head", model)
+    heads = [owner.mask_head, owner.bbox_head] if owner.with_bbox else [owner.mask_head]
+    assert [head.num_classes for head in heads] == [len(names)] * len(heads)
 
 
 @pytest.mark.parametrize("path", CONFIGS)
 def test_pipelines_build(path):
-    config = Config.fromfile(ROOT / path)
+    config = _read(path)
     with DefaultScope.overwrite_default_scope("mmdet"):
         for loader in (config.train_dataloader, config.val_dataloader):
             assert DATASETS.get(loader.dataset.type) is not None
@@ -42,9 +50,20 @@ def test_pipelines_build(path):
             HOOKS.build(hook)
 
 
+@pytest.mark.parametrize("path", [path for path in CONFIGS if "/box-" in path or "/solov2" in path])
+def test_training_loads_masks_only_where_they_supervise(path):
+    config = _read(path)
+    for loader, expected in (
+        (config.train_dataloader, config.model.mask_head.supervision != "box"),
+        (config.val_dataloader, True),
+    ):
+        loads = [step for step in loader.dataset.pipeline if step.type.endswith("Annotations")]
+        assert [step.with_mask for step in loads] == [expected]
+
+
 @pytest.mark.parametrize("path", CONFIGS)
 def test_evaluation_reports_boundary_f1(path):
-    evaluators = Config.fromfile(ROOT / path).val_evaluator
+    evaluators = _read(path).val_evaluator
     evaluators = evaluators if isinstance(evaluators, list) else [evaluators]
     assert "mmlevelset.LevelSetCocoMetric" in [evaluator.type for evaluator in evaluators]
 
@@ -68,5 +87,5 @@ def test_the_metafiles_list_every_config_of_ours():
             assert model["In Collection"] in collections
             assert model["Name"] == Path(model["Config"]).stem
             listed.append(model["Config"])
-    ours = [path for path in CONFIGS if not Path(path).name.startswith("mask-rcnn")]
+    ours = [path for path in CONFIGS if not Path(path).name.startswith(("mask-rcnn", "solov2"))]
     assert sorted(listed) == ours

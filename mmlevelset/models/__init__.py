@@ -2,4 +2,5 @@ from mmlevelset.requirements import require_openmmlab
 
 require_openmmlab()
 
+from mmlevelset.models.box_levelset import *  # noqa: E402, F403
 from mmlevelset.models.levelset_rcnn import *  # noqa: E402, F403

@@ -1,0 +1,16 @@
+"""BoxLevelSet with ResNet-101 and deformable convolutions on iSAID.
+
+As in the authors' code the backbone has their first version, the head their second.
+"""
+
+_base_ = ["./box-levelset_r101_fpn_1x_isaid.py"]
+model = dict(
+    backbone=dict(
+        dcn=dict(type="DCN", deform_groups=1, fallback_on_stride=False),
+        stage_with_dcn=(False, True, True, True),
+    ),
+    mask_head=dict(
+        dcn_cfg=dict(type="DCNv2"),
+        mask_feature_head=dict(conv_cfg=dict(type="DCNv2")),
+    ),
+)

@@ -1,0 +1,10 @@
+"""BoxLevelSet with the released weights of the terms."""
+
+_base_ = [
+    "../_base_/models/box-levelset_small.py",
+    "../_base_/datasets/shapes_boxes.py",
+    "../_base_/schedules/scratch_small.py",
+    "../_base_/default_runtime.py",
+]
+model = dict(mask_head=dict(num_classes=4))
+randomness = dict(seed=0)

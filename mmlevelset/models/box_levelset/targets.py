@@ -1,0 +1,145 @@
+"""What the boxes of a batch ask of SOLOv2's grid cells, for all of them at once."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+MINIMUM_BOX_AREA = 10.0
+"""Smaller boxes, in square pixels, are not trained, as in the released code."""
+
+
+class Boxes(NamedTuple):
+    """The ground truth of a batch, G boxes.
+
+    Attributes:
+        corners: x1, y1, x2, y2 (G, 4) in pixels of the padded images, right and bottom exclusive.
+        labels: Classes (G,).
+        image: Index in the batch (G,).
+        edges: The corners of what the box masks cover (G, 4): the same, or rounded outwards.
+    """
+
+    corners: Tensor
+    labels: Tensor
+    image: Tensor
+    edges: Tensor
+
+    @classmethod
+    def of(cls, instances: Sequence, inclusive: bool) -> "Boxes":
+        """From each image's ``InstanceData``; inclusive: rounded, the last pixel belongs to it."""
+        corners = torch.cat([one.bboxes for one in instances]).float()
+        edges = corners
+        if inclusive:
+            edges = corners.round()
+            edges = torch.cat((edges[:, :2], edges[:, 2:] + 1), 1)
+        counts = torch.tensor([len(one.bboxes) for one in instances], device=corners.device)
+        image = torch.arange(len(instances), device=corners.device).repeat_interleave(counts)
+        return cls(corners, torch.cat([one.labels for one in instances]), image, edges)
+
+
+class Positives(NamedTuple):
+    """The positive cells of a batch, P of them, ordered by image, level and cell.
+
+    Attributes:
+        cell: Index (P,) among all B * N cells of the batch, N cells of all levels an image.
+        level: (P,).
+        box: Index (P,) of the cell's box.
+    """
+
+    cell: Tensor
+    level: Tensor
+    box: Tensor
+
+
+def assign_cells(
+    boxes: Boxes,
+    batch: int,
+    image_size: Sequence[int],
+    num_grids: Sequence[int],
+    scale_ranges: Sequence[tuple[float, float]],
+    pos_scale: float,
+) -> Positives:
+    """SOLO's assignment (Wang et al. 2020), with the box's centre for the mask's centre of mass.
+
+    A box belongs to every level whose scale range holds the root of its area. There its centre's
+    cell is positive, and the neighbours of that cell that the box, shrunk by ``pos_scale``,
+    touches. Of two boxes that claim a cell the later one gets it.
+
+    Args:
+        boxes: The ground truth.
+        batch: Number of images.
+        image_size: Height and width of the padded images.
+        num_grids: Cells along one side, for each level.
+        scale_ranges: Least and greatest scale in pixels, for each level.
+        pos_scale: Size of the shrunk box relative to the box.
+    """
+    device = boxes.corners.device
+    grids = torch.tensor(num_grids, device=device)
+    first_cell = grids.square().cumsum(0) - grids.square()
+    per_image = int(sum(grid * grid for grid in num_grids))
+    ranges = torch.tensor(scale_ranges, device=device, dtype=torch.float64)[:, :, None]
+
+    size = torch.tensor(tuple(image_size)[::-1], device=device, dtype=torch.float64)
+    corners = boxes.corners.double()
+    edges = torch.minimum(boxes.edges.double().clamp(min=0), size.repeat(2))
+    extent = corners[:, 2:] - corners[:, :2]
+    scale = extent.clamp(min=0).prod(1).sqrt()
+    covered = (edges[:, 2:] - edges[:, :2]).clamp(min=0).prod(1)
+    fits = (scale >= ranges[:, 0]) & (scale <= ranges[:, 1]) & (covered >= MINIMUM_BOX_AREA)
+
+    # Coordinates of pixels by their index, not their centre: as mmdet's centre of mass.
+    middle = (edges[:, :2] + edges[:, 2:]) / 2 - 0.5
+    reach = extent * pos_scale / 2
+    side = 1.0 / grids[:, None, None].double()
+
+    def cell_of(point: Tensor) -> Tensor:
+        """Column and row (levels, G, 2) by floor division, which decides ties as SOLO does."""
+        return torch.floor_divide(point / size, side).long()
+
+    last = grids[:, None, None] - 1
+    centre = cell_of(middle)
+    low = torch.maximum(cell_of(middle - reach).clamp(min=0), centre - 1)
+    high = torch.minimum(torch.minimum(cell_of(middle + reach), last), centre + 1)
+    step = torch.arange(-1, 2, device=device)
+    # (levels, G, rows, columns)
+    column = centre[..., 0, None, None] + step
+    row = centre[..., 1, None, None] + step[:, None]
+    claims = fits[..., None, None]
+    claims = claims & (column >= low[..., 0, None, None]) & (column <= high[..., 0, None, None])
+    claims = claims & (row >= low[..., 1, None, None]) & (row <= high[..., 1, None, None])
+    offset = first_cell[:, None] + per_image * boxes.image
+    cell = row * grids[:, None, None, None] + column + offset[..., None, None]
+
+    owner = torch.full((batch * per_image + 1,), -1, device=device)
+    index = torch.arange(len(corners), device=device)[:, None, None].expand_as(cell)
+    unclaimed = batch * per_image
+    owner.scatter_reduce_(
+        0, torch.where(claims, cell, unclaimed).flatten(), index.flatten(), "amax"
+    )
+    found = (owner[:-1] >= 0).nonzero().squeeze(1)
+    level = torch.bucketize(found % per_image, first_cell, right=True) - 1
+    return Positives(found, level, owner[found])
+
+
+def box_masks(edges: Tensor, size: Sequence[int], image_size: Sequence[int]) -> Tensor:
+    """Masks (K, H, W), bool, of boxes (K, 4) on images of ``image_size``, shrunk to ``size``.
+
+    The mask at full resolution is sampled bilinearly at the cells' centres; half is inside. A box
+    that holds no centre has the cell that its middle is in, and one that would still be empty the
+    cells it covers most.
+    """
+    columns = _coverage(edges[:, 0], edges[:, 2], size[1], image_size[1] / size[1])
+    rows = _coverage(edges[:, 1], edges[:, 3], size[0], image_size[0] / size[0])
+    most = (rows.amax(1) * columns.amax(1))[:, None, None]
+    return rows[:, :, None] * columns[:, None, :] >= most.clamp(max=0.5)
+
+
+def _coverage(low: Tensor, high: Tensor, count: int, stride: float) -> Tensor:
+    cell = torch.arange(count, device=low.device)
+    centre = (cell + 0.5) * stride
+    low, high = low[:, None], high[:, None]
+    inside = (centre - low + 0.5).clamp(0, 1) * (high - centre + 0.5).clamp(0, 1)
+    middle = ((low + high) / (2 * stride)).floor().clamp(0, count - 1)
+    nothing = inside.amax(1, keepdim=True) < 0.5
+    return torch.where(nothing, (cell == middle).to(inside), inside)
