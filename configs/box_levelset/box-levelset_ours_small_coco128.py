@@ -1,6 +1,6 @@
-"""Not in the paper: masks detached inside the features, and ten times the weight on the image."""
+"""Not in the paper: masks detached inside the features, and twenty times the weight on the image."""
 
 _base_ = ["./box-levelset_small_coco128.py"]
 model = dict(
-    mask_head=dict(loss_level_set=dict(image_weight=0.5, detach_features=True)),
+    mask_head=dict(loss_level_set=dict(image_weight=1.0, detach_features=True)),
 )
