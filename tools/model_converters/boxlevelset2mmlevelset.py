@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import pickle
 import re
 import sys
 from pathlib import Path
@@ -46,25 +47,11 @@ def head_name(name: str) -> str | None:
 
 
 def rename(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The same weights under our names.
-
-    Raises:
-        ConversionError: A name is unknown; all of those are listed.
-    """
-    renamed, unknown = {}, []
+    """The same weights under our names, unknown ones under theirs."""
+    renamed = {}
     for name, weight in weights.items():
-        ours: str | None = name
-        if name.startswith("bbox_head."):
-            own = head_name(name.removeprefix("bbox_head."))
-            ours = own and f"mask_head.{own}"
-        elif not name.startswith(("backbone.", "neck.")):
-            ours = None
-        if ours is None:
-            unknown.append(name)
-        else:
-            renamed[ours] = weight
-    if unknown:
-        raise ConversionError(_listing("unknown weights", unknown))
+        own = head_name(name.removeprefix("bbox_head.")) if name.startswith("bbox_head.") else None
+        renamed[f"mask_head.{own}" if own else name] = weight
     return renamed
 
 
@@ -161,6 +148,24 @@ def _listing(what: str, names: list[str]) -> str:
     return f"{len(names)} {what}: " + ", ".join(sorted(names))
 
 
+def load(path: Path) -> dict[str, Any]:
+    """What torch has saved in a file, read without running code from it.
+
+    Raises:
+        ConversionError: It is no dict that torch has saved.
+    """
+    import torch
+
+    try:
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        reason = str(error).strip().splitlines()[:1]
+        raise ConversionError(f"torch cannot read it: {' '.join(reason)}") from error
+    if not isinstance(loaded, dict):
+        raise ConversionError(f"it must hold a dict, but holds {type(loaded).__name__}")
+    return loaded
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -172,8 +177,10 @@ def main() -> None:
         sys.exit(f"boxlevelset2mmlevelset.py: error: {arguments.released} does not exist")
     import torch
 
+    if not arguments.ours.parent.is_dir():
+        sys.exit(f"boxlevelset2mmlevelset.py: error: {arguments.ours.parent} is no folder")
     try:
-        loaded = torch.load(arguments.released, map_location="cpu", weights_only=True)
+        loaded = load(arguments.released)
         weights = loaded.get("state_dict", loaded)
         converted = convert(weights)
     except ConversionError as error:

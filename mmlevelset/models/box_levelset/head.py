@@ -62,7 +62,8 @@ class BoxSOLOv2Head(SOLOV2Head):
         inclusive_boxes: Box masks are rounded, with the right and bottom pixel included, as the
             authors' data loader made them.
         warmup_iters: Iterations before the level-set energy and the consistency set in.
-        loss_mask: Of masks (K, H * W) with ``reduction_override``, as mmdet's DiceLoss.
+        loss_mask: Of logits and true masks (K, H, W), with ``reduction_override``, as mmdet's
+            DiceLoss.
         loss_projection: Of scores and box masks (K, H, W): losses (K,).
         loss_level_set: :class:`BoxLevelSetLoss`, or None: the projection alone.
         loss_consistency: :class:`LocalConsistencyLoss`, or None.
@@ -92,6 +93,11 @@ class BoxSOLOv2Head(SOLOV2Head):
         if kwargs.get("dynamic_conv_size", 1) != 1:
             size = kwargs["dynamic_conv_size"]
             raise ValueError(f"dynamic_conv_size must be 1, but is {size!r}")
+        if architecture == "released" and kwargs["mask_feature_head"].get("norm_cfg") is not None:
+            raise ValueError(
+                "mask_feature_head.norm_cfg must be None in the architecture 'released', but is"
+                f" {kwargs['mask_feature_head']['norm_cfg']!r}"
+            )
         self.architecture = architecture
         self.mask_feature_head: MaskFeatModule
         super().__init__(*args, loss_mask=loss_mask, **kwargs)
@@ -171,7 +177,9 @@ class BoxSOLOv2Head(SOLOV2Head):
             level_set = self.loss_level_set
             deep = level_set.deep_features(mask_feats) if level_set is not None else None
             # Sums of nothing: whatever the batch holds, each loss depends on all it could.
-            nothing = kernels[:0].sum() + mask_feats[:0].sum()
+            nothing = kernels.new_zeros(())
+            if len(positives.cell) == 0:
+                nothing = kernels[:0].sum() + mask_feats[:0].sum()
             sums: dict[str, Tensor] = {name: nothing for name in self._mask_losses()}
             if deep is not None:
                 sums["loss_level_set"] = nothing + deep[:0].sum()
