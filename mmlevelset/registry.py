@@ -21,3 +21,9 @@ METRICS = root.Registry(
 HOOKS = root.Registry(
     "hook", parent=root.HOOKS, scope="mmlevelset", locations=["mmlevelset.engine"]
 )
+WEIGHT_INITIALIZERS = root.Registry(
+    "weight initializer",
+    parent=root.WEIGHT_INITIALIZERS,
+    scope="mmlevelset",
+    locations=["mmlevelset.models"],
+)

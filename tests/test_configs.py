@@ -9,6 +9,7 @@ import torch
 import yaml
 from mmdet.registry import DATASETS, HOOKS, MODELS, TRANSFORMS
 from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
 
 ROOT = Path(__file__).parents[1]
@@ -33,6 +34,9 @@ def test_model_builds(path):
         model = MODELS.build(config.model)
     dataset = config.train_dataloader.dataset
     names = (dataset.get("metainfo") or DATASETS.get(dataset.type).METAINFO)["classes"]
+    if hasattr(model, "decode_head"):
+        assert model.decode_head.num_classes == len(names)
+        return
     owner = getattr(model, "roi_head", model)
     heads = [owner.mask_head, owner.bbox_head] if owner.with_bbox else [owner.mask_head]
     assert [head.num_classes for head in heads] == [len(names)] * len(heads)
@@ -63,9 +67,46 @@ def test_training_loads_masks_only_where_they_supervise(path):
 
 @pytest.mark.parametrize("path", CONFIGS)
 def test_evaluation_reports_boundary_f1(path):
-    evaluators = _read(path).val_evaluator
+    config = _read(path)
+    evaluators = config.val_evaluator
     evaluators = evaluators if isinstance(evaluators, list) else [evaluators]
-    assert "mmlevelset.LevelSetCocoMetric" in [evaluator.type for evaluator in evaluators]
+    semantic = "decode_head" in config.model
+    metric = "SemanticBoundaryMetric" if semantic else "LevelSetCocoMetric"
+    assert f"mmlevelset.{metric}" in [evaluator.type for evaluator in evaluators]
+
+
+@pytest.mark.parametrize("path", [path for path in CONFIGS if "decode_head" in _read(path).model])
+def test_semantic_configs_train_with_the_level_set_loss_where_they_say_so(path):
+    config = _read(path)
+    trained = {loss.type: loss for loss in config.model.decode_head.loss_decode}
+    (watched,) = config.model.decode_head.monitor
+    assert trained["CrossEntropyLoss"].avg_non_ignore
+    assert ("mmlevelset.LevelSetLoss" in trained) == ("_level-set" in path)
+    if "_level-set_" in path:
+        assert trained["mmlevelset.LevelSetLoss"] == watched
+
+
+@pytest.mark.parametrize("path", [path for path in CONFIGS if "_20k_voc" in path])
+def test_new_layers_learn_faster_as_the_papers_have_it(path):
+    config = _read(path)
+    with DefaultScope.overwrite_default_scope("mmdet"), torch.device("meta"):
+        config.model.backbone.init_cfg = None
+        model = MODELS.build(config.model)
+        optimizer = build_optim_wrapper(model, copy.deepcopy(config.optim_wrapper)).optimizer
+    rate = config.optim_wrapper.optimizer.lr
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    factors: dict[str, set[float]] = {}
+    for group in optimizer.param_groups:
+        name = names[id(group["params"][0])]
+        new = "classifier" if "classifier" in name else "pretrained"
+        kind = f"{new} {name.split('.')[-1]}"
+        if group["params"][0].ndim > 1 or "features" in name or "decode_head" in name:
+            factors.setdefault(kind, set()).add(round(group["lr"] / rate, 3))
+    new, bias = (1, 2) if Path(path).name.startswith("fcn") else (10, 20)
+    assert factors["classifier weight"] == {new}
+    assert factors["classifier bias"] == {bias}
+    assert factors["pretrained weight"] == {1}
+    assert factors.get("pretrained bias", {2}) == {2}
 
 
 def test_an_option_of_the_base_reaches_the_model_from_the_command_line():

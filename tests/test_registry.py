@@ -12,7 +12,7 @@ from mmengine.registry import DefaultScope
 from mmlevelset import registry
 
 ROOT = Path(__file__).parents[1]
-NAMES = ("DATASETS", "TRANSFORMS", "MODELS", "METRICS", "HOOKS")
+NAMES = ("DATASETS", "TRANSFORMS", "MODELS", "METRICS", "HOOKS", "WEIGHT_INITIALIZERS")
 REGISTRIES = {name: getattr(registry, name) for name in NAMES}
 
 
@@ -64,7 +64,7 @@ def config():
         cfg = Config.fromstring(
             '_base_ = ["mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py"]', file_format=".py"
         )
-        cfg.model.backbone.init_cfg = None
+        cfg.model.backbone.init_cfg = dict(type="mmlevelset.Pretrained", checkpoint="resnet50.pth")
         cfg.custom_hooks = [dict(type="mmlevelset.ReseedHook")]
         yield cfg
 
@@ -81,6 +81,7 @@ def config():
         ("TRANSFORMS", "train_dataloader.dataset.pipeline.0", "type", "mmlevelset.NoSuchLoading"),
         ("METRICS", "val_evaluator", "type", "mmlevelset.NoSuchMetric"),
         ("HOOKS", "custom_hooks.0", "type", "mmlevelset.NoSuchHook"),
+        ("WEIGHT_INITIALIZERS", "model.backbone.init_cfg", "type", "mmlevelset.NoSuchInit"),
     ],
 )
 def test_wrong_type_name_gives_its_name_and_its_registry(config, registry_name, part, key, wrong):

@@ -1,14 +1,15 @@
 """Draw a trained model's results: the best and the worst images, with the ground truth.
 
 Writes into --out-dir one strip for each chosen image (phi_0, phi_1, ... and the ground truth;
-for a model without level sets its masks), results.png with all of them side by side, and
-losses.png where the work dir holds a training log.
+for a model without level sets its masks, for a semantic one the label maps), results.png with all
+of them side by side, and losses.png where the work dir holds a training log.
 """
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from command_line import (
     UsageError,
@@ -18,6 +19,12 @@ from command_line import (
     require_file,
     short_errors,
 )
+
+if TYPE_CHECKING:
+    import numpy as np
+    from mmengine.config import Config
+
+    from mmlevelset.visualization import Panel
 
 
 def parse() -> argparse.Namespace:
@@ -53,7 +60,7 @@ def main() -> None:
         choose_device(arguments)
         config = load_config(arguments)
         checkpoint = find_checkpoint(arguments.checkpoint)
-        results = Results(config, str(checkpoint), arguments.score_thr)
+        results = open_results(config, str(checkpoint), arguments.score_thr)
         folder = Path(arguments.out_dir or checkpoint.parent / "results")
         indices = choose(results, arguments)
         folder.mkdir(parents=True, exist_ok=True)
@@ -78,53 +85,147 @@ def find_checkpoint(path: str) -> Path:
 class Results:
     """A model's predictions on the images of its validation set, and the ground truth."""
 
-    def __init__(self, config, checkpoint: str, score_thr: float) -> None:
+    nothing_to_compare: str
+
+    def __init__(self, config: Config, checkpoint: str, dataset: Any) -> None:
         import torch
         from mmcv.transforms import Compose
         from mmdet.apis import init_detector
-        from mmdet.registry import DATASETS
         from mmdet.utils import get_test_pipeline_cfg
-
-        from mmlevelset.models.levelset_rcnn import LevelSetMaskHead
 
         device = "cuda" if torch.cuda.is_available() else "cpu"
         self.model = init_detector(config, checkpoint, palette="random", device=device)
-        for head in self.model.modules():
-            if isinstance(getattr(head, "mask_head", None), LevelSetMaskHead):
-                head.test_cfg.update(initial_masks=True, level_sets=True)
-        self.dataset = DATASETS.build(config.val_dataloader.dataset)
-        self.load = Compose(
-            [
-                get_test_pipeline_cfg(config)[0],
-                dict(type="mmdet.LoadAnnotations", with_bbox=True, with_mask=True),
-            ]
-        )
-        self.score_thr = score_thr
+        self.dataset = dataset
+        self.load = Compose([get_test_pipeline_cfg(config)[0]])
 
-    def truth(self, index: int):
-        """The image (H, W, 3) in BGR order and its true masks (m, H, W), crowds left out."""
-        data = self.load(self.dataset.get_data_info(index))
-        return data["img"], data["gt_masks"].masks[~data["gt_ignore_flags"]]
+    def image(self, index: int) -> np.ndarray:
+        """(H, W, 3) in BGR order."""
+        return self.load(self.dataset.get_data_info(index))["img"]
 
-    def predict(self, index: int):
-        """The instances whose score is at least the threshold, at the image's own size."""
+    def test(self, index: int) -> Any:
+        """The data sample with the model's predictions, at the image's own size."""
         import torch
         from mmengine.dataset import pseudo_collate
 
         with torch.no_grad():
             (sample,) = self.model.test_step(pseudo_collate([self.dataset[index]]))
-        found = sample.pred_instances.cpu()
+        return sample
+
+    def score(self, index: int) -> float | None:
+        """Mean IoU of an image, or None where there is nothing to compare with."""
+        raise NotImplementedError
+
+    def panels(self, index: int) -> tuple[list[Panel], list[Panel]]:
+        """The panels of an image in the sheet, and in its own strip."""
+        raise NotImplementedError
+
+
+class InstanceResults(Results):
+    """Masks of objects."""
+
+    nothing_to_compare = "no image of the validation set has an object with a mask"
+
+    def __init__(self, config: Config, checkpoint: str, dataset: Any, score_thr: float) -> None:
+        from mmcv.transforms import Compose
+
+        from mmlevelset.models.levelset_rcnn import LevelSetMaskHead
+
+        super().__init__(config, checkpoint, dataset)
+        for head in self.model.modules():
+            if isinstance(getattr(head, "mask_head", None), LevelSetMaskHead):
+                head.test_cfg.update(initial_masks=True, level_sets=True)
+        annotations = dict(type="mmdet.LoadAnnotations", with_bbox=True, with_mask=True)
+        self.annotate = Compose([*self.load.transforms, annotations])
+        self.score_thr = score_thr
+
+    def truth(self, index: int) -> np.ndarray:
+        """The true masks (m, H, W), crowds left out."""
+        data = self.annotate(self.dataset.get_data_info(index))
+        return data["gt_masks"].masks[~data["gt_ignore_flags"]]
+
+    def predict(self, index: int) -> Any:
+        """The instances whose score is at least the threshold."""
+        found = self.test(index).pred_instances.cpu()
         if "masks" not in found:
             raise UsageError("the config's model predicts no masks")
         return found[found.scores >= self.score_thr]
 
-    def quality(self, masks, truth) -> float:
+    def quality(self, masks: Any, truth: np.ndarray) -> float:
         """Mean IoU over all objects of an image, 0 for each missed or invented one."""
         from mmlevelset.visualization import match_masks
 
         _, _, iou = match_masks(masks, truth)
         objects = len(masks) + len(truth) - len(iou)
         return float(iou.sum() / objects) if objects else 1.0
+
+    def score(self, index: int) -> float | None:
+        truth = self.truth(index)
+        return self.quality(self.predict(index).masks, truth) if len(truth) else None
+
+    def panels(self, index: int) -> tuple[list[Panel], list[Panel]]:
+        from mmlevelset.visualization import comparison_panels, evolution_panels, matched_colors
+
+        image, truth, found = self.image(index), self.truth(index), self.predict(index)
+        named = {"prediction": found.masks}
+        if "initial_masks" in found:
+            named = {"initial": found.initial_masks, "final": found.masks}
+        masks = {f"{name}, IoU {self.quality(one, truth):.2f}": one for name, one in named.items()}
+        row = comparison_panels(image, masks, truth)
+        if "level_sets" not in found:
+            return row, row
+        colors = matched_colors(found.masks, truth)
+        return row, evolution_panels(image, found.level_sets, found.bboxes, truth, colors)
+
+
+class SemanticResults(Results):
+    """Label maps."""
+
+    nothing_to_compare = "no image of the validation set has a labelled pixel"
+
+    def maps(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """The predicted and the true label map (H, W)."""
+        sample = self.test(index)
+        if "pred_sem_seg" not in sample:
+            raise UsageError("the config's model predicts no semantic map")
+        pred, truth = sample.pred_sem_seg.sem_seg[0], sample.gt_sem_seg.sem_seg[0]
+        return pred.cpu().numpy(), truth.cpu().numpy()
+
+    def score(self, index: int) -> float | None:
+        return mean_iou(*self.maps(index))
+
+    def panels(self, index: int) -> tuple[list[Panel], list[Panel]]:
+        from mmlevelset.visualization import semantic_panels
+
+        pred, truth = self.maps(index)
+        iou = mean_iou(pred, truth)
+        title = "prediction" if iou is None else f"prediction, mIoU {iou:.2f}"
+        palette = self.dataset.metainfo["palette"]
+        row = semantic_panels(self.image(index), {title: pred}, truth, palette=palette)
+        return row, row
+
+
+def mean_iou(pred: np.ndarray, truth: np.ndarray, ignored: int = 255) -> float | None:
+    """Mean IoU of two label maps over the classes that one of them has at labelled pixels."""
+    import numpy as np
+
+    pred, truth = pred[truth != ignored], truth[truth != ignored]
+    labels = np.union1d(pred, truth)
+    found = [
+        ((pred == k) & (truth == k)).sum() / ((pred == k) | (truth == k)).sum() for k in labels
+    ]
+    return float(np.mean(found)) if found else None
+
+
+def open_results(config: Config, checkpoint: str, score_thr: float) -> Results:
+    """The results of a model, semantic ones if its validation set gives semantic maps."""
+    from mmdet.registry import DATASETS
+    from mmengine.registry import init_default_scope
+
+    init_default_scope(config.get("default_scope", "mmdet"))
+    dataset = DATASETS.build(config.val_dataloader.dataset)
+    if "gt_sem_seg" in dataset[0]["data_samples"]:
+        return SemanticResults(config, checkpoint, dataset)
+    return InstanceResults(config, checkpoint, dataset, score_thr)
 
 
 def choose(results: Results, arguments: argparse.Namespace) -> list[int]:
@@ -140,12 +241,12 @@ def choose(results: Results, arguments: argparse.Namespace) -> list[int]:
     number = min(arguments.search, count)
     quality = {}
     for index in track_iter_progress([step * count // number for step in range(number)]):
-        _, truth = results.truth(index)
-        if len(truth):
-            quality[index] = results.quality(results.predict(index).masks, truth)
+        score = results.score(index)
+        if score is not None:
+            quality[index] = score
     print()
     if not quality:
-        raise UsageError("no image of the validation set has an object with a mask")
+        raise UsageError(results.nothing_to_compare)
     order = sorted(quality, key=lambda index: -quality[index])
     chosen = min(arguments.num, len(order))
     best, worst = order[: chosen - chosen // 2], order[len(order) - chosen // 2 :]
@@ -155,38 +256,14 @@ def choose(results: Results, arguments: argparse.Namespace) -> list[int]:
 
 def draw(results: Results, indices: list[int], folder: Path, arguments: argparse.Namespace) -> None:
     """Write the strip of each image, and the sheet with all."""
-    from mmlevelset.visualization import (
-        comparison_panels,
-        draw_comparison,
-        draw_evolution,
-        draw_panels,
-        matched_colors,
-    )
+    from mmlevelset.visualization import draw_panels
 
     rows = []
     for index in indices:
-        image, truth = results.truth(index)
-        found = results.predict(index)
-        named = {"prediction": found.masks}
-        if "initial_masks" in found:
-            named = {"initial": found.initial_masks, "final": found.masks}
-        masks = {
-            f"{name}, IoU {results.quality(one, truth):.2f}": one for name, one in named.items()
-        }
-        rows.append(comparison_panels(image, masks, truth))
-        rows[-1][0].title = f"image {index}"
-        if "level_sets" in found:
-            strip = draw_evolution(
-                image,
-                found.level_sets,
-                found.bboxes,
-                truth,
-                colors=matched_colors(found.masks, truth),
-                size=arguments.size,
-            )
-        else:
-            strip = draw_comparison(image, masks, truth, size=arguments.size)
-        write(strip, folder / f"{index:06d}.{arguments.format}")
+        row, strip = results.panels(index)
+        write(draw_panels([strip], arguments.size), folder / f"{index:06d}.{arguments.format}")
+        row[0].title = f"image {index}"
+        rows.append(row)
     write(draw_panels(rows, arguments.size), folder / f"results.{arguments.format}")
 
 

@@ -3,6 +3,8 @@
     python tools/results_table.py work_dirs/shapes/*
     python tools/results_table.py work_dirs/voc/* --metrics segm_mAP segm_mAP_25 segm_mAP_50
 
+Box and mask AP and boundary F1 of instances, or mIoU and boundary F1 of semantic maps.
+
 Runs in folders named <variant>_seed<number> are one row; any other folder is a row of its own.
 """
 
@@ -22,20 +24,29 @@ METRICS = (
     "initial_segm_mAP",
     "initial_AF_1",
     "initial_AF_2",
+    "mIoU",
+    "BF_1",
+    "BF_2",
 )
+INSTANCES, SEMANTIC = "coco/segm_mAP", "mIoU"
+"""What every evaluation of instance masks, or of semantic maps, logs."""
 
 
 def last_evaluation(work_dir: Path) -> dict[str, float]:
-    """The metrics of the newest evaluation logged in a work dir, without their ``coco/`` prefix.
+    """The metrics of the newest evaluation logged in a work dir, in percent, without ``coco/``.
 
     Raises:
         FileNotFoundError: No log in the folder holds an evaluation.
     """
     for log in sorted(work_dir.glob("*/vis_data/scalars.json"), reverse=True):
         records = [json.loads(line) for line in log.read_text().splitlines()]
-        evaluations = [record for record in records if "coco/segm_mAP" in record]
+        evaluations = [record for record in records if INSTANCES in record or SEMANTIC in record]
         if evaluations:
-            return {name.removeprefix("coco/"): value for name, value in evaluations[-1].items()}
+            # COCO's metrics are fractions, those of semantic maps percent.
+            return {
+                name.removeprefix("coco/"): 100 * value if name.startswith("coco/") else value
+                for name, value in evaluations[-1].items()
+            }
     raise FileNotFoundError(f"{work_dir} holds no log of an evaluation (*/vis_data/scalars.json)")
 
 
@@ -44,7 +55,8 @@ def table(work_dirs: Sequence[Path], metrics: Sequence[str] | None = None) -> st
 
     Args:
         work_dirs: of the runs.
-        metrics: the columns; None takes those of :data:`METRICS` that a run has.
+        metrics: the columns; None takes those of :data:`METRICS` that a run has, the boundary F1
+            ``BF_*`` of semantic maps alone.
 
     Raises:
         FileNotFoundError: a folder holds no log of an evaluation.
@@ -55,17 +67,21 @@ def table(work_dirs: Sequence[Path], metrics: Sequence[str] | None = None) -> st
         variant = re.sub(r"_seed\d+$", "", work_dir.name)
         variants.setdefault(variant, []).append(last_evaluation(work_dir))
     present = {name for runs in variants.values() for run in runs for name in run}
-    shown = [name for name in METRICS if name in present] if metrics is None else list(metrics)
+    if metrics is None:
+        metrics = [name for name in METRICS if name in present]
+        if SEMANTIC not in present:
+            metrics = [name for name in metrics if not name.startswith("BF_")]
+    shown = list(metrics)
     unknown = [name for name in shown if name not in present]
     if unknown:
-        measured = sorted(name for name in present if "mAP" in name or "F_" in name)
+        measured = sorted(name for name in present if re.search("mAP|F_|^m[A-Z]|^aAcc", name))
         raise ValueError(f"no run has {', '.join(unknown)}; there are {', '.join(measured)}")
     lines = [
         " | ".join(["| variant", "runs", *shown]) + " |",
         "|---" * (len(shown) + 2) + "|",
     ]
     for variant, runs in variants.items():
-        cells = [_cell([100 * run[name] for run in runs if name in run]) for name in shown]
+        cells = [_cell([run[name] for run in runs if name in run]) for name in shown]
         lines.append(" | ".join([f"| {variant}", str(len(runs)), *cells]) + " |")
     return "\n".join(lines)
 

@@ -4,3 +4,4 @@ require_openmmlab()
 
 from mmlevelset.models.box_levelset import *  # noqa: E402, F403
 from mmlevelset.models.levelset_rcnn import *  # noqa: E402, F403
+from mmlevelset.models.semantic import *  # noqa: E402, F403

@@ -4,7 +4,7 @@ from mmlevelset.requirements import require_openmmlab
 
 require_openmmlab()
 
-from mmlevelset.visualization.losses import plot_losses, read_log  # noqa: E402
+from mmlevelset.visualization.losses import plot_curves, plot_losses, read_log  # noqa: E402
 from mmlevelset.visualization.panels import Panel, draw_panels, mask_polygons  # noqa: E402
 from mmlevelset.visualization.results import (  # noqa: E402
     comparison_panels,
@@ -14,9 +14,11 @@ from mmlevelset.visualization.results import (  # noqa: E402
     match_masks,
     matched_colors,
 )
+from mmlevelset.visualization.semantic import color_labels, semantic_panels  # noqa: E402
 
 __all__ = [
     "Panel",
+    "color_labels",
     "comparison_panels",
     "draw_comparison",
     "draw_evolution",
@@ -25,6 +27,8 @@ __all__ = [
     "mask_polygons",
     "match_masks",
     "matched_colors",
+    "plot_curves",
     "plot_losses",
     "read_log",
+    "semantic_panels",
 ]

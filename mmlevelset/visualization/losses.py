@@ -10,12 +10,20 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 Log = str | PathLike | Sequence[str | PathLike]
+CURVES = {
+    "loss_ce": "cross-entropy",
+    "energy_level_set": "level-set energy",
+    "mIoU": "mIoU (%)",
+    "BF_1": "boundary F1, 1 px (%)",
+    "BF_2": "boundary F1, 2 px (%)",
+}
 SCORES = {
     "bbox_mAP": "box AP",
     "segm_mAP": "mask AP",
     "initial_segm_mAP": "mask AP, initial",
     "AF_1": "boundary F1, 1 px",
     "AF_2": "boundary F1, 2 px",
+    "mIoU": "mIoU (%)",
 }
 
 
@@ -62,7 +70,7 @@ def plot_losses(
         logs: as in :func:`read_log`, for one run: every loss is drawn. Or name -> that, to compare
             runs by their total loss.
         scores: names of metrics without prefix; those that were not measured are left out. By
-            default AP and boundary F1, of several runs only ``segm_mAP`` and ``AF_1``.
+            default AP, boundary F1 and mIoU, of several runs only ``segm_mAP``, ``AF_1`` and mIoU.
         window: number of logged steps in the running mean of the losses; 1/20 of them if None.
 
     Returns:
@@ -74,7 +82,7 @@ def plot_losses(
     several = isinstance(logs, Mapping)
     runs = dict(logs) if isinstance(logs, Mapping) else {"": logs}
     if scores is None:
-        scores = ("segm_mAP", "AF_1") if several else tuple(SCORES)
+        scores = ("segm_mAP", "AF_1", "mIoU") if several else tuple(SCORES)
     figure = Figure(figsize=(11, 4.6), dpi=110, layout="constrained")
     loss_axes, score_axes = figure.subplots(1, 2)
     unit = "epoch"
@@ -122,6 +130,93 @@ def plot_losses(
             0.5, 0.5, "not validated", ha="center", va="center", transform=score_axes.transAxes
         )
     return figure
+
+
+def plot_curves(
+    runs: Mapping[str, Sequence[Log]],
+    names: Sequence[str] = ("loss_ce", "energy_level_set", "mIoU"),
+    window: int | None = None,
+) -> Figure:
+    """Plot logged values over the iterations, one panel each, to compare runs.
+
+    By default what Kim et al., CNN-based Semantic Segmentation using Level Set Loss, WACV 2019,
+    show in Fig. 4: cross-entropy, level-set energy and mIoU, with and without the level-set loss.
+
+    Args:
+        runs: name -> the runs under this name, as of several seeds, each as in :func:`read_log`.
+            They have one colour; of several each is faint and their mean, as far as all of
+            them go, is strong.
+        names: what to plot, without prefix, of the training's records (as a running mean) or the
+            validation's. Validation by epochs is placed at the last step logged of its epoch.
+        window: number of logged steps in the running mean of training values; 1/20 of them if
+            None.
+
+    Returns:
+        The figure; save it by its ``savefig``.
+
+    Raises:
+        ValueError: see :func:`read_log`; or there is no run or name to plot, or no run has a value
+            of one of the names.
+    """
+    if not runs or not names or not all(runs.values()):
+        raise ValueError("runs and names must not be empty, nor a list of runs in them")
+    figure = Figure(figsize=(4.4 * len(names), 3.6), dpi=110, layout="constrained")
+    panels = figure.subplots(1, len(names), squeeze=False)[0]
+    logs = {run: [read_log(paths) for paths in seeds] for run, seeds in runs.items()}
+    for axes, name in zip(panels, names, strict=True):
+        for number, (run, seeds) in enumerate(logs.items()):
+            curves = [curve for log in seeds if len((curve := _over_steps(log, name, window))[0])]
+            style = dict(color=f"C{number}", marker="o" if _is_sparse(curves) else None)
+            for steps, values in curves if len(curves) > 1 else ():
+                axes.plot(steps, values, alpha=0.25, linewidth=0.8, color=f"C{number}")
+            if curves:
+                axes.plot(*_mean_curve(curves), label=run, linewidth=1.5, markersize=3.5, **style)
+        if not axes.lines:
+            raise ValueError(f"no run has a value of {name!r} in its log")
+        axes.set(xlabel="iteration", title=CURVES.get(name, name.replace("_", " ")))
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+    # A run may lack what others have, as the energy without a monitor.
+    labelled = {line.get_label(): line for axes in panels for line in axes.lines}
+    chosen = [run for run in runs if run in labelled]
+    figure.legend(
+        [labelled[run] for run in chosen],
+        chosen,
+        loc="outside lower center",
+        ncols=4,
+        frameon=False,
+        fontsize=9,
+    )
+    return figure
+
+
+def _over_steps(
+    log: tuple[list[dict], list[dict]], name: str, window: int | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Iterations and values of one run's curve."""
+    training, validation = log
+    steps, values = _curve(training, name)
+    if len(steps):
+        return _running_mean(steps, values, window)
+    steps, values = _curve(validation, name)
+    if all("epoch" in record for record in training):
+        last = {record["epoch"]: record["step"] for record in training}
+        known = np.array([epoch in last for epoch in steps], dtype=bool)
+        steps = np.array([last[epoch] for epoch in steps[known]], dtype=float)
+        values = values[known]
+    return steps, values
+
+
+def _is_sparse(curves: list[tuple[np.ndarray, np.ndarray]]) -> bool:
+    return bool(curves) and max(len(steps) for steps, _ in curves) <= 30
+
+
+def _mean_curve(curves: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    """The mean where all curves are, at the first one's steps."""
+    low, high = max(steps[0] for steps, _ in curves), min(steps[-1] for steps, _ in curves)
+    steps = curves[0][0]
+    steps = steps[(low <= steps) & (steps <= high)]
+    return steps, np.mean([np.interp(steps, *curve) for curve in curves], axis=0)
 
 
 def _curve(records: list[dict], name: str) -> tuple[np.ndarray, np.ndarray]:

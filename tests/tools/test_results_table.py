@@ -51,3 +51,24 @@ def test_a_column_that_no_run_has_is_named(tmp_path):
     result = run(tmp_path / "a", "--metrics", "segm_mAP", "segm_mAP_25")
     assert result.returncode == 1 and "Traceback" not in result.stderr
     assert "no run has segm_mAP_25; there are segm_mAP, segm_mAP_50" in result.stderr
+
+
+def semantic_log(folder, **metrics):
+    path = folder / "20260101_000000" / "vis_data" / "scalars.json"
+    path.parent.mkdir(parents=True)
+    path.write_text("\n".join(map(json.dumps, [dict(loss=1.0, step=1), dict(metrics, step=2)])))
+
+
+def test_semantic_runs_are_logged_in_percent(tmp_path):
+    semantic_log(tmp_path / "fcn_seed0", mIoU=60.0, aAcc=70.0, BF_1=20.0, BF_2=30.0)
+    semantic_log(tmp_path / "fcn_seed1", mIoU=64.0, aAcc=70.0, BF_1=20.0, BF_2=30.0)
+    lines = run(*sorted(tmp_path.iterdir())).stdout.splitlines()
+    assert lines[0] == "| variant | runs | mIoU | BF_1 | BF_2 |"
+    assert lines[2] == "| fcn | 2 | 62.0 ± 2.8 | 20.0 ± 0.0 | 30.0 ± 0.0 |"
+    result = run(*tmp_path.iterdir(), "--metrics", "mDice")
+    assert "no run has mDice; there are BF_1, BF_2, aAcc, mIoU" in result.stderr
+
+
+def test_instances_keep_their_columns(tmp_path):
+    log(tmp_path / "a", segm_mAP=0.3, AF_1=0.5, BF_1=0.6)
+    assert run(tmp_path / "a").stdout.splitlines()[0] == "| variant | runs | segm_mAP | AF_1 |"

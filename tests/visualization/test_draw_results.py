@@ -4,13 +4,27 @@ import sys
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 import torch
 from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
+from mmlevelset.datasets import ShapesSegDataset
+
 ROOT = Path(__file__).parents[2]
+QUICKSTART = ROOT / "configs/quickstart"
+SEMANTIC = """
+_base_ = ["{root}/configs/_base_/datasets/shapes_semantic.py"]
+default_scope = "mmdet"
+model = dict(
+    type="mmlevelset.SemanticSegmentor",
+    data_preprocessor=dict(type="DetDataPreprocessor"),
+    backbone=dict(type="ResNet", depth=18, base_channels=4),
+    decode_head=dict(type="mmlevelset.FCNHead", in_channels=(4, 8, 16, 32), num_classes=5),
+)
+"""
 
 
 @pytest.fixture
@@ -20,9 +34,9 @@ def tool(monkeypatch):
         monkeypatch.setenv(name, "0")
     monkeypatch.syspath_prepend(str(ROOT / "tools"))
 
-    def run(config: str, checkpoint: Path, *more: str) -> None:
+    def run(config: str | Path, checkpoint: Path, *more: str) -> None:
         options = ["val_dataloader.dataset.length=3", "val_dataloader.dataset.image_size=(64,64)"]
-        words = [ROOT / "configs/quickstart" / config, checkpoint, "--device=cpu", "--size=64"]
+        words = [QUICKSTART / config, checkpoint, "--device=cpu", "--size=64"]
         words += ["--score-thr=0", *more, "--cfg-options", *options]
         monkeypatch.setattr(sys, "argv", ["draw_results.py", *map(str, words)])
         runpy.run_path(str(ROOT / "tools/draw_results.py"), run_name="__main__")
@@ -30,10 +44,10 @@ def tool(monkeypatch):
     return run
 
 
-def save_checkpoint(config: str, path: Path) -> Path:
+def save_checkpoint(config: str | Path, path: Path) -> Path:
     """Random weights, so that anything may be predicted."""
     torch.manual_seed(0)
-    loaded = Config.fromfile(ROOT / "configs/quickstart" / config)
+    loaded = Config.fromfile(QUICKSTART / config)
     init_default_scope("mmdet")
     model = MODELS.build(loaded.model)
     classes = [str(label) for label in range(6)]
@@ -94,3 +108,38 @@ def test_missing_checkpoint_is_told(tool, tmp_path, capsys, place, message):
         tool("mask-rcnn_shapes.py", tmp_path / place)
     assert stop.value.code == 2
     assert message in capsys.readouterr().err
+
+
+def test_semantic_maps(tool, tmp_path, capsys):
+    config = tmp_path / "semantic.py"
+    config.write_text(SEMANTIC.format(root=ROOT))
+    checkpoint = save_checkpoint(config, tmp_path / "epoch_1.pth")
+    tool(config, checkpoint, "--num=2", f"--out-dir={tmp_path / 'out'}")
+    assert "by mean IoU among 3 images" in capsys.readouterr().out
+    strips = sorted((tmp_path / "out").glob("0*.png"))
+    assert len(strips) == 2
+    dataset = ShapesSegDataset(
+        length=3, image_size=(64, 64), seed=1, noise=0.5, light=0.5, camouflage=0.0,
+        metainfo=dict(classes=("background", "star", "ring", "spider", "split")),
+        pipeline=[dict(type="mmlevelset.LoadSemanticAnnotations")],
+    )  # fmt: skip
+    for path in strips:
+        strip = cv2.imread(str(path))
+        assert strip.shape == (8 + 30 + 64 + 8, 8 + 3 * (64 + 8), 3)
+        truth = strip[38:102, 80:144]
+        labels = dataset[int(path.stem)]["gt_seg_map"]
+        colors = np.array(dataset.metainfo["palette"])[:, ::-1][labels]
+        assert np.mean(np.abs(truth.astype(float) - colors).max(-1) < 30) > 0.8
+    sheet = cv2.imread(str(tmp_path / "out/results.png"))
+    assert sheet.shape == (8 + 2 * (30 + 64 + 8), 8 + 3 * (64 + 8), 3)
+
+
+def test_mean_iou_by_hand(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    mean_iou = runpy.run_path(str(ROOT / "tools/draw_results.py"))["mean_iou"]
+    truth = np.array([[0, 0, 1, 1, 255]])
+    # Class 0: 1 of 2; class 1: 2 of 3; nothing else at labelled pixels.
+    assert mean_iou(np.array([[0, 1, 1, 1, 7]]), truth) == pytest.approx((1 / 2 + 2 / 3) / 2)
+    # Class 2 is invented: 0.
+    assert mean_iou(np.array([[0, 0, 1, 2, 7]]), truth) == pytest.approx((1 + 1 / 2 + 0) / 3)
+    assert mean_iou(truth, np.full((1, 5), 255)) is None

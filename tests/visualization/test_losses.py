@@ -1,8 +1,10 @@
 import json
+import runpy
+import sys
 
 import pytest
 
-from mmlevelset.visualization import plot_losses, read_log
+from mmlevelset.visualization import plot_curves, plot_losses, read_log
 
 
 def train(step: int, loss: float, epoch: bool = True) -> dict:
@@ -93,3 +95,96 @@ def test_broken_line_is_named(tmp_path):
     path = write(tmp_path / "a.json", train(1, 3), end="{loss}\n" + json.dumps(train(2, 3)) + "\n")
     with pytest.raises(ValueError, match=r"a\.json, line 2: not JSON"):
         read_log(path)
+
+
+def semantic_log(path, energy: float | None, miou: float, epochs: bool = False):
+    """Ten iterations of training, validated after the fifth and the tenth."""
+    records = []
+    for step in range(1, 11):
+        record = dict(loss=1.0, loss_ce=10 / step, step=step)
+        if epochs:
+            record["epoch"] = (step + 4) // 5
+        if energy is not None:
+            record["energy_level_set"] = energy * step
+        records.append(record)
+    for number in (1, 2):
+        records.append(dict(mIoU=miou * number, BF_1=1.0, step=number if epochs else 5 * number))
+    return write(path, *records)
+
+
+def curves_of(axes) -> dict[str, list]:
+    return {line.get_label(): line.get_xydata().tolist() for line in axes.lines}
+
+
+def test_curves_over_iterations(tmp_path):
+    runs = {
+        "CE": [semantic_log(tmp_path / "a.json", 2.0, 20)],
+        "CE + LS": [semantic_log(tmp_path / "b.json", 1.0, 30, epochs=True)],
+    }
+    figure = plot_curves(runs, window=1)
+    ce, energy, miou = figure.axes
+    assert [axes.get_title() for axes in figure.axes] == [
+        "cross-entropy",
+        "level-set energy",
+        "mIoU (%)",
+    ]
+    assert curves_of(ce)["CE"] == [[step, 10 / step] for step in range(1, 11)]
+    assert curves_of(energy)["CE + LS"] == [[step, step] for step in range(1, 11)]
+    # Whether a run counts epochs or iterations, its scores are placed at the iteration.
+    assert curves_of(miou) == {"CE": [[5, 20], [10, 40]], "CE + LS": [[5, 30], [10, 60]]}
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["CE", "CE + LS"]
+    figure.savefig(tmp_path / "curves.png")
+
+
+def test_seeds_have_one_colour_and_a_mean(tmp_path):
+    seeds = [semantic_log(tmp_path / f"{n}.json", 1.0, 20 + 4 * n) for n in range(2)]
+    (axes,) = plot_curves({"FCN": seeds}, ["mIoU"]).axes
+    assert [line.get_ydata().tolist() for line in axes.lines] == [[20, 40], [24, 48], [22, 44]]
+    assert len({line.get_color() for line in axes.lines}) == 1
+    assert [line.get_alpha() for line in axes.lines] == [0.25, 0.25, None]
+
+
+def test_the_mean_goes_as_far_as_all_seeds_do(tmp_path):
+    stopped = write(tmp_path / "b.json", train(1, 3, epoch=False), dict(mIoU=10.0, step=5))
+    seeds = [semantic_log(tmp_path / "a.json", 1.0, 20), stopped]
+    (axes,) = plot_curves({"FCN": seeds}, ["mIoU"]).axes
+    assert curves_of(axes)["FCN"] == [[5, 15]]
+
+
+def test_a_run_without_a_value_is_left_out_of_its_panel(tmp_path):
+    runs = {
+        "plain": [semantic_log(tmp_path / "a.json", None, 20)],
+        "watched": [semantic_log(tmp_path / "b.json", 1.0, 20)],
+    }
+    figure = plot_curves(runs)
+    assert [len(axes.lines) for axes in figure.axes] == [2, 1, 2]
+    assert len(figure.legends[0].get_texts()) == 2
+    with pytest.raises(ValueError, match="no run has a value of 'energy_level_set' in its log"):
+        plot_curves({"plain": runs["plain"]})
+    for empty in (({}, ["mIoU"]), ({"plain": []}, ["mIoU"]), (runs, [])):
+        with pytest.raises(ValueError, match="must not be empty"):
+            plot_curves(*empty)
+
+
+def test_miou_is_among_the_scores_of_one_run(tmp_path):
+    axes = plot_losses(semantic_log(tmp_path / "a.json", 1.0, 20)).axes[1]
+    assert curves_of(axes) == {"mIoU (%)": [[5, 20], [10, 40]]}
+
+
+def test_tool_groups_seeds(tmp_path, checkout, monkeypatch):
+    for number in range(2):
+        log = tmp_path / f"fcn_seed{number}/20200101_000000/vis_data/scalars.json"
+        log.parent.mkdir(parents=True)
+        semantic_log(log, 1.0, 20)
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["plot_runs.py", *map(str, words)])
+        runpy.run_path(str(checkout / "tools/plot_runs.py"), run_name="__main__")
+
+    folders = [tmp_path / "fcn_seed0", tmp_path / "fcn_seed1"]
+    run(*folders, "--out", tmp_path / "new/a.svg")
+    assert (tmp_path / "new/a.svg").read_text().count("<!-- fcn -->") == 1
+    with pytest.raises(SystemExit, match=f"{tmp_path} holds no log"):
+        run(tmp_path, "--out", tmp_path / "b.png")
+    with pytest.raises(SystemExit, match="no run has a value of 'mDice'"):
+        run(*folders, "--names", "mDice", "--out", tmp_path / "b.png")

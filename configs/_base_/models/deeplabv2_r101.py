@@ -1,0 +1,27 @@
+"""DeepLab-v2 on ResNet-101: dilated to stride 8, frozen batch norm, four dilated classifiers.
+
+Losses are taken at the size of the logits, to which labels are shrunk, as DeepLab was trained: a
+sum over 41 x 41 pixels is what the level-set loss's small weight fits.
+"""
+
+_base_ = ["./fcn-32s_r101.py"]
+model = dict(
+    backbone=dict(
+        strides=(1, 2, 1, 1),
+        dilations=(1, 1, 2, 4),
+        out_indices=(3,),
+        norm_cfg=dict(requires_grad=False),
+    ),
+    decode_head=dict(
+        _delete_=True,
+        type="mmlevelset.ASPPHead",
+        dilations=(6, 12, 18, 24),
+        in_channels=2048,
+        num_classes=21,
+        dropout_ratio=0.0,
+        loss_size="logits",
+        align_corners=True,
+        loss_decode=[{{_base_.cross_entropy}}],
+        monitor=[{{_base_.level_set}}],
+    ),
+)

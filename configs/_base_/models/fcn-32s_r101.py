@@ -1,0 +1,48 @@
+"""FCN-32s on ResNet-101, trained by cross-entropy; the level-set loss is only watched.
+
+The level-set loss has the paper's lambda and eps. It sums over pixels and classes; that it is a
+mean over the images of a batch is our choice.
+"""
+
+num_classes = 21
+cross_entropy = dict(type="CrossEntropyLoss", avg_non_ignore=True)
+level_set = dict(
+    type="mmlevelset.LevelSetLoss", kind="tanh", eps=0.05, reduction="image", loss_weight=4e-4
+)
+model = dict(
+    type="mmlevelset.SemanticSegmentor",
+    data_preprocessor=dict(
+        type="DetDataPreprocessor",
+        mean=[123.675, 116.28, 103.53],
+        std=[58.395, 57.12, 57.375],
+        bgr_to_rgb=True,
+        pad_size_divisor=1,
+        pad_seg=True,
+        seg_pad_value=255,
+    ),
+    backbone=dict(
+        type="ResNet",
+        depth=101,
+        num_stages=4,
+        out_indices=(0, 1, 2, 3),
+        norm_cfg=dict(type="BN", requires_grad=True),
+        norm_eval=True,
+        style="pytorch",
+        init_cfg=dict(
+            type="mmlevelset.Pretrained",
+            checkpoint="https://download.pytorch.org/models/resnet101-63fe2227.pth",
+        ),
+    ),
+    decode_head=dict(
+        type="mmlevelset.FCNHead",
+        skips=0,
+        in_channels=[256, 512, 1024, 2048],
+        num_classes=num_classes,
+        dropout_ratio=0.0,
+        loss_size="full",
+        align_corners=False,
+        loss_decode=[cross_entropy],
+        monitor=[level_set],
+    ),
+    test_cfg=dict(mode="whole"),
+)

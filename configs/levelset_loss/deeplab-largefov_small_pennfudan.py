@@ -1,0 +1,10 @@
+"""A small DeepLab-LargeFOV from scratch on Penn-Fudan, cross-entropy alone."""
+
+_base_ = [
+    "../_base_/models/deeplab-largefov_small.py",
+    "../_base_/datasets/pennfudan_semantic.py",
+    "../_base_/schedules/scratch_small_40e.py",
+    "../_base_/default_runtime.py",
+]
+default_hooks = dict(checkpoint=dict(interval=10))
+model = dict(decode_head=dict(num_classes=2))

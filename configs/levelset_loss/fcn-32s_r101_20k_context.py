@@ -1,0 +1,9 @@
+"""FCN-32s on Pascal-Context, cross-entropy alone."""
+
+_base_ = [
+    "../_base_/models/fcn-32s_r101.py",
+    "../_base_/datasets/pascal_context_semantic.py",
+    "../_base_/schedules/sgd_poly_20k.py",
+    "../_base_/iteration_runtime.py",
+]
+model = dict(decode_head=dict(num_classes=60))

@@ -1,0 +1,134 @@
+"""Boundary F1 of semantic maps: how well the outlines of the classes lie on the true ones."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+from mmengine.evaluator import BaseMetric
+from mmengine.logging import MMLogger
+from torch import Tensor
+
+from mmlevelset.evaluation.boundary import boundary_f1
+from mmlevelset.registry import METRICS
+
+
+@METRICS.register_module()
+class SemanticBoundaryMetric(BaseMetric):
+    """Mean boundary F1 of the classes, to stand beside the ``mIoU`` of mmdet's ``SemSegMetric``.
+
+    For each image and class that is in its truth or its prediction,
+    :func:`~mmlevelset.evaluation.boundary_f1` between the masks of the class: the F1 of the pixels
+    on the two outlines at a tolerance in pixels. The mean over a class's images, then over the
+    classes, is ``BF_1`` (tolerance 1), ``BF_2`` and so on, in percent with two digits. The
+    background, where it is a class, counts as one.
+
+    Predictions are judged on labelled pixels alone. In both maps a pixel without a label takes the
+    value that the map has at the nearest labelled pixel; so the outlines meet half-way in a
+    narrow unlabelled seam, as Pascal VOC has it around objects, and what is predicted inside it
+    changes nothing. An image without a labelled pixel is left out.
+
+    Args:
+        tolerances: Distances in pixels.
+        ignore_index: The value of pixels without a label in the truth.
+        collect_device, prefix: As mmengine's ``BaseMetric`` has them.
+
+    Raises:
+        ValueError: ``tolerances`` is empty or holds something else than numbers >= 0; a data
+            sample has no ``gt_sem_seg`` or ``pred_sem_seg``, or they differ in size; or no image
+            has a labelled pixel.
+
+    Reference:
+        Csurka et al., What is a good evaluation measure for semantic segmentation?, BMVC 2013
+        (F1 of class boundaries for each image; there the tolerance is relative to its diagonal).
+    """
+
+    results: list[dict[int, np.ndarray]]
+
+    def __init__(
+        self,
+        tolerances: Sequence[float] = (1, 2),
+        ignore_index: int = 255,
+        collect_device: str = "cpu",
+        prefix: str | None = None,
+    ) -> None:
+        super().__init__(collect_device=collect_device, prefix=prefix)
+        if not tolerances or not all(isinstance(t, int | float) and t >= 0 for t in tolerances):
+            raise ValueError(
+                f"tolerances must be numbers of pixels >= 0, at least one, got {tolerances!r}"
+            )
+        self.tolerances = tuple(tolerances)
+        self.ignore_index = ignore_index
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+        """Score each image of a batch: class -> F1 at each tolerance."""
+        for sample in data_samples:
+            maps = []
+            for key in ("pred_sem_seg", "gt_sem_seg"):
+                if key not in sample:
+                    raise ValueError(
+                        f"SemanticBoundaryMetric needs {key} in the data sample of"
+                        f" {sample.get('img_path')}"
+                    )
+                maps.append(_label_map(sample[key]["sem_seg"]))
+            pred, target = maps
+            if pred.shape != target.shape:
+                raise ValueError(
+                    f"pred_sem_seg and gt_sem_seg of {sample.get('img_path')} must have one size,"
+                    f" got {pred.shape} and {target.shape}"
+                )
+            self.results.append(self._score(pred, target))
+
+    def _score(self, pred: np.ndarray, target: np.ndarray) -> dict[int, np.ndarray]:
+        labelled = target != self.ignore_index
+        if not labelled.any():
+            return {}
+        if not labelled.all():
+            nearest = nearest_labelled(labelled)
+            pred, target = pred.ravel()[nearest], target.ravel()[nearest]
+        return {
+            int(label): boundary_f1(pred == label, target == label, self.tolerances)
+            for label in np.union1d(pred, target)
+        }
+
+    def compute_metrics(self, results: list) -> dict[str, float]:
+        """The means over each class's images, then over the classes."""
+        by_class: dict[int, list[np.ndarray]] = {}
+        for image in results:
+            for label, scores in image.items():
+                by_class.setdefault(label, []).append(scores)
+        if not by_class:
+            raise ValueError("SemanticBoundaryMetric: no image with a labelled pixel was processed")
+        average = 100 * np.mean([np.mean(scores, axis=0) for scores in by_class.values()], axis=0)
+        values = {
+            f"BF_{tolerance:g}": round(float(value), 2)
+            for tolerance, value in zip(self.tolerances, average, strict=True)
+        }
+        MMLogger.get_current_instance().info(
+            "boundary F1: " + " ".join(f"{name} {value:.2f}" for name, value in values.items())
+        )
+        return values
+
+
+def nearest_labelled(labelled: np.ndarray) -> np.ndarray:
+    """For each pixel the flat index of the nearest labelled one, itself where it is labelled.
+
+    The distance is OpenCV's 5 x 5 chamfer distance, within 2% of the Euclidean.
+
+    Args:
+        labelled: (H, W) bool, at least one True.
+
+    Returns:
+        (H, W) int64.
+    """
+    _, cells = cv2.distanceTransformWithLabels(
+        (~labelled).view(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    index = np.zeros(int(cells.max()) + 1, np.int64)
+    index[cells[labelled]] = np.flatnonzero(labelled)
+    return index[cells]
+
+
+def _label_map(sem_seg: Tensor | np.ndarray) -> np.ndarray:
+    array = sem_seg.cpu().numpy() if isinstance(sem_seg, Tensor) else sem_seg
+    return array.reshape(array.shape[-2:])

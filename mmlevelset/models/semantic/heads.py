@@ -1,0 +1,180 @@
+"""Heads of FCN, DeepLab-LargeFOV and DeepLab-v2."""
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from mmengine.model import kaiming_init, normal_init
+from torch import Tensor, nn
+
+from mmlevelset.models.semantic.decode_head import DecodeHead
+from mmlevelset.models.semantic.resize import resize_maps
+from mmlevelset.registry import MODELS
+
+
+@MODELS.register_module()
+class FCNHead(DecodeHead):
+    """Fully convolutional networks (Long et al., CVPR 2015): class scores of one to three stages.
+
+    ``skips`` 0, 1 and 2 are FCN-32s, -16s and -8s on a backbone of stride 32: the scores of the
+    last stage are resized bilinearly to the stage before, whose own scores are added. Scores are
+    1x1 convolutions; those of the skips start at 0, so that a network of coarser scores goes on.
+
+    Args:
+        num_classes: See :class:`DecodeHead`.
+        in_channels: Channels of all feature maps, or of the one at ``in_index`` if ``skips`` is 0.
+        in_index: The last stage.
+        skips: How many stages before it add their scores.
+        **kwargs: Of :class:`DecodeHead`.
+
+    Raises:
+        ValueError: An argument is out of its range.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int | Sequence[int],
+        in_index: int = -1,
+        skips: int = 0,
+        **kwargs,
+    ) -> None:
+        super().__init__(num_classes, in_channels, in_index, **kwargs)
+        stages = 1
+        if not isinstance(in_channels, int):
+            stages = in_index % len(in_channels) + 1
+        if not isinstance(skips, int) or not 0 <= skips < stages:
+            raise ValueError(
+                f"skips must be a whole number of stages before in_index {in_index} whose channels"
+                f" are in in_channels {in_channels!r}, 0 to {stages - 1}, but is {skips!r}"
+            )
+        self.stages = [in_index - back for back in range(skips + 1)]
+        self.dropout = nn.Dropout(self.dropout_ratio)
+        self.classifiers = nn.ModuleList(
+            nn.Conv2d(self.channels_of(stage), num_classes, 1) for stage in self.stages
+        )
+
+    def init_weights(self) -> None:
+        normal_init(self.classifiers[0], std=0.01)
+        for classifier in self.classifiers[1:]:
+            normal_init(classifier, std=0)
+        super().init_weights()
+
+    def forward(self, features: Sequence[Tensor]) -> Tensor:
+        """Feature maps to logits (B, K, h, w) of the size of the earliest stage read."""
+        logits, *skipped = (
+            classifier(self.dropout(features[stage]))
+            for stage, classifier in zip(self.stages, self.classifiers, strict=True)
+        )
+        for scores in skipped:
+            logits = scores + resize_maps(logits, scores.shape[2:], self.align_corners)
+        return logits
+
+
+@MODELS.register_module()
+class LargeFOVHead(DecodeHead):
+    """DeepLab-LargeFOV (Chen et al., ICLR 2015): VGG's fully connected layers as convolutions.
+
+    A dilated fc6, fc7 and a 1x1 classifier, with ReLU and dropout between them. The classifier
+    starts as Gaussian noise of 0.01; ``init_cfg=dict(type="mmlevelset.DecimatedVGG", ...)``
+    gives fc6 and fc7 ImageNet weights, else they start as He et al. (2015) have it.
+
+    Args:
+        num_classes: See :class:`DecodeHead`.
+        in_channels: See :class:`DecodeHead`.
+        in_index: See :class:`DecodeHead`.
+        fc_channels: Width of fc6 and fc7.
+        kernel_size: Odd size of fc6's kernel.
+        dilation: Distance of its taps.
+        dropout_ratio: After fc6 and after fc7.
+        **kwargs: Of :class:`DecodeHead`.
+
+    Raises:
+        ValueError: An argument is out of its range.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int | Sequence[int] = 512,
+        in_index: int = -1,
+        fc_channels: int = 1024,
+        kernel_size: int = 3,
+        dilation: int = 12,
+        dropout_ratio: float = 0.5,
+        **kwargs,
+    ) -> None:
+        super().__init__(num_classes, in_channels, in_index, dropout_ratio=dropout_ratio, **kwargs)
+        if not isinstance(kernel_size, int) or kernel_size % 2 != 1:
+            raise ValueError(f"kernel_size must be an odd number, but is {kernel_size!r}")
+        self.fc6 = nn.Conv2d(
+            self.channels_of(in_index),
+            fc_channels,
+            kernel_size,
+            padding=dilation * (kernel_size // 2),
+            dilation=dilation,
+        )
+        self.fc7 = nn.Conv2d(fc_channels, fc_channels, 1)
+        self.classifier = nn.Conv2d(fc_channels, num_classes, 1)
+
+    def init_weights(self) -> None:
+        kaiming_init(self.fc6)
+        kaiming_init(self.fc7)
+        normal_init(self.classifier, std=0.01)
+        super().init_weights()
+
+    def forward(self, features: Sequence[Tensor]) -> Tensor:
+        """Feature maps to logits (B, K, h, w) of the size of the one at ``in_index``."""
+        x = features[self.in_index]
+        for layer in (self.fc6, self.fc7):
+            x = F.dropout(F.relu(layer(x)), self.dropout_ratio, self.training)
+        return self.classifier(x)
+
+
+@MODELS.register_module()
+class ASPPHead(DecodeHead):
+    """DeepLab-v2's atrous spatial pyramid pooling on a ResNet (Chen et al., PAMI 2018).
+
+    Parallel 3x3 classifiers of different dilations, summed; they start as Gaussian noise of 0.01.
+
+    Args:
+        num_classes: See :class:`DecodeHead`.
+        in_channels: See :class:`DecodeHead`.
+        in_index: See :class:`DecodeHead`.
+        dilations: One classifier each.
+        **kwargs: Of :class:`DecodeHead`.
+
+    Raises:
+        ValueError: An argument is out of its range.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int | Sequence[int] = 2048,
+        in_index: int = -1,
+        dilations: Sequence[int] = (6, 12, 18, 24),
+        **kwargs,
+    ) -> None:
+        super().__init__(num_classes, in_channels, in_index, **kwargs)
+        if not dilations or any(not isinstance(step, int) or step < 1 for step in dilations):
+            raise ValueError(
+                f"dilations must be whole numbers of at least 1, one or more, but is {dilations!r}"
+            )
+        self.dropout = nn.Dropout(self.dropout_ratio)
+        self.classifiers = nn.ModuleList(
+            nn.Conv2d(self.channels_of(in_index), num_classes, 3, padding=step, dilation=step)
+            for step in dilations
+        )
+
+    def init_weights(self) -> None:
+        for classifier in self.classifiers:
+            normal_init(classifier, std=0.01)
+        super().init_weights()
+
+    def forward(self, features: Sequence[Tensor]) -> Tensor:
+        """Feature maps to logits (B, K, h, w) of the size of the one at ``in_index``."""
+        x = self.dropout(features[self.in_index])
+        logits = self.classifiers[0](x)
+        for classifier in self.classifiers[1:]:
+            logits = logits + classifier(x)
+        return logits

@@ -1,0 +1,98 @@
+"""How a network is run on whole images: at once, in a sliding window, at several scales."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Inference:
+    """``test_cfg`` of :class:`SemanticSegmentor`.
+
+    Attributes:
+        mode: ``whole`` or ``slide``.
+        crop_size: Height and width of the window in pixels of the network's input.
+        stride: Its steps down and to the right, at most ``crop_size``.
+
+    Raises:
+        ValueError: A value is out of its range.
+    """
+
+    mode: str = "whole"
+    crop_size: Sequence[int] | None = None
+    stride: Sequence[int] | None = None
+
+    def __post_init__(self) -> None:
+        if self.mode not in ("whole", "slide"):
+            raise ValueError(f"test_cfg.mode must be 'whole' or 'slide', but is {self.mode!r}")
+        if self.mode == "whole":
+            return
+        for name in ("crop_size", "stride"):
+            if not _is_size(value := getattr(self, name)):
+                raise ValueError(
+                    f"test_cfg.{name} must be a height and a width in pixels, but is {value!r}"
+                )
+        for step, side in zip(self.stride or (), self.crop_size or (), strict=True):
+            if step > side:
+                raise ValueError(
+                    f"test_cfg.stride must be at most crop_size {tuple(self.crop_size or ())}, or"
+                    f" pixels are left out, but is {tuple(self.stride or ())}"
+                )
+
+    def run(self, network: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+        """Logits (B, K, H, W) of images (B, C, H, W); where windows overlap, their mean.
+
+        Args:
+            network: Logits (B, K, h, w) of images (B, C, h, w), at their size.
+            images: Any size; a window larger than it is cut to it.
+        """
+        if self.mode == "whole" or self.crop_size is None or self.stride is None:
+            return network(images)
+        total, count = None, images.new_zeros(images.shape[2:])
+        for rows in _windows(images.shape[2], self.crop_size[0], self.stride[0]):
+            for columns in _windows(images.shape[3], self.crop_size[1], self.stride[1]):
+                logits = network(images[:, :, rows, columns])
+                if total is None:
+                    total = logits.new_zeros(*logits.shape[:2], *images.shape[2:])
+                total[:, :, rows, columns] += logits
+                count[rows, columns] += 1
+        assert total is not None
+        return total / count
+
+
+@dataclass(frozen=True)
+class MultiScale:
+    """``multi_scale`` of :class:`SemanticSegmentor`.
+
+    Attributes:
+        scales: Scales of the image, 1 among them.
+        supervise_scales: Whether each scale's logits are trained too, beside their maximum.
+
+    Raises:
+        ValueError: A value is out of its range.
+    """
+
+    scales: Sequence[float] = (0.5, 0.75, 1.0)
+    supervise_scales: bool = True
+
+    def __post_init__(self) -> None:
+        if 1 not in self.scales or min(self.scales) <= 0:
+            raise ValueError(
+                f"multi_scale.scales must be positive, and 1 among them, but is {self.scales!r}"
+            )
+
+
+def _windows(length: int, window: int, stride: int) -> list[slice]:
+    """Windows that cover ``length`` pixels, the last of them at its end."""
+    window = min(window, length)
+    starts = [*range(0, length - window, stride), length - window]
+    return [slice(start, start + window) for start in starts]
+
+
+def _is_size(value: object) -> bool:
+    return (
+        isinstance(value, Sequence)
+        and len(value) == 2
+        and all(isinstance(side, int) and side > 0 for side in value)
+    )

@@ -1,0 +1,345 @@
+"""The level-set loss: how far the soft region of each class is from being of one label."""
+
+import math
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from mmlevelset.ops import dirac, heaviside
+from mmlevelset.ops.checks import (
+    accumulation_dtype,
+    check_floating,
+    check_same_device,
+    check_shape,
+)
+from mmlevelset.registry import MODELS
+
+KINDS = ("tanh", "arctan", "step")
+REDUCTIONS = ("sum", "image", "pixel")
+# Values that are worked on together: on a CPU what its caches hold, on a GPU enough that it does
+# not wait for the host, and never more than a fraction of the logits, for memory's sake.
+TOGETHER_ON_CPU, TOGETHER_ON_GPU = 1 << 18, 1 << 21
+TOGETHER_OF_LOGITS = 1 / 8
+
+
+@MODELS.register_module()
+class LevelSetLoss(nn.Module):
+    r"""Level-set energy of a semantic network's probabilities (Kim et al. 2019, eqs. 5-8).
+
+    For each image and each class l that is present in its labels, background included, the level
+    set is :math:`\phi_l = P_l - 1/2`, P the softmax; the energy is that of the class's binary label
+    map :math:`G_l` about its means inside and outside,
+    :math:`E_l = \sum H (G_l - c_1)^2 + (1 - H)(G_l - c_2)^2`, over the labelled pixels.
+    It is added to the cross-entropy loss. Classes that an image lacks have no term.
+
+    It is called as the losses of mmsegmentation's heads and of
+    :class:`~mmlevelset.models.semantic.LossSum` are.
+
+    Args:
+        eps: Width of the Heaviside function, in units of probability. Default 1/20, the paper's;
+            its value for ``arctan`` is 20. ``step`` ignores it.
+        kind: Heaviside function: ``tanh`` (eq. 6), ``arctan``, or ``step``, which passes gradients
+            as if it were the identity, since its own are zero.
+        reduction: ``sum`` over pixels, classes and images, which the paper's weight is for;
+            ``image``: the mean over images of their sums; ``pixel``: the sum divided by the number
+            of labelled pixels of the batch, or by the sum of their weights.
+        loss_weight: Factor on the loss, lambda of eq. 8. Default 4e-4, the paper's.
+        ignore_index: Label of pixels that are left out.
+        loss_name: Name in the logs of mmsegmentation's heads. Only values whose name holds
+            ``loss`` are trained on.
+
+    Raises:
+        ValueError: A setting is out of its range.
+    """
+
+    def __init__(
+        self,
+        eps: float = 0.05,
+        kind: str = "tanh",
+        reduction: str = "sum",
+        loss_weight: float = 4e-4,
+        ignore_index: int = 255,
+        loss_name: str = "loss_level_set",
+    ) -> None:
+        super().__init__()
+        _check_heaviside(eps, kind)
+        _check_reduction("reduction", reduction)
+        self.eps = eps
+        self.kind = kind
+        self.reduction = reduction
+        self.loss_weight = loss_weight
+        self.ignore_index = ignore_index
+        self.loss_name = loss_name
+
+    def forward(
+        self,
+        pred: Tensor,
+        target: Tensor,
+        weight: Tensor | None = None,
+        ignore_index: int | None = None,
+        reduction_override: str | None = None,
+    ) -> Tensor:
+        """The loss, a scalar: 0 with zero gradients where no pixel is labelled.
+
+        Args:
+            pred: Logits (B, K, H, W) of K >= 2 classes.
+            target: Labels (B, H, W), integers in 0 to K - 1, or the ignored one.
+            weight: Weights of the pixels (B, H, W), at least 0, that all sums are taken with.
+            ignore_index: Used in place of the constructor's if given.
+            reduction_override: Likewise of ``reduction``. There is no loss of single pixels, as
+                samplers ask for with ``none``.
+
+        Returns:
+            float32, or float64 if the logits are.
+
+        Raises:
+            TypeError: An argument is of the wrong type.
+            ValueError: A shape does not fit, a label is neither a class nor ignored, or the
+                reduction is not known.
+        """
+        reduction = self.reduction
+        if reduction_override is not None:
+            _check_reduction("reduction_override", reduction_override)
+            reduction = reduction_override
+        ignore_index = self.ignore_index if ignore_index is None else ignore_index
+        energy = level_set_energy(pred, target, self.eps, self.kind, ignore_index, weight)
+        total = energy.sum()
+        if reduction == "image":
+            total = total / max(len(pred), 1)
+        elif reduction == "pixel":
+            labelled = _mass(target.long(), ignore_index, weight, energy.dtype).sum()
+            # Without labelled pixels the energy is zero whatever it is divided by.
+            total = total / labelled.where(labelled > 0, 1)
+        return self.loss_weight * total
+
+    def extra_repr(self) -> str:
+        names = ("eps", "kind", "reduction", "loss_weight", "ignore_index")
+        return ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
+
+
+def level_set_energy(
+    pred: Tensor,
+    target: Tensor,
+    eps: float = 0.05,
+    kind: str = "tanh",
+    ignore_index: int | None = 255,
+    weight: Tensor | None = None,
+) -> Tensor:
+    r"""Energies :math:`E_l` of each image and class; arguments as for :class:`LevelSetLoss`.
+
+    Since G is 0 or 1, :math:`E_l = A_1 c_1 (1 - c_1) + A_2 c_2 (1 - c_2)` with the areas A inside
+    and outside; where one is empty its term is 0. The gradient is exact (once differentiable), and
+    its memory is that of the logits' gradient besides a part that does not grow with the batch.
+
+    Returns:
+        (B, K), in pixels, at least 0; 0 for a class that the image lacks. float32, or float64 if
+        the logits are.
+    """
+    _check_heaviside(eps, kind)
+    check_shape("pred", pred, ("B", "K", "H", "W"))
+    check_floating(pred=pred)
+    batch, classes, *size = pred.shape
+    if classes < 2:
+        raise ValueError(
+            f"pred must have the logits of at least 2 classes (background is one), but has "
+            f"{classes}: probabilities are a softmax, not a sigmoid"
+        )
+    check_shape("target", target, (batch, *size))
+    if target.is_floating_point() or target.is_complex() or target.dtype == torch.bool:
+        raise TypeError(f"target must hold integer labels, but is {target.dtype}")
+    if weight is not None:
+        check_shape("weight", weight, (batch, *size))
+    check_same_device(pred=pred, target=target, weight=weight)
+    if pred.numel() == 0:
+        return pred.sum((2, 3), dtype=accumulation_dtype(pred))
+    target = target.long()  # uint8 would take -1 for 255
+    present = _present(target, classes, ignore_index)
+    mass = _mass(target, ignore_index, weight, accumulation_dtype(pred))
+    return _Energy.apply(pred, target.int(), mass, present, eps, kind)
+
+
+class _Group(NamedTuple):
+    """Consecutive images, their pairs of image and class, and the number of these in each."""
+
+    images: slice
+    pairs: slice
+    counts: list[int]
+
+
+class _Energy(torch.autograd.Function):
+    """Keeps the logits, the labels and two numbers for each class; computes the softmax again.
+
+    The energy is least at the means, so they are constants in the gradient: dE/dH is
+    (G - c1)^2 - (G - c2)^2, whose values inside and outside the class are those two numbers. Where
+    an area is empty its term has none.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        logits: Tensor,
+        labels: Tensor,
+        mass: Tensor,
+        present: Tensor,
+        eps: float,
+        kind: str,
+    ) -> Tensor:
+        groups = _groups(present[:, 0], logits)
+        present = present.to(logits.device)
+        image, label = present.unbind(1)
+        energies, slopes = [], []
+        for group in groups:
+            probabilities = torch.softmax(logits[group.images], 1, dtype=mass.dtype)
+            maps = probabilities.flatten(0, 1).index_select(0, _rows(present, group, logits))
+            del probabilities
+            for part, pairs in _parts(maps, group, _together(logits)):
+                inside, weight = _sides(labels, mass, image[pairs], label[pairs])
+                weights = torch.stack((inside, ~inside)) * weight
+                region = heaviside(part - 0.5, eps, kind)
+                true, false = _sum(weights * region)
+                missed, rest = _sum(weights * (1 - region))
+                first, second = _means(true, false), _means(missed, rest)
+                energies.append(first[0] * false + second[0] * rest)
+                slopes.append(first.flip(0).square() - second.flip(0).square())
+        ctx.save_for_backward(logits, labels, mass, present, torch.cat(slopes, 1))
+        ctx.groups, ctx.eps, ctx.kind = groups, eps, kind
+        energy = logits.new_zeros(logits.shape[:2], dtype=mass.dtype)
+        energy[image, label] = torch.cat(energies).to(energy)
+        return energy
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_energy: Tensor) -> tuple[Tensor | None, ...]:
+        logits, labels, mass, present, slopes = ctx.saved_tensors
+        image, label = present.unbind(1)
+        slopes = (slopes * grad_energy[image, label]).to(mass)[..., None, None]
+        gradient = torch.empty(logits.shape, dtype=logits.dtype, device=logits.device)
+        for group in ctx.groups:
+            if logits.dtype == mass.dtype:
+                slot = gradient[group.images]
+                probabilities = torch.softmax(logits[group.images], 1, out=slot)
+            else:
+                probabilities = torch.softmax(logits[group.images], 1, dtype=mass.dtype)
+                probabilities = probabilities.contiguous()  # flatten must give a view
+            rows = _rows(present, group, logits)
+            maps = probabilities.flatten(0, 1).index_select(0, rows)
+            for part, pairs in _parts(maps, group, _together(logits)):
+                steepness = _steepness(part, ctx.eps, ctx.kind)
+                part.mul_(steepness)
+                inside, weight = _sides(labels, mass, image[pairs], label[pairs])
+                part.mul_(weight)
+                part.mul_(torch.where(inside, *slopes[:, pairs], out=weight))
+            # The softmax's: its P_k (g_k - sum_l P_l g_l) is written over P, and g_k is zero but
+            # for the classes that are present, for which `maps` holds P_k g_k.
+            total = torch.stack([some.sum(0) for some in maps.split(group.counts)])
+            probabilities.mul_(total.neg_()[:, None])
+            probabilities.flatten(0, 1).index_add_(0, rows, maps)
+            if logits.dtype != mass.dtype:
+                gradient[group.images] = probabilities
+        return gradient, None, None, None, None, None
+
+
+def _present(target: Tensor, classes: int, ignore_index: int | None) -> Tensor:
+    """Pairs (n, 2) of image and class, int64 on the CPU; raises for a label that is neither."""
+    bins = classes + 3  # below the classes, classes, above them, ignored
+    place = target.clamp(-1, classes).add_(1)
+    if ignore_index is not None:
+        place.masked_fill_(target == ignore_index, bins - 1)
+    place += bins * torch.arange(len(target), device=target.device)[:, None, None]
+    counts = torch.bincount(place.flatten(), minlength=bins * len(target)).cpu()
+    counts = counts.view(len(target), bins)
+    if counts[:, [0, -2]].any():
+        wrong = (target < 0) | (target >= classes)
+        if ignore_index is not None:
+            wrong &= target != ignore_index
+        raise ValueError(
+            f"target must have labels from 0 to {classes - 1}, or {ignore_index} where it is "
+            f"ignored, but has {int(target[wrong][0])}"
+        )
+    return counts[:, 1:-2].nonzero()
+
+
+def _mass(
+    target: Tensor, ignore_index: int | None, weight: Tensor | None, dtype: torch.dtype
+) -> Tensor:
+    """Weights of the pixels (B, H, W): 0 where they are ignored."""
+    if ignore_index is None:
+        return torch.ones_like(target, dtype=dtype) if weight is None else weight.to(dtype)
+    labelled = target != ignore_index
+    if weight is None:
+        return labelled.to(dtype)
+    return torch.where(labelled, weight, 0).to(dtype)
+
+
+def _together(logits: Tensor) -> int:
+    """How many maps (H, W) are worked on together, at least one."""
+    values = TOGETHER_ON_CPU if logits.device.type == "cpu" else TOGETHER_ON_GPU
+    return max(1, int(min(values, TOGETHER_OF_LOGITS * logits.numel())) // logits[0, 0].numel())
+
+
+def _groups(image: Tensor, logits: Tensor) -> list[_Group]:
+    """Images that are worked on together: as many as their maps allow, at least one."""
+    counts = torch.bincount(image, minlength=len(logits)).tolist()
+    most = _together(logits)
+    groups, start, pair = [], 0, 0
+    for end in range(1, len(counts) + 1):
+        if end == len(counts) or sum(counts[start : end + 1]) > most:
+            held = counts[start:end]
+            groups.append(_Group(slice(start, end), slice(pair, pair + sum(held)), held))
+            start, pair = end, pair + sum(held)
+    return groups
+
+
+def _rows(present: Tensor, group: _Group, logits: Tensor) -> Tensor:
+    """Where the group's pairs are among its images' maps (n * K, H, W)."""
+    image, label = present[group.pairs].unbind(1)
+    return (image - group.images.start) * logits.shape[1] + label
+
+
+def _parts(maps: Tensor, group: _Group, most: int) -> Iterator[tuple[Tensor, slice]]:
+    """The group's maps (n, H, W), at most so many at a time, with their pairs."""
+    start = group.pairs.start
+    for part in maps.split(most):
+        yield part, slice(start, start + len(part))
+        start += len(part)
+
+
+def _sides(labels: Tensor, mass: Tensor, image: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+    """G of each pair, bool, and the weights of its pixels, both (n, H, W)."""
+    inside = labels.index_select(0, image) == label[:, None, None]
+    return inside, mass.index_select(0, image)
+
+
+def _sum(maps: Tensor) -> Tensor:
+    """Over the pixels of (..., H, W), in float64, without a float64 copy of the maps."""
+    return maps.sum(-1).sum(-1, dtype=torch.float64)
+
+
+def _means(of_class: Tensor, of_others: Tensor) -> Tensor:
+    """Mean of G over a region, and its difference from 1; both 0 if the region is empty."""
+    area = of_class + of_others
+    return torch.stack((of_class, of_others)) / area.where(area > 0, 1)
+
+
+def _steepness(probabilities: Tensor, eps: float, kind: str) -> Tensor:
+    if kind == "step":
+        return torch.ones_like(probabilities)
+    return dirac(probabilities - 0.5, eps, kind)
+
+
+def _check_heaviside(eps: float, kind: str) -> None:
+    if kind not in KINDS:
+        raise ValueError(f"kind must be one of {', '.join(KINDS)}, but is {kind!r}")
+    if not 0 < eps < math.inf:
+        raise ValueError(f"eps must be positive and finite, but is {eps!r}")
+
+
+def _check_reduction(name: str, value: str) -> None:
+    if value not in REDUCTIONS:
+        raise ValueError(
+            f"{name} must be one of {', '.join(REDUCTIONS)}, but is {value!r}: the energy is of "
+            "whole regions, not of pixels"
+        )

@@ -1,0 +1,161 @@
+"""Semantic segmentation on mmdet's data structures."""
+
+from functools import reduce
+
+import torch
+from mmdet.models.detectors import BaseDetector
+from mmdet.models.utils import rename_loss_dict
+from mmdet.structures import OptSampleList, SampleList
+from mmengine.structures import PixelData
+from torch import Tensor
+
+from mmlevelset.models.semantic.inference import Inference, MultiScale
+from mmlevelset.models.semantic.resize import resize_maps, scaled_size
+from mmlevelset.registry import MODELS
+
+
+@MODELS.register_module()
+class SemanticSegmentor(BaseDetector):
+    """A network of backbone, optional neck and head that gives each pixel a class.
+
+    Labels are ``gt_sem_seg.sem_seg`` (1, H, W) of mmdet's data samples, padded to the batch by
+    ``DetDataPreprocessor(pad_seg=True)``; predictions are ``pred_sem_seg.sem_seg`` (1, H, W) at
+    ``ori_shape``, as mmdet's SemSegMetric reads them. Images of a batch may differ in size.
+
+    Args:
+        backbone: Gives a tuple of feature maps (B, C_i, h_i, w_i).
+        decode_head: A :class:`DecodeHead`; so is the auxiliary head.
+        neck: Between backbone and heads.
+        auxiliary_head: A head that is trained only, on the features at the image's own scale; its
+            losses are logged as ``aux.*``.
+        multi_scale: ``dict(scales=(0.5, 0.75, 1.0), supervise_scales=True)``: DeepLab-v2's
+            multi-scale inputs (Chen et al., PAMI 2018, section 4.1.2). The network sees the image
+            at each scale, the logits are resized to those of scale 1, and their maximum is the
+            result. With ``supervise_scales`` each scale is trained too, as
+            ``scale_0.5.loss_ce`` and so on; what is monitored is the result alone.
+        data_preprocessor: mmdet's ``DetDataPreprocessor``.
+        train_cfg: Must be None; there is nothing to set.
+        test_cfg: ``dict(mode="whole")``, or ``dict(mode="slide", crop_size=(h, w), stride=(h,
+            w))``: the mean logits of overlapping windows, the last of them at the border.
+
+    Raises:
+        ValueError: An argument is out of its range.
+    """
+
+    def __init__(
+        self,
+        backbone: dict,
+        decode_head: dict,
+        neck: dict | None = None,
+        auxiliary_head: dict | None = None,
+        multi_scale: dict | None = None,
+        data_preprocessor: dict | None = None,
+        train_cfg: dict | None = None,
+        test_cfg: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(data_preprocessor, init_cfg)
+        if train_cfg:
+            raise ValueError(f"train_cfg has no settings and must be None, but is {train_cfg!r}")
+        self.multi_scale = None if multi_scale is None else MultiScale(**multi_scale)
+        self.inference = Inference(**(test_cfg or {}))
+        self.backbone = MODELS.build(backbone)
+        if neck is not None:
+            self.neck = MODELS.build(neck)
+        self.decode_head = MODELS.build(decode_head)
+        self.auxiliary_head = None if auxiliary_head is None else MODELS.build(auxiliary_head)
+
+    def extract_feat(self, batch_inputs: Tensor) -> tuple[Tensor, ...]:
+        """Feature maps of images (B, C, H, W)."""
+        features = self.backbone(batch_inputs)
+        return self.neck(features) if self.with_neck else features
+
+    def loss(self, batch_inputs: Tensor, batch_data_samples: SampleList) -> dict[str, Tensor]:
+        """Losses, and what is monitored, of images (B, C, H, W) with labels of the same size."""
+        labels = self._labels(batch_inputs, batch_data_samples)
+        features = self.extract_feat(batch_inputs)
+        logits, scales = self._classify(batch_inputs, features)
+        losses = self.decode_head.loss(logits, labels)
+        if self.multi_scale is not None and self.multi_scale.supervise_scales:
+            for scale, scores in scales.items():
+                own = self.decode_head.loss(scores, labels, monitor=False)
+                losses |= rename_loss_dict(f"scale_{scale:g}.", own)
+        if self.auxiliary_head is not None:
+            own = self.auxiliary_head.loss(self.auxiliary_head(features), labels)
+            losses |= rename_loss_dict("aux.", own)
+        return losses
+
+    def predict(self, batch_inputs: Tensor, batch_data_samples: SampleList) -> SampleList:
+        """Adds ``pred_sem_seg``, the class of each pixel of the original images."""
+        logits = self.predict_logits(batch_inputs, batch_data_samples)
+        for sample, scores in zip(batch_data_samples, logits, strict=True):
+            sample.pred_sem_seg = PixelData(sem_seg=scores.argmax(0, keepdim=True))
+        return batch_data_samples
+
+    def predict_logits(self, batch_inputs: Tensor, batch_data_samples: SampleList) -> list[Tensor]:
+        """Logits (K, H, W) of each image at its ``ori_shape``.
+
+        Args:
+            batch_inputs: Images (B, C, H, W), padded at the right and the bottom.
+            batch_data_samples: Their ``img_shape`` before the padding, and ``ori_shape``.
+        """
+        batch = self.inference.run(self._full_logits, batch_inputs)
+        align_corners = self.decode_head.align_corners
+        results = []
+        for logits, sample in zip(batch, batch_data_samples, strict=True):
+            height, width = sample.img_shape[:2]
+            logits = logits[None, :, :height, :width]
+            results.append(resize_maps(logits, sample.ori_shape[:2], align_corners)[0])
+        return results
+
+    def _forward(self, batch_inputs: Tensor, batch_data_samples: OptSampleList = None) -> Tensor:
+        """Logits (B, K, h, w) of images (B, C, H, W), at the size that the head gives them."""
+        return self._classify(batch_inputs, self.extract_feat(batch_inputs))[0]
+
+    def _full_logits(self, images: Tensor) -> Tensor:
+        logits = self._forward(images)
+        return resize_maps(logits, images.shape[2:], self.decode_head.align_corners)
+
+    def _classify(
+        self, images: Tensor, features: tuple[Tensor, ...]
+    ) -> tuple[Tensor, dict[float, Tensor]]:
+        """The result and the logits of each scale; ``features`` are those of scale 1."""
+        logits = self.decode_head(features)
+        if self.multi_scale is None:
+            return logits, {}
+        aligned, size = self.decode_head.align_corners, images.shape[2:]
+        scales = {}
+        for scale in self.multi_scale.scales:
+            if scale == 1:
+                scales[scale] = logits
+            else:
+                scaled = resize_maps(images, scaled_size(size, scale, aligned), aligned)
+                scales[scale] = self.decode_head(self.extract_feat(scaled))
+        resized = [resize_maps(scores, logits.shape[2:], aligned) for scores in scales.values()]
+        return reduce(torch.maximum, resized), scales
+
+    def _labels(self, images: Tensor, samples: SampleList) -> Tensor:
+        """(B, H, W) of int64."""
+        for sample in samples:
+            if "gt_sem_seg" not in sample:
+                raise ValueError(
+                    "data samples must have gt_sem_seg: load it with"
+                    " LoadAnnotations(with_seg=True) or mmlevelset.SemanticFromInstances"
+                )
+            shape = tuple(sample.gt_sem_seg.sem_seg.shape)
+            if shape != (1, *images.shape[2:]):
+                raise ValueError(
+                    f"gt_sem_seg must have the size of the batch's images, (1,"
+                    f" {images.shape[2]}, {images.shape[3]}), but is {shape}; set pad_seg=True in"
+                    f" data_preprocessor"
+                )
+        labels = torch.cat([sample.gt_sem_seg.sem_seg for sample in samples]).long()
+        classes = self.decode_head.num_classes
+        wrong = ((labels < 0) | (labels >= classes)) & (labels != self.decode_head.ignore_index)
+        if wrong.any():
+            raise ValueError(
+                f"gt_sem_seg must have labels 0 to {classes - 1}, for num_classes {classes}, and"
+                f" {self.decode_head.ignore_index} where there is none, but has"
+                f" {labels[wrong][0].item()}"
+            )
+        return labels
