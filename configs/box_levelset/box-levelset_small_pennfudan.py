@@ -6,6 +6,8 @@ _base_ = [
     "../_base_/schedules/scratch_small_40e.py",
     "../_base_/default_runtime.py",
 ]
+# At 1e-3 the masks collapse: their features have no norm.
+optim_wrapper = dict(optimizer=dict(lr=3e-4))
 default_hooks = dict(checkpoint=dict(interval=10))
 model = dict(
     mask_head=dict(
