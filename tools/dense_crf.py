@@ -123,7 +123,9 @@ def compare(
     ignore = model.decode_head.ignore_index
     boundary = dict(type="mmlevelset.SemanticBoundaryMetric", ignore_index=ignore)
     steps = sorted({0, *arguments.iterations})
-    evaluators = {step: Evaluator([boundary, dict(type="SemSegMetric")]) for step in steps}
+    evaluators = {
+        step: Evaluator([boundary, dict(type="mmlevelset.SemSegMetric")]) for step in steps
+    }
     seconds = dict.fromkeys(steps, 0.0)
     count = min(arguments.images or len(dataset), len(dataset))
     for index in track_iter_progress(range(count), file=sys.stderr):

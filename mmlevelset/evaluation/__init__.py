@@ -8,10 +8,12 @@ from mmlevelset.evaluation.boundary import (  # noqa: E402
     rle_boundary_f1,
 )
 from mmlevelset.evaluation.level_set_coco import LevelSetCocoMetric  # noqa: E402
+from mmlevelset.evaluation.sem_seg import SemSegMetric  # noqa: E402
 from mmlevelset.evaluation.semantic_boundary import SemanticBoundaryMetric  # noqa: E402
 
 __all__ = [
     "LevelSetCocoMetric",
+    "SemSegMetric",
     "SemanticBoundaryMetric",
     "boundary_f1",
     "boundary_map",

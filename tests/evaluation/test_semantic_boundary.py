@@ -115,7 +115,7 @@ def test_beside_miou_in_an_evaluator():
     with DefaultScope.overwrite_default_scope("mmdet"):
         metrics = [
             METRICS.build(dict(type=name))
-            for name in ("SemSegMetric", "mmlevelset.SemanticBoundaryMetric")
+            for name in ("mmlevelset.SemSegMetric", "mmlevelset.SemanticBoundaryMetric")
         ]
     assert isinstance(metrics[0], SemSegMetric)
     evaluator = Evaluator(metrics)

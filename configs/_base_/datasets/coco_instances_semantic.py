@@ -32,7 +32,7 @@ train_dataloader = dict(
 val_dataloader = dict(dataset=dict(type="mmlevelset.CocoSegDataset", pipeline=test_pipeline))
 test_dataloader = val_dataloader
 val_evaluator = [
-    dict(type="SemSegMetric", iou_metrics=["mIoU"]),
+    dict(type="mmlevelset.SemSegMetric", iou_metrics=["mIoU"]),
     dict(type="mmlevelset.SemanticBoundaryMetric", tolerances=(1, 2)),
 ]
 test_evaluator = val_evaluator

@@ -31,7 +31,7 @@ val_dataloader = dict(
 )
 test_dataloader = val_dataloader
 val_evaluator = [
-    dict(type="SemSegMetric", iou_metrics=["mIoU"]),
+    dict(type="mmlevelset.SemSegMetric", iou_metrics=["mIoU"]),
     dict(type="mmlevelset.SemanticBoundaryMetric", tolerances=(1, 2)),
 ]
 test_evaluator = val_evaluator

@@ -140,7 +140,7 @@ class SemanticSegmentor(BaseDetector):
             if "gt_sem_seg" not in sample:
                 raise ValueError(
                     "data samples must have gt_sem_seg: load it with"
-                    " LoadAnnotations(with_seg=True) or mmlevelset.SemanticFromInstances"
+                    " mmlevelset.LoadSemanticAnnotations or mmlevelset.SemanticFromInstances"
                 )
             shape = tuple(sample.gt_sem_seg.sem_seg.shape)
             if shape != (1, *images.shape[2:]):

@@ -340,7 +340,9 @@ def test_wrong_settings(changes, message):
 
 
 def test_missing_labels_are_named():
-    with pytest.raises(ValueError, match=r"data samples must have gt_sem_seg: .*with_seg=True"):
+    with pytest.raises(
+        ValueError, match=r"data samples must have gt_sem_seg: .*LoadSemanticAnnotations"
+    ):
         make_segmentor().loss(make_images(), make_samples())
 
 
