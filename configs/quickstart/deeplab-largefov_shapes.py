@@ -3,7 +3,7 @@
 _base_ = [
     "../_base_/models/deeplab-largefov_small.py",
     "../_base_/datasets/shapes_semantic.py",
-    "../_base_/schedules/scratch_small.py",
+    "../_base_/schedules/scratch_small_24e.py",
     "../_base_/default_runtime.py",
 ]
 model = dict(decode_head=dict(num_classes=5))
