@@ -1,4 +1,11 @@
-"""The same with the level-set loss."""
+"""The same with the level-set loss, its weight for a pixel that of the generated shapes."""
 
 _base_ = ["./fcn-32s_small_coco128.py"]
-model = dict(decode_head=dict(loss_decode=[{{_base_.cross_entropy}}, {{_base_.level_set}}]))
+model = dict(
+    decode_head=dict(
+        loss_decode=[
+            {{_base_.cross_entropy}},
+            dict(type="mmlevelset.LevelSetLoss", eps=0.05, reduction="image", loss_weight=5e-5),
+        ]
+    )
+)

@@ -3,8 +3,8 @@
 _base_ = [
     "../_base_/models/fcn-32s_small.py",
     "../_base_/datasets/coco128_semantic.py",
-    "../_base_/schedules/scratch_small_16e.py",
+    "../_base_/schedules/scratch_small.py",
     "../_base_/default_runtime.py",
 ]
-default_hooks = dict(checkpoint=dict(interval=4))
+default_hooks = dict(checkpoint=dict(interval=2))
 model = dict(decode_head=dict(num_classes=81))
