@@ -3,6 +3,15 @@ from mmlevelset.requirements import require_openmmlab
 require_openmmlab()
 
 from mmlevelset.datasets.coco import CocoDataset  # noqa: E402
+from mmlevelset.datasets.image_mask import (  # noqa: E402
+    BinaryLabels,
+    ImageMaskDataset,
+    LoadMaskAnnotations,
+)
+from mmlevelset.datasets.instance_crops import (  # noqa: E402
+    CropInstance,
+    InstanceCropDataset,
+)
 from mmlevelset.datasets.loading import LoadImage  # noqa: E402
 from mmlevelset.datasets.mixed import LoadMixedAnnotations  # noqa: E402
 from mmlevelset.datasets.semantic import (  # noqa: E402
@@ -19,10 +28,15 @@ from mmlevelset.datasets.semantic_annotations import (  # noqa: E402
 from mmlevelset.datasets.shapes import ShapesDataset, ShapesSegDataset  # noqa: E402
 
 __all__ = [
+    "BinaryLabels",
     "CityscapesSegDataset",
     "CocoDataset",
     "CocoSegDataset",
+    "CropInstance",
+    "ImageMaskDataset",
+    "InstanceCropDataset",
     "LoadImage",
+    "LoadMaskAnnotations",
     "LoadMixedAnnotations",
     "LoadSemanticAnnotations",
     "PascalContextDataset",

@@ -1,0 +1,14 @@
+"""RLS with dense gates at 32 x 32 pixels, where they have 10 million weights, on the same images.
+
+The paper's 64 x 64 are ``--cfg-options model.network.size=[64,64]``, with sixteen times the weights.
+"""
+
+_base_ = [
+    "../_base_/models/rls_dense.py",
+    "../_base_/datasets/shapes_single.py",
+    "../_base_/schedules/scratch_small_16e.py",
+    "../_base_/default_runtime.py",
+]
+model = dict(network=dict(size=(32, 32)))
+optim_wrapper = dict(optimizer=dict(lr=3e-4))
+randomness = dict(seed=0)

@@ -1,0 +1,82 @@
+"""The data term of the input: -U_g (I - c1)^2 + W_g (I - c2)^2."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+Force = Callable[[Tensor, Tensor], Tensor]
+"""The data term (M, K, H, W) of the means c1 and c2, each (M, C)."""
+
+
+class ConvDataTerm(nn.Module):
+    """With maps that are applied to the squared differences as they stand.
+
+    Args:
+        inside: U_g, from one channel, or from C with ``reduction="none"``, to K channels.
+        outside: W_g.
+        reduction: Of the squares over the channels of I: ``sum``, ``mean`` or ``none``.
+    """
+
+    def __init__(self, inside: nn.Module, outside: nn.Module, reduction: str) -> None:
+        super().__init__()
+        self.inside, self.outside, self.reduction = inside, outside, reduction
+
+    def forward(self, image: Tensor) -> Force:
+        """The force in images (M, C, H, W)."""
+
+        def force(first: Tensor, second: Tensor) -> Tensor:
+            return self.outside(self._squares(image, second)) - self.inside(
+                self._squares(image, first)
+            )
+
+        return force
+
+    def _squares(self, image: Tensor, means: Tensor) -> Tensor:
+        squares = (image - means[..., None, None]).square()
+        if self.reduction == "none":
+            return squares
+        total = squares.sum(1, keepdim=True)
+        return total / image.shape[1] if self.reduction == "mean" else total
+
+
+class GridDataTerm(nn.Module):
+    """With matrices over the whole grid, which are read once for all steps.
+
+    (I - c)^2 = I^2 - 2 c I + c^2, so their products with I^2, I and 1 are all that the steps need;
+    reading a matrix of 4096 x 4096 takes longer than to multiply a few vectors by it.
+
+    Args:
+        inside: U_g, from one channel to one.
+        outside: W_g.
+        reduction: Of the squares over the channels of I: ``sum`` or ``mean``.
+    """
+
+    def __init__(self, inside: nn.Module, outside: nn.Module, reduction: str) -> None:
+        super().__init__()
+        self.inside, self.outside, self.reduction = inside, outside, reduction
+
+    def forward(self, image: Tensor) -> Force:
+        """The force in images (M, C, H, W)."""
+        count, channels, *size = image.shape
+        centre = image.mean((2, 3))  # large means would cancel in the expanded square
+        image = image - centre[..., None, None]
+        maps = torch.cat([image.square().sum(1, keepdim=True), image], 1)
+        rows = torch.cat([maps.flatten(0, 1), image.new_ones(1, *size)])[:, None]
+        shape = (count, channels + 1, *size)
+        products = [
+            (product[:-1, 0].view(shape), product[-1])
+            for product in (self.inside(rows), self.outside(rows))
+        ]
+        scale = 1 / channels if self.reduction == "mean" else 1
+
+        def force(first: Tensor, second: Tensor) -> Tensor:
+            terms = []
+            for (of_image, of_one), means in zip(products, (first, second), strict=True):
+                means = means - centre
+                linear = torch.einsum("mc,mchw->mhw", means, of_image[:, 1:])
+                constant = means.square().sum(1)[:, None, None] * of_one
+                terms.append(of_image[:, 0] - 2 * linear + constant)
+            return scale * (terms[1] - terms[0])[:, None]
+
+        return force

@@ -1,0 +1,48 @@
+"""What networks of one object and its background give, and how they are trained."""
+
+from typing import NamedTuple
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from mmlevelset.ops.checks import check_floating, check_shape
+
+
+class Segmentation(NamedTuple):
+    """Result of a network for M images.
+
+    Attributes:
+        logits: Scores of background and foreground (M, 2, H, W), before the softmax.
+        trajectory: Level sets phi_0..phi_N (N+1, M, H, W), positive inside; of no maps,
+            (0, M, H, W), where the network has no level set.
+    """
+
+    logits: Tensor
+    trajectory: Tensor
+
+
+def segmentation_loss(logits: Tensor, target: Tensor, ignore_index: int = 255) -> Tensor:
+    """Cross-entropy of the softmax over background and foreground.
+
+    Args:
+        logits: (M, 2, H, W).
+        target: (M, H, W), bool or integers: 0 background, 1 foreground.
+        ignore_index: The value of pixels without a label.
+
+    Returns:
+        The mean over the labelled pixels, a scalar in float32 at least; 0 with zero gradients if
+        there is none.
+
+    Raises:
+        TypeError: The logits are not floating point, or the target is.
+        ValueError: A shape does not fit.
+    """
+    check_shape("logits", logits, ("M", 2, "H", "W"))
+    check_floating(logits=logits)
+    check_shape("target", target, (len(logits), *logits.shape[2:]))
+    if target.is_floating_point():
+        raise TypeError(f"target must be bool or integers, but is {target.dtype}")
+    logits = logits.float() if logits.element_size() < 4 else logits
+    target = target.long()
+    total = F.cross_entropy(logits, target, ignore_index=ignore_index, reduction="sum")
+    return total / (target != ignore_index).sum().clamp(min=1)

@@ -1,0 +1,145 @@
+"""Single-object segmentation by recurrent level sets, on mmdet's data structures."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from mmdet.models.detectors import BaseDetector
+from mmdet.structures import OptSampleList, SampleList
+from mmengine.structures import PixelData
+from torch import Tensor
+
+from mmlevelset.models.crls.recurrent_level_set import check_size
+from mmlevelset.registry import MODELS
+
+IGNORED = 255
+
+
+@MODELS.register_module()
+class RLS(BaseDetector):
+    """Segments the one object of an image (Le et al., Recurrent Level Set Networks, 2019).
+
+    Labels are ``gt_sem_seg.sem_seg`` (1, H, W) of mmdet's data samples: 0 background, 1 object, 255
+    no label, padded to the batch by ``DetDataPreprocessor(pad_seg=True)``. Predictions are
+    ``pred_sem_seg.sem_seg`` (1, H, W), 0 or 1, at ``ori_shape``. Images of a batch may differ in
+    size; the padding is cut off, so that it enters no mean.
+
+    Args:
+        network: ``dict(type="mmlevelset.RecurrentLevelSet", ...)`` or
+            ``dict(type="mmlevelset.FConNet", ...)``: any module with ``size`` (None: any), whose
+            result has ``logits`` (M, 2, H, W), and with ``loss(result, labels)``.
+        input_size: Height and width that images are resized to, bilinearly. None: the network's
+            ``size``; if that is None too, images stay as they are.
+        data_preprocessor: mmdet's ``DetDataPreprocessor``.
+        train_cfg: Must be None; there is nothing to set.
+        test_cfg: Likewise.
+
+    Raises:
+        ValueError: An argument is out of its range, or ``input_size`` is not the network's size.
+    """
+
+    def __init__(
+        self,
+        network: dict,
+        input_size: Sequence[int] | None = None,
+        data_preprocessor: dict | None = None,
+        train_cfg: dict | None = None,
+        test_cfg: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(data_preprocessor, init_cfg)
+        for name, settings in dict(train_cfg=train_cfg, test_cfg=test_cfg).items():
+            if settings:
+                raise ValueError(f"{name} has no settings and must be None, but is {settings!r}")
+        self.network = MODELS.build(network)
+        self.input_size = self.network.size
+        if input_size is not None:
+            self.input_size = check_size(input_size)
+            if self.network.size not in (None, self.input_size):
+                raise ValueError(
+                    f"input_size must be the network's size {self.network.size} or None, but is"
+                    f" {self.input_size}"
+                )
+
+    def extract_feat(self, batch_inputs: Tensor) -> tuple[Tensor, ...]:
+        """The images themselves: the network has no backbone."""
+        return (batch_inputs,)
+
+    def loss(self, batch_inputs: Tensor, batch_data_samples: SampleList) -> dict[str, Tensor]:
+        """``loss_ce`` of images (B, C, H, W): the mean over images; one of pixels where all have
+        one size."""
+        labels = [
+            self._labels(sample, tuple(batch_inputs.shape[2:])) for sample in batch_data_samples
+        ]
+        total = batch_inputs.new_zeros(())
+        for numbers, images in self._batches(batch_inputs, batch_data_samples):
+            size = tuple(images.shape[2:])
+            target = torch.stack([_resized_labels(labels[number], size) for number in numbers])
+            total = total + len(numbers) * self.network.loss(self.network(images), target)
+        return dict(loss_ce=total / len(labels))
+
+    def predict(self, batch_inputs: Tensor, batch_data_samples: SampleList) -> SampleList:
+        """Adds ``pred_sem_seg``: where in the original images the object is."""
+        for numbers, images in self._batches(batch_inputs, batch_data_samples):
+            for number, logits in zip(numbers, self.network(images).logits, strict=True):
+                sample = batch_data_samples[number]
+                logits = _resized(logits, tuple(sample.ori_shape[:2]))
+                sample.pred_sem_seg = PixelData(sem_seg=logits.argmax(0, keepdim=True))
+        return batch_data_samples
+
+    def _forward(self, batch_inputs: Tensor, batch_data_samples: OptSampleList = None) -> Tensor:
+        """Logits (B, 2, h, w) of images (B, C, H, W), at the size that the network sees."""
+        if self.input_size is not None:
+            batch_inputs = torch.stack([_resized(image, self.input_size) for image in batch_inputs])
+        return self.network(batch_inputs).logits
+
+    def _batches(self, images: Tensor, samples: SampleList) -> list[tuple[list[int], Tensor]]:
+        """Images of one size as the network sees them (M, C, h, w), and their numbers."""
+        groups: dict[tuple[int, ...], list[tuple[int, Tensor]]] = {}
+        for number, (image, sample) in enumerate(zip(images, samples, strict=True)):
+            height, width = sample.img_shape[:2]
+            image = image[:, :height, :width]
+            if self.input_size is not None:
+                image = _resized(image, self.input_size)
+            groups.setdefault(tuple(image.shape), []).append((number, image))
+        return [
+            ([number for number, _ in group], torch.stack([image for _, image in group]))
+            for group in groups.values()
+        ]
+
+    def _labels(self, sample, size: tuple[int, ...]) -> Tensor:
+        """(H, W) of the image without its padding."""
+        if "gt_sem_seg" not in sample:
+            raise ValueError(
+                "data samples must have gt_sem_seg: load it with"
+                " mmlevelset.LoadMaskAnnotations or mmlevelset.LoadSemanticAnnotations"
+            )
+        labels = sample.gt_sem_seg.sem_seg
+        if tuple(labels.shape) != (1, *size):
+            raise ValueError(
+                f"gt_sem_seg must have the size of the batch's images, (1, {size[0]}, {size[1]}),"
+                f" but is {tuple(labels.shape)}; set pad_seg=True in data_preprocessor"
+            )
+        wrong = ((labels < 0) | (labels > 1)) & (labels != IGNORED)
+        if wrong.any():
+            raise ValueError(
+                f"gt_sem_seg must have labels 0, 1 and {IGNORED} where there is none, but has"
+                f" {labels[wrong][0].item()}; mmlevelset.BinaryLabels makes one of all classes"
+            )
+        height, width = sample.img_shape[:2]
+        return labels[0, :height, :width]
+
+
+def _resized(maps: Tensor, size: tuple[int, ...]) -> Tensor:
+    """Maps (C, h, w) of another size, bilinearly; smoothed where they shrink."""
+    if maps.shape[1:] == size:
+        return maps
+    maps = maps.float() if maps.element_size() < 4 else maps
+    return F.interpolate(maps[None], size, mode="bilinear", antialias=True)[0]
+
+
+def _resized_labels(labels: Tensor, size: tuple[int, ...]) -> Tensor:
+    """Labels (h, w) of another size: those at the centres of the new pixels."""
+    if labels.shape == size:
+        return labels
+    return F.interpolate(labels[None, None].float(), size, mode="nearest-exact")[0, 0].long()
