@@ -8,6 +8,7 @@ of them side by side, and losses.png where the work dir holds a training log.
 from __future__ import annotations
 
 import argparse
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,7 +83,7 @@ def find_checkpoint(path: str) -> Path:
     )
 
 
-class Results:
+class Results(ABC):
     """A model's predictions on the images of its validation set, and the ground truth."""
 
     nothing_to_compare: str
@@ -111,13 +112,13 @@ class Results:
             (sample,) = self.model.test_step(pseudo_collate([self.dataset[index]]))
         return sample
 
+    @abstractmethod
     def score(self, index: int) -> float | None:
         """Mean IoU of an image, or None where there is nothing to compare with."""
-        raise NotImplementedError
 
+    @abstractmethod
     def panels(self, index: int) -> tuple[list[Panel], list[Panel]]:
         """The panels of an image in the sheet, and in its own strip."""
-        raise NotImplementedError
 
 
 class InstanceResults(Results):
