@@ -10,7 +10,7 @@ Memory is what a call takes at its peak beyond its input; the extra is in units 
 the logits at the size that the losses see, in float32.
 
 python tools/benchmarks/semantic.py loss                                # CPU
-python tools/benchmarks/semantic.py step --rounds 3                     # CPU, about 6 GB
+python tools/benchmarks/semantic.py step --rounds 3                     # CPU, about 3 GB
 python tools/benchmarks/semantic.py --device cuda                       # both
 python tools/benchmarks/semantic.py --device cuda --amp bfloat16
 """
