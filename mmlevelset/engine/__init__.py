@@ -3,7 +3,8 @@ from mmlevelset.requirements import require_openmmlab
 require_openmmlab()
 
 from mmlevelset.engine.checkpoint import CheckpointHook  # noqa: E402
+from mmlevelset.engine.freeze import FreezeHook  # noqa: E402
 from mmlevelset.engine.nonfinite import NonFiniteLossHook  # noqa: E402
 from mmlevelset.engine.reseed import ReseedHook  # noqa: E402
 
-__all__ = ["CheckpointHook", "NonFiniteLossHook", "ReseedHook"]
+__all__ = ["CheckpointHook", "FreezeHook", "NonFiniteLossHook", "ReseedHook"]

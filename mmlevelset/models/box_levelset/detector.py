@@ -7,7 +7,12 @@ from mmlevelset.registry import MODELS
 
 @MODELS.register_module()
 class BoxLevelSet(SOLOv2):
-    """mmdet's SOLOv2, whose head also sees the normalised images in training."""
+    """mmdet's SOLOv2, whose head also sees the normalised images."""
+
+    def extract_feat(self, batch_inputs: Tensor) -> tuple[Tensor, ...]:
+        """Features of the images (B, C, H, W), one map a level."""
+        self.mask_head.images = batch_inputs
+        return super().extract_feat(batch_inputs)
 
     def loss(self, batch_inputs: Tensor, batch_data_samples: SampleList) -> dict:
         """Losses of a batch of images (B, 3, H, W)."""

@@ -67,11 +67,20 @@ class BoxSOLOv2Head(SOLOV2Head):
         loss_projection: Of scores and box masks (K, H, W): losses (K,).
         loss_level_set: :class:`BoxLevelSetLoss`, or None: the projection alone.
         loss_consistency: :class:`LocalConsistencyLoss`, or None.
+        refinement: Config of ``mmlevelset.CropRefinement``, or None; ``in_channels`` is set from
+            the mask features'. Refined masks have the same losses as the others, named
+            ``*_refined``, and take their place in inference.
         **kwargs: Of :class:`mmdet.models.SOLOV2Head`.
+
+    Attributes:
+        images: The normalised input images (B, C, H, W) of the current batch, set by
+            :class:`BoxLevelSet`; needed for predictions with a refinement.
 
     Raises:
         ValueError: An argument is out of its range.
     """
+
+    images: Tensor | None = None
 
     def __init__(
         self,
@@ -84,6 +93,7 @@ class BoxSOLOv2Head(SOLOV2Head):
         loss_projection: ConfigType = dict(type="mmlevelset.BoxProjectionLoss"),
         loss_level_set: OptConfigType = dict(type="mmlevelset.BoxLevelSetLoss"),
         loss_consistency: OptConfigType = None,
+        refinement: OptConfigType = None,
         **kwargs,
     ) -> None:
         _require("architecture", architecture, ("released", "mmdet"))
@@ -114,6 +124,10 @@ class BoxSOLOv2Head(SOLOV2Head):
         if architecture == "released":
             settings = {**kwargs["mask_feature_head"], "in_channels": self.in_channels}
             self.mask_feature_head = PlainMaskFeatures(**settings)
+        self.refinement: nn.Module | None = None
+        if refinement is not None:
+            features = dict(in_channels=self.mask_feature_head.out_channels)
+            self.refinement = MODELS.build({**features, **refinement})
 
     def _init_layers(self) -> None:
         super()._init_layers()
@@ -183,15 +197,23 @@ class BoxSOLOv2Head(SOLOV2Head):
             sums: dict[str, Tensor] = {name: nothing for name in self._mask_losses()}
             if deep is not None:
                 sums["loss_level_set"] = nothing + deep[:0].sum()
+            if self.refinement is not None:
+                none = self.refinement(mask_feats[0, :0], images[0], mask_feats[0]).sum()
+                sums.update({f"{name}_refined": value + none for name, value in sums.items()})
             for group in self._groups(kernels, mask_feats, positives, sizes):
                 own = None if deep is None else deep[group.image]
                 meta = batch_img_metas[group.image]
                 image = images[group.image]
                 box = positives.box[group.positions]
-                for name, value in self._group_losses(
-                    group, box, boxes, masks, image, own, meta
-                ).items():
-                    sums[name] = sums[name] + value.sum()
+                stages = {"": group.logits}
+                if self.refinement is not None:
+                    features = mask_feats[group.image]
+                    stages["_refined"] = self.refinement(group.logits, image, features)
+                for suffix, logits in stages.items():
+                    for name, value in self._group_losses(
+                        group._replace(logits=logits), box, boxes, masks, image, own, meta
+                    ).items():
+                        sums[name + suffix] = sums[name + suffix] + value.sum()
             losses.update((name, value / count.clamp(min=1)) for name, value in sums.items())
         return losses
 
@@ -283,8 +305,49 @@ class BoxSOLOv2Head(SOLOV2Head):
         iteration = MessageHub.get_current_instance().get_info("iter", 0)
         return iteration < self.warmup_iters
 
-    def _predict_by_feat_single(self, *args, **kwargs) -> InstanceData:
-        results = super()._predict_by_feat_single(*args, **kwargs)
+    def predict_by_feat(
+        self,
+        mlvl_kernel_preds: list[Tensor],
+        mlvl_cls_scores: list[Tensor],
+        mask_feats: Tensor,
+        batch_img_metas: list[dict],
+        **kwargs,
+    ) -> InstanceList:
+        """As mmdet's; each result also has the boxes that bound its masks."""
+        metas = batch_img_metas
+        if self.refinement is not None:
+            if self.images is None:
+                raise RuntimeError(
+                    "refinement needs the input images: use the detector type"
+                    " 'mmlevelset.BoxLevelSet', or set mask_head.images"
+                )
+            metas = [
+                dict(meta, image=image) for meta, image in zip(metas, self.images, strict=True)
+            ]
+        return super().predict_by_feat(
+            mlvl_kernel_preds, mlvl_cls_scores, mask_feats, metas, **kwargs
+        )
+
+    def _predict_by_feat_single(
+        self,
+        kernel_preds: Tensor,
+        cls_scores: Tensor,
+        mask_feats: Tensor,
+        img_meta: dict,
+        cfg: OptConfigType = None,
+    ) -> InstanceData:
+        if self.refinement is not None:
+            threshold = (self.test_cfg if cfg is None else cfg).score_thr
+            cells = (cls_scores > threshold).any(1).nonzero()[:, 0]
+            features = mask_feats[0]
+            logits = (kernel_preds[cells] @ features.flatten(1)).unflatten(1, features.shape[1:])
+            # mmdet takes masks from mask features by kernels: from refined masks by unit kernels.
+            mask_feats = self.refinement(logits, img_meta["image"], features)[None]
+            kernel_preds = mask_feats.new_zeros(len(kernel_preds), len(cells))
+            kernel_preds[cells, torch.arange(len(cells), device=cells.device)] = 1
+        results = super()._predict_by_feat_single(
+            kernel_preds, cls_scores, mask_feats, img_meta, cfg
+        )
         results.labels = results.labels.long()
         results.bboxes = mask2bbox(results.masks).to(results.scores)
         return results

@@ -9,6 +9,7 @@ from torch import Tensor
 from mmlevelset.models.levelset_rcnn.paste import paste_level_sets
 from mmlevelset.models.levelset_rcnn.polygons import level_set_polygons
 from mmlevelset.models.levelset_rcnn.targets import tsdf_targets
+from mmlevelset.models.losses import mean_iou
 from mmlevelset.ops import evolve_chan_vese
 from mmlevelset.registry import MODELS
 
@@ -44,7 +45,9 @@ class LevelSetMaskHead(FCNMaskHead):
         feature_head: Config of the feature head; ``in_channels`` is set from this head's.
         loss_tsdf: Loss of a level set.
         initial_weight: Weight of the loss of phi_0.
-        final_weight: Weight of the loss of phi_N.
+        final_weight: Weight of the loss of phi_N, and of its refinement.
+        refinement: Config of ``mmlevelset.RecurrentRefinement``, which is applied to phi_N;
+            ``in_channels`` and ``slope`` are set for this head. Not in the paper.
     """
 
     def __init__(
@@ -65,6 +68,7 @@ class LevelSetMaskHead(FCNMaskHead):
         loss_tsdf: ConfigType = dict(type="mmlevelset.TSDFLoss"),
         initial_weight: float = 1.0,
         final_weight: float = 5.0,
+        refinement: OptConfigType = None,
         **kwargs,
     ) -> None:
         super().__init__(*args, **kwargs)
@@ -80,7 +84,7 @@ class LevelSetMaskHead(FCNMaskHead):
         self.num_steps = num_steps
         self.truncation = truncation
         self.detach_initial = detach_initial
-        self.image_features = image_features and num_steps > 0
+        self.evolves_on_image = self.image_features = image_features and num_steps > 0
         self.reduction = reduction
         self.eta = eta
         self.delta = delta
@@ -97,6 +101,12 @@ class LevelSetMaskHead(FCNMaskHead):
                 self.feature_head = MODELS.build(dict(feature_head, in_channels=self.in_channels))
             if data_scale is not None:
                 self.log_data_scale = nn.Parameter(torch.tensor(data_scale).log())
+        self.refinement: nn.Module | None = None
+        if refinement is not None:
+            # Level sets are measured in truncation ranges: at 1, phi_0 is tanh(2).
+            settings = dict(in_channels=self.in_channels, slope=2.0)
+            self.refinement = built = MODELS.build({**settings, **refinement})
+            self.image_features = self.image_features or built.image_channels > 0
 
     def forward(
         self, x: Tensor, labels: Tensor | None = None, image: Tensor | None = None
@@ -106,12 +116,12 @@ class LevelSetMaskHead(FCNMaskHead):
         Args:
             x: RoI features (M, in_channels, h, w).
             labels: Class of each RoI (M,), whose channel of the TSDF is taken; default class 0.
-            image: With ``image_features``, the RoI's crops of the image (M, image_channels,
-                mask_size, mask_size).
+            image: With ``image_features`` or a refinement, the RoI's crops of the image (M,
+                image_channels, mask_size, mask_size).
 
         Returns:
             phi_0..phi_N (M, N+1, mask_size, mask_size), float32, positive inside; about 1 is the
-            truncation range.
+            truncation range. With a refinement, the refined phi_N follows.
         """
         if x.shape[2:] != self.roi_feat_size:
             raise ValueError(
@@ -124,8 +134,12 @@ class LevelSetMaskHead(FCNMaskHead):
         tsdf = tsdf[torch.arange(len(x), device=x.device), labels][:, None].float()
         size = (self.mask_size, self.mask_size)
         initial = F.interpolate(tsdf, size=size, mode="bilinear", align_corners=False)
-        if not self.num_steps:
-            return initial
+        level_sets = self._evolved(x, initial, image) if self.num_steps else initial
+        if self.refinement is None:
+            return level_sets
+        return torch.cat([level_sets, self.refinement(level_sets[:, -1], image, x)[:, None]], 1)
+
+    def _evolved(self, x: Tensor, initial: Tensor, image: Tensor | None) -> Tensor:
         start = initial[:, 0].detach() if self.detach_initial else initial[:, 0]
         settings = self.hyperparameter_head(x)
         scale = 1.0 if self.log_data_scale is None else self.log_data_scale.exp()
@@ -148,7 +162,7 @@ class LevelSetMaskHead(FCNMaskHead):
         features = []
         if self.feature_head is not None:
             features.append(self.feature_head(x, self.mask_size))
-        if self.image_features:
+        if self.evolves_on_image:
             if image is None:
                 raise ValueError("image must be given when image_features is on, but is None")
             features.append(image.to(features[0].dtype if features else image.dtype))
@@ -161,22 +175,27 @@ class LevelSetMaskHead(FCNMaskHead):
         batch_gt_instances: InstanceList,
         rcnn_train_cfg: ConfigType,
     ) -> dict:
-        """Losses of phi_0 and phi_N; arguments as mmdet's, ``mask_preds`` as :meth:`forward` gives.
+        """Losses of phi_0, phi_N and its refinement.
+
+        Arguments are mmdet's, ``mask_preds`` as :meth:`forward` gives.
 
         Returns:
-            ``loss_mask``: a dict of the losses and, for the log, of the mean IoU of the initial
-            and the final mask with the ground truth on the RoIs' grid. ``mask_targets``: the
-            masks (M, mask_size, mask_size).
+            ``loss_mask``: a dict of the losses and, for the log, of the mean IoU of the initial,
+            the final and the refined mask with the ground truth on the RoIs' grid.
+            ``mask_targets``: the masks (M, mask_size, mask_size).
         """
         masks, tsdfs = self._targets(sampling_results, batch_gt_instances)
-        first, last = mask_preds[:, 0], mask_preds[:, -1]
-        losses = dict(loss_tsdf_initial=self.initial_weight * self.loss_tsdf(first, tsdfs, masks))
-        with torch.no_grad():
-            losses["iou_initial"] = _mean_iou(first > 0, masks)
+        stages = [("initial", 0, self.initial_weight)]
         if self.num_steps:
-            losses["loss_tsdf_final"] = self.final_weight * self.loss_tsdf(last, tsdfs, masks)
+            stages.append(("final", self.num_steps, self.final_weight))
+        if self.refinement is not None:
+            stages.append(("refined", self.num_steps + 1, self.final_weight))
+        losses = {}
+        for name, index, weight in stages:
+            phi = mask_preds[:, index]
+            losses[f"loss_tsdf_{name}"] = weight * self.loss_tsdf(phi, tsdfs, masks)
             with torch.no_grad():
-                losses["iou_final"] = _mean_iou(last > 0, masks)
+                losses[f"iou_{name}"] = mean_iou(phi > 0, masks)
         return dict(loss_mask=losses, mask_targets=masks)
 
     def _targets(
@@ -214,7 +233,7 @@ class LevelSetMaskHead(FCNMaskHead):
             activate_map: Unused.
 
         Returns:
-            The results with ``masks``, bool (n, H, W), from phi_N; as asked for,
+            The results with ``masks``, bool (n, H, W), from the last level set; as asked for,
             ``initial_masks`` from phi_0, ``level_sets`` (n, N+1, h, w) on the grid of the box,
             and ``polygons``: for each detection a list of closed polygons (P, 2) of x, y.
         """
@@ -247,12 +266,3 @@ class LevelSetMaskHead(FCNMaskHead):
             results.level_sets = level_sets
         if test_cfg.get("polygons", False):
             results.polygons = level_set_polygons(final, results.bboxes)
-
-
-def _mean_iou(inside: Tensor, truth: Tensor) -> Tensor:
-    """Mean IoU of masks (M, H, W); 1 if there are none."""
-    if not len(truth):
-        return inside.new_ones((), dtype=torch.float32)
-    intersection = (inside & truth).sum((1, 2))
-    union = (inside | truth).sum((1, 2)).clamp(min=1)
-    return (intersection / union).mean()

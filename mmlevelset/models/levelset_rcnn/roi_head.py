@@ -40,7 +40,7 @@ class LevelSetRoIHead(StandardRoIHead):
     def _crop_images(self, rois: Tensor) -> Tensor:
         if self.images is None:
             raise RuntimeError(
-                "image_features needs the input images: use the detector type"
+                "the mask head needs the input images: use the detector type"
                 " 'mmlevelset.LevelSetRCNN', or set roi_head.images"
             )
         size = self.mask_head.mask_size

@@ -1,0 +1,37 @@
+"""Mask R-CNN with a recurrent refinement of its masks, on a grid of 56 x 56.
+
+Every value that an ablation changes stands here. mmdet's checkpoints of Mask R-CNN fit.
+"""
+
+_base_ = ["mmdet::_base_/models/mask-rcnn_r50_fpn.py"]
+model = dict(
+    type="mmlevelset.LevelSetRCNN",
+    backbone=dict(
+        init_cfg=dict(
+            type="Pretrained",
+            checkpoint="https://download.pytorch.org/models/resnet50-0676ba61.pth",
+        )
+    ),
+    roi_head=dict(
+        type="mmlevelset.LevelSetRoIHead",
+        mask_head=dict(
+            type="mmlevelset.RefinedFCNMaskHead",
+            mask_size=56,
+            refined_weight=1.0,
+            refinement=dict(
+                type="mmlevelset.RecurrentRefinement",
+                feature_channels=8,
+                image_channels=3,
+                num_steps=3,
+                hidden_channels=8,
+                tied=True,
+                reduction="none",
+                eps=0.1,
+                eta=1e-4,
+                slope=0.5,
+                detach=False,
+            ),
+        ),
+    ),
+    test_cfg=dict(rcnn=dict(initial_masks=True)),
+)

@@ -1,0 +1,14 @@
+"""BoxLevelSet on Pascal VOC with refined masks, which learn from the boxes as well."""
+
+_base_ = ["../box_levelset/box-levelset_r50_fpn_3x_voc.py"]
+refinement = dict(
+    type="mmlevelset.CropRefinement",
+    size=56,
+    margin=0.2,
+    feature_channels=8,
+    image_channels=3,
+    num_steps=3,
+    hidden_channels=8,
+    detach=False,
+)
+model = dict(mask_head=dict(refinement=refinement))

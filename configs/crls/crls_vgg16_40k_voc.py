@@ -1,0 +1,9 @@
+"""CRLS on Pascal VOC with VGG-16, as in the paper, Table 3."""
+
+_base_ = [
+    "../_base_/models/crls_vgg16.py",
+    "../_base_/datasets/voc_instance_600.py",
+    "../_base_/schedules/sgd_40k_crls.py",
+    "../_base_/iteration_runtime.py",
+]
+model = dict(roi_head=dict(bbox_head=dict(num_classes=20), mask_head=dict(num_classes=20)))

@@ -1,0 +1,12 @@
+"""LevelSet R-CNN on COCO, with a recurrent refinement after its evolution."""
+
+_base_ = ["../levelset_rcnn/levelset-rcnn_r50_fpn_90k_coco.py"]
+refinement = dict(
+    type="mmlevelset.RecurrentRefinement",
+    feature_channels=8,
+    image_channels=3,
+    num_steps=3,
+    hidden_channels=8,
+    detach=False,
+)
+model = dict(roi_head=dict(mask_head=dict(refinement=refinement)))

@@ -1,0 +1,10 @@
+_base_ = ["./levelset-rcnn_shapes.py"]
+refinement = dict(
+    type="mmlevelset.RecurrentRefinement",
+    feature_channels=8,
+    image_channels=3,
+    num_steps=3,
+    hidden_channels=8,
+    detach=False,
+)
+model = dict(roi_head=dict(mask_head=dict(refinement=refinement)))

@@ -1,0 +1,37 @@
+from mmdet.models.detectors import TwoStageDetector
+
+from mmlevelset.models.crls.proposals import CRLSRPNHead
+from mmlevelset.models.crls.roi_head import CRLSRoIHead
+from mmlevelset.registry import MODELS
+
+
+@MODELS.register_module()
+class CRLS(TwoStageDetector):
+    """Contextual recurrent level sets (Le et al., Recurrent Level Set Networks, 2019).
+
+    Three stages share the features of a backbone: proposals (:class:`CRLSRPNHead`), the mask of
+    each by a recurrent level set (:class:`CRLSMaskHead`), and its class by its features and its
+    mask (:class:`CRLSBBoxHead`). Their losses are trained together, and a later loss reaches the
+    stages before: masks have gradients, and with ``warp="grid_sample"`` in :class:`RoIWarp` the
+    coordinates of the proposals too. Not differentiated are the choice of proposals by scores,
+    non-maximum suppression and sampling, the level of a pyramid, and the targets, which depend on
+    the proposals; a coordinate that is cut off at the image's edge has no gradient.
+
+    Args:
+        *args: Of mmdet's :class:`TwoStageDetector`.
+        **kwargs: Likewise.
+
+    Raises:
+        TypeError: ``rpn_head`` or ``roi_head`` is not of this system.
+    """
+
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        for name, kind in dict(rpn_head=CRLSRPNHead, roi_head=CRLSRoIHead).items():
+            head = getattr(self, name, None)
+            if not isinstance(head, kind):
+                raise TypeError(
+                    f"{name} must be a mmlevelset.{kind.__name__}, but is {type(head).__name__}"
+                )
+        warp = getattr(self.roi_head.bbox_roi_extractor, "warp", None)
+        self.rpn_head.attached = warp == "grid_sample"

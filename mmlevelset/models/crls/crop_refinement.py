@@ -1,0 +1,118 @@
+"""Refinement of masks over a whole image, each within its own box."""
+
+import torch
+import torch.nn.functional as F
+from mmcv.ops import roi_align
+from torch import Tensor
+
+from mmlevelset.models.crls.refinement import RecurrentRefinement
+from mmlevelset.ops.checks import check_shape
+from mmlevelset.registry import MODELS
+
+TOGETHER = 256
+"""Masks that are refined at once where no gradients are kept, for memory's sake."""
+
+
+@MODELS.register_module()
+class CropRefinement(RecurrentRefinement):
+    """Refines each mask over a whole image on a grid over its bounding box.
+
+    Mask, image and features are cropped by RoIAlign, and the correction is resampled to the mask's
+    pixels: means, curvature and cost are those of an object, not of the image. A mask that is empty
+    has the whole image as its box. Only the correction is resampled, so a correction of zero leaves
+    the masks exactly as they are.
+
+    Args:
+        size: Side of the grid.
+        margin: By which a box is enlarged on each side, as a part of its height and width; at
+            least by one pixel of the mask.
+        **kwargs: Of :class:`RecurrentRefinement`.
+
+    Raises:
+        ValueError: An argument is out of its range.
+    """
+
+    def __init__(self, *, size: int = 56, margin: float = 0.2, **kwargs) -> None:
+        super().__init__(**kwargs)
+        if not isinstance(size, int) or size < 1:
+            raise ValueError(f"size must be a positive integer, but is {size!r}")
+        if not margin >= 0:
+            raise ValueError(f"margin must be at least 0, but is {margin!r}")
+        self.size, self.margin = size, margin
+
+    def correction(self, masks: Tensor, image: Tensor | None, features: Tensor | None) -> Tensor:
+        """As of :class:`RecurrentRefinement`, for one image.
+
+        Args:
+            masks: (K, H, W).
+            image: (image_channels, h, w), which covers the same region at any resolution.
+            features: (in_channels, h', w'), likewise.
+        """
+        check_shape("masks", masks, ("K", "H", "W"))
+        for name, maps in dict(image=image, features=features).items():
+            if maps is not None:
+                check_shape(name, maps, ("C", "h", "w"))
+        if not torch.is_grad_enabled() and len(masks) > TOGETHER:
+            parts = [self.correction(part, image, features) for part in masks.split(TOGETHER)]
+            return torch.cat(parts)
+        boxes = mask_boxes(masks.detach() > 0, self.margin)
+        size = (masks.shape[1], masks.shape[2])
+        crops = self._crops(masks[:, None], boxes, size)[:, 0]
+        image, features = (
+            None if maps is None else self._crops(maps[None], boxes, size)
+            for maps in (image, features)
+        )
+        return paste(super().correction(crops, image, features), boxes, size)
+
+    def _crops(self, maps: Tensor, boxes: Tensor, size: tuple[int, int]) -> Tensor:
+        """Of maps (K or 1, C, h, w), within boxes (K, 4) of a map of ``size``."""
+        if not len(boxes):
+            return maps.new_zeros(0, maps.shape[1], self.size, self.size)
+        maps = maps.float().contiguous()  # roi_align reads memory as if it were
+        scale = boxes.new_tensor([maps.shape[3] / size[1], maps.shape[2] / size[0]]).repeat(2)
+        owner = torch.arange(len(boxes), device=boxes.device).clamp(max=len(maps) - 1)
+        rois = torch.cat([owner[:, None].to(boxes), boxes * scale], 1)
+        return roi_align(maps, rois, (self.size, self.size), 1.0, 0, "avg", True)
+
+
+def mask_boxes(inside: Tensor, margin: float) -> Tensor:
+    """Enlarged bounding boxes of masks, within their maps; the whole map for an empty mask.
+
+    Args:
+        inside: (K, H, W), bool.
+        margin: Added on each side, as a part of the box's height and width; at least a pixel.
+
+    Returns:
+        (K, 4) as x1, y1, x2, y2 in pixels, exclusive right and bottom edges, float32.
+    """
+    ends = []
+    for along in (inside.any(1), inside.any(2)):
+        side = along.shape[1]
+        position = torch.arange(side, device=inside.device)
+        empty = ~along.any(1)
+        low = torch.where(along, position, side).amin(1).masked_fill(empty, 0).float()
+        high = torch.where(along, position + 1, 0).amax(1).masked_fill(empty, side).float()
+        grow = (margin * (high - low)).clamp(min=1)
+        ends.append(((low - grow).clamp(min=0), (high + grow).clamp(max=side)))
+    (left, right), (top, bottom) = ends
+    return torch.stack([left, top, right, bottom], 1)
+
+
+def paste(crops: Tensor, boxes: Tensor, size: tuple[int, int]) -> Tensor:
+    """Maps (K, H, W) of a ``size`` from crops (K, h, w) that cover their boxes; zero elsewhere."""
+    height, width = size
+    if not len(crops):
+        return crops.sum().expand(0, height, width)  # still depends on what the crops came from
+    x1, y1, x2, y2 = boxes.to(crops).unbind(1)
+    zero = torch.zeros_like(x1)
+    # From the map's coordinates to the crop's, both from -1 to 1.
+    theta = torch.stack(
+        [
+            torch.stack([width / (x2 - x1), zero, (width - x1 - x2) / (x2 - x1)], 1),
+            torch.stack([zero, height / (y2 - y1), (height - y1 - y2) / (y2 - y1)], 1),
+        ],
+        1,
+    )
+    grid = F.affine_grid(theta, [len(crops), 1, height, width], align_corners=False)
+    pasted = F.grid_sample(crops[:, None], grid, padding_mode="border", align_corners=False)
+    return pasted[:, 0] * (grid.abs() <= 1).all(-1)

@@ -1,0 +1,153 @@
+"""Mask R-CNN's mask head with a recurrent refinement."""
+
+import torch
+import torch.nn.functional as F
+from mmdet.models.roi_heads.mask_heads import FCNMaskHead
+from mmdet.utils import ConfigType, InstanceList
+from mmengine.config import ConfigDict
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+from mmlevelset.models.losses import mean_iou
+from mmlevelset.registry import MODELS
+
+
+@MODELS.register_module()
+class RefinedFCNMaskHead(FCNMaskHead):
+    """mmdet's mask head of Mask R-CNN, whose masks a recurrent level set refines.
+
+    Its checkpoints fit. The RoI head must be ``mmlevelset.LevelSetRoIHead``, which hands it each
+    RoI's class and crop of the image, and the detector ``mmlevelset.LevelSetRCNN``.
+
+    Args:
+        *args: Of :class:`mmdet.models.FCNMaskHead`.
+        refinement: Config of :class:`RecurrentRefinement`; ``in_channels`` is set from this head's.
+        mask_size: Side of the grid that masks are refined, trained and pasted on, to which the
+            head's logits are upsampled; None: the head's own. ``train_cfg.rcnn.mask_size`` has no
+            meaning here.
+        refined_weight: Factor on ``loss_mask`` of the refined masks; the head's own has 1.
+        **kwargs: Of :class:`mmdet.models.FCNMaskHead`.
+
+    Raises:
+        ValueError: An argument is out of its range.
+    """
+
+    def __init__(
+        self,
+        *args,
+        refinement: ConfigType = dict(type="mmlevelset.RecurrentRefinement"),
+        mask_size: int | None = None,
+        refined_weight: float = 1.0,
+        **kwargs,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        if mask_size is not None and (not isinstance(mask_size, int) or mask_size < 1):
+            raise ValueError(f"mask_size must be a positive integer or None, but is {mask_size!r}")
+        if not refined_weight > 0:
+            raise ValueError(f"refined_weight must be positive, but is {refined_weight!r}")
+        self.mask_size = mask_size or self.roi_feat_size[0] * (self.scale_factor or 1)
+        self.refined_weight = refined_weight
+        self.refinement = MODELS.build({"in_channels": self.in_channels, **refinement})
+        self.image_features = self.refinement.image_channels > 0
+
+    def forward(
+        self, x: Tensor, labels: Tensor | None = None, image: Tensor | None = None
+    ) -> Tensor:
+        """Logits of M RoIs.
+
+        Args:
+            x: RoI features (M, in_channels, h, w).
+            labels: Class of each RoI (M,), whose mask is refined; default class 0.
+            image: The RoI's crops of the normalised image (M, image_channels, H, W).
+
+        Returns:
+            The head's own logits and the refined ones (M, 2, mask_size, mask_size), float32.
+
+        Raises:
+            ValueError: A shape does not fit.
+        """
+        if x.shape[2:] != self.roi_feat_size:
+            raise ValueError(
+                "roi_feat_size must be the output_size of mask_roi_extractor,"
+                f" {tuple(x.shape[2:])}, but is {self.roi_feat_size}"
+            )
+        logits = super().forward(x)
+        if self.class_agnostic or labels is None:
+            labels = x.new_zeros(len(x), dtype=torch.long)
+        logits = logits[torch.arange(len(x), device=x.device), labels][:, None].float()
+        size = (self.mask_size, self.mask_size)
+        if logits.shape[2:] != size:
+            logits = F.interpolate(logits, size, mode="bilinear", align_corners=False)
+        return torch.cat([logits, self.refinement(logits[:, 0], image, x)[:, None]], 1)
+
+    def get_targets(
+        self,
+        sampling_results: list,
+        batch_gt_instances: InstanceList,
+        rcnn_train_cfg: ConfigType,
+    ) -> Tensor:
+        """True masks (M, mask_size, mask_size) of the positive RoIs, 0 or 1."""
+        settings = ConfigDict({**rcnn_train_cfg, "mask_size": self.mask_size})
+        return super().get_targets(sampling_results, batch_gt_instances, settings)
+
+    def loss_and_target(
+        self,
+        mask_preds: Tensor,
+        sampling_results: list,
+        batch_gt_instances: InstanceList,
+        rcnn_train_cfg: ConfigType,
+    ) -> dict:
+        """Losses of both masks; arguments as mmdet's, ``mask_preds`` as :meth:`forward` gives.
+
+        Returns:
+            ``loss_mask``: a dict of the losses and, for the log, of both masks' mean IoU with the
+            ground truth on the RoIs' grid. ``mask_targets``: :meth:`get_targets`.
+        """
+        targets = self.get_targets(sampling_results, batch_gt_instances, rcnn_train_cfg)
+        classes = targets.new_zeros(len(targets), dtype=torch.long)
+        losses = {}
+        for index, (suffix, weight) in enumerate((("", 1.0), ("_refined", self.refined_weight))):
+            logits = mask_preds[:, index : index + 1]
+            loss = self.loss_mask(logits, targets, classes) if len(targets) else logits.sum()
+            losses[f"loss_mask{suffix}"] = weight * loss
+        with torch.no_grad():
+            for index, name in enumerate(("iou_initial", "iou_refined")):
+                losses[name] = mean_iou(mask_preds[:, index] > 0, targets > 0.5)
+        return dict(loss_mask=losses, mask_targets=targets)
+
+    def predict_by_feat(
+        self,
+        mask_preds: tuple[Tensor, ...],
+        results_list: InstanceList,
+        batch_img_metas: list[dict],
+        rcnn_test_cfg: ConfigType,
+        rescale: bool = False,
+        activate_map: bool = False,
+    ) -> InstanceList:
+        """As mmdet's, from both logits (n, 2, h, w) of each image's detections.
+
+        With ``initial_masks`` (off by default) in ``rcnn_test_cfg``, the results also have
+        ``initial_masks``, the head's own.
+        """
+        settings = (batch_img_metas, rcnn_test_cfg, rescale, activate_map)
+        initial = []
+        if rcnn_test_cfg.get("initial_masks", False):
+            own = [logits[:, :1] for logits in mask_preds]
+            # Copies, since mmdet rescales boxes in place.
+            copies = [
+                InstanceData(bboxes=results.bboxes.clone(), labels=results.labels)
+                for results in results_list
+            ]
+            initial = [found.masks for found in super().predict_by_feat(own, copies, *settings)]
+        refined = [logits[:, 1:] for logits in mask_preds]
+        results_list = super().predict_by_feat(refined, results_list, *settings)
+        for results, masks in zip(results_list, initial, strict=bool(initial)):
+            results.initial_masks = masks
+        return results_list
+
+    def _predict_by_feat_single(
+        self, mask_preds: Tensor, bboxes: Tensor, labels: Tensor, *args, **kwargs
+    ) -> Tensor:
+        # The class was chosen before: there is one channel.
+        labels = torch.zeros_like(labels)
+        return super()._predict_by_feat_single(mask_preds, bboxes, labels, *args, **kwargs)

@@ -1,0 +1,56 @@
+from mmdet.models.dense_heads import RPNHead
+from mmdet.models.utils import select_single_mlvl
+from mmdet.utils import ConfigType, InstanceList
+from torch import Tensor
+
+from mmlevelset.registry import MODELS
+
+
+@MODELS.register_module()
+class CRLSRPNHead(RPNHead):
+    """mmdet's region proposal network, whose proposals depend on its weights.
+
+    mmdet detaches proposals. Here their coordinates have gradients to the regression, so that what
+    is made of a box trains the box (Le et al. 2019, section 4). Which proposals are chosen, by
+    scores and non-maximum suppression, is not differentiated.
+
+    Attributes:
+        attached: False: proposals are detached; :class:`CRLS` sets it.
+    """
+
+    attached = True
+
+    def predict_by_feat(
+        self,
+        cls_scores: list[Tensor],
+        bbox_preds: list[Tensor],
+        score_factors: list[Tensor] | None = None,
+        batch_img_metas: list[dict] | None = None,
+        cfg: ConfigType | None = None,
+        rescale: bool = False,
+        with_nms: bool = True,
+    ) -> InstanceList:
+        """The proposals of each image, as mmdet's."""
+        metas = batch_img_metas or []
+        if not self.attached:
+            return super().predict_by_feat(
+                cls_scores, bbox_preds, score_factors, metas, cfg, rescale, with_nms
+            )
+        priors = self.prior_generator.grid_priors(
+            [scores.shape[2:] for scores in cls_scores],
+            dtype=cls_scores[0].dtype,
+            device=cls_scores[0].device,
+        )
+        return [
+            self._predict_by_feat_single(
+                cls_score_list=select_single_mlvl(cls_scores, number, detach=True),
+                bbox_pred_list=select_single_mlvl(bbox_preds, number, detach=False),
+                score_factor_list=[None for _ in cls_scores],
+                mlvl_priors=priors,
+                img_meta=meta,
+                cfg=cfg,
+                rescale=rescale,
+                with_nms=with_nms,
+            )
+            for number, meta in enumerate(metas)
+        ]

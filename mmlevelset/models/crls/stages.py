@@ -1,0 +1,171 @@
+"""The stages of CRLS after the proposals: segmentation, then classification."""
+
+import torch
+import torch.nn.functional as F
+from mmdet.models.roi_heads.bbox_heads import BBoxHead
+from mmdet.models.roi_heads.mask_heads import FCNMaskHead
+from mmdet.utils import ConfigType, InstanceList
+from mmengine.config import ConfigDict
+from mmengine.model import Sequential
+from torch import Tensor, nn
+
+from mmlevelset.models.crls.result import Segmentation
+from mmlevelset.models.losses import mean_iou
+from mmlevelset.registry import MODELS
+
+
+@MODELS.register_module()
+class CRLSMaskHead(FCNMaskHead):
+    """Stage 2: a recurrent level set in each RoI (Le et al. 2019, section 3.2).
+
+    One fully connected layer with a ReLU makes the image I of the warped features; the masks are
+    of no class.
+
+    Args:
+        in_channels: Channels of the RoI features.
+        roi_feat_size: Side of the RoI features and of the masks.
+        network: ``dict(type="mmlevelset.RecurrentLevelSet", ...)``, or any network of one object
+            that :class:`RLS` takes. Its ``in_channels`` are the channels of I.
+        standardise: Give I zero mean and unit variance in each RoI, so that its scale does not
+            depend on the features' (our choice); False: I as it is.
+        num_classes: Number of classes, for the record: the masks have none.
+        loss_weight: Factor on the cross-entropy.
+
+    Raises:
+        ValueError: An argument is out of its range.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 512,
+        roi_feat_size: int = 21,
+        network: ConfigType = dict(
+            type="mmlevelset.RecurrentLevelSet", size=(21, 21), in_channels=1
+        ),
+        standardise: bool = True,
+        num_classes: int = 80,
+        loss_weight: float = 1.0,
+    ) -> None:
+        super().__init__(
+            num_convs=0,
+            roi_feat_size=roi_feat_size,
+            in_channels=in_channels,
+            num_classes=num_classes,
+            class_agnostic=True,
+            upsample_cfg=dict(type=None),
+        )
+        # The layers and the loss of mmdet's own head, of which targets and pasting remain.
+        self.conv_logits = None
+        del self.loss_mask
+        if not loss_weight > 0:
+            raise ValueError(f"loss_weight must be positive, but is {loss_weight!r}")
+        self.network = MODELS.build(network)
+        if self.network.size not in (None, self.roi_feat_size):
+            raise ValueError(
+                f"network.size must be roi_feat_size, {self.roi_feat_size}, but is"
+                f" {self.network.size}"
+            )
+        self.standardise = standardise
+        self.loss_weight = loss_weight
+        pixels = self.roi_feat_size[0] * self.roi_feat_size[1]
+        self.fc = nn.Linear(in_channels * pixels, self.network.in_channels * pixels)
+
+    def init_weights(self) -> None:
+        """Initial weights; those of the network are its own."""
+        super().init_weights()
+        nn.init.kaiming_normal_(self.fc.weight, nonlinearity="relu")
+        nn.init.zeros_(self.fc.bias)
+
+    def forward(self, x: Tensor) -> Segmentation:
+        """RoI features (R, in_channels, m, m) to logits (R, 2, m, m) and level sets."""
+        shape = (self.network.in_channels, *self.roi_feat_size)
+        image = F.relu(self.fc(x.flatten(1))).unflatten(1, shape)
+        if self.standardise:
+            image = F.layer_norm(image, self.roi_feat_size)
+        return self.network(image)
+
+    def get_targets(
+        self,
+        sampling_results: list,
+        batch_gt_instances: InstanceList,
+        rcnn_train_cfg: ConfigType,
+    ) -> Tensor:
+        """True masks (P, m, m) of the positive RoIs, 0 or 1."""
+        settings = ConfigDict({**rcnn_train_cfg, "mask_size": self.roi_feat_size})
+        return super().get_targets(sampling_results, batch_gt_instances, settings)
+
+    def loss_and_target(
+        self,
+        mask_preds: Segmentation,
+        sampling_results: list,
+        batch_gt_instances: InstanceList,
+        rcnn_train_cfg: ConfigType,
+    ) -> dict:
+        """``loss_mask`` of the positive RoIs, whose :class:`Segmentation` is ``mask_preds``.
+
+        Returns:
+            ``loss_mask``: a dict of the loss and, for the log, of the masks' mean IoU with the
+            ground truth on the RoIs' grid. ``mask_targets``: :meth:`get_targets`.
+        """
+        targets = self.get_targets(sampling_results, batch_gt_instances, rcnn_train_cfg).long()
+        loss = self.loss_weight * self.network.loss(mask_preds, targets)
+        with torch.no_grad():
+            iou = mean_iou(mask_preds.logits.argmax(1) > 0, targets > 0)
+        return dict(loss_mask=dict(loss_mask=loss, iou_mask=iou), mask_targets=targets)
+
+
+@MODELS.register_module()
+class CRLSBBoxHead(BBoxHead):
+    """Stage 3: class and box of the RoI features and of the features under the mask.
+
+    Le et al. 2019, section 3.3. Both are pooled by their maximum (our choice: the paper has no
+    sizes, and VGG's fully connected layers take 7 x 7) and go through two fully connected layers
+    of their own; class scores and box are made of the results together.
+
+    Args:
+        in_channels: Channels of the RoI features.
+        pool_size: Side to which features are pooled.
+        fc_out_channels: Width of the fully connected layers.
+        dropout_ratio: After each of them.
+        fc_init_cfg: Initial weights of each pair of layers. They are named as torchvision's
+            ``classifier`` of VGG: ``dict(type="mmlevelset.Pretrained", prefix="classifier",
+            checkpoint=...)`` loads it. Default: Xavier.
+        **kwargs: Of mmdet's :class:`BBoxHead`.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 512,
+        pool_size: int = 7,
+        fc_out_channels: int = 4096,
+        dropout_ratio: float = 0.0,
+        fc_init_cfg: dict | None = None,
+        **kwargs,
+    ) -> None:
+        super().__init__(in_channels=2 * fc_out_channels, roi_feat_size=1, **kwargs)
+        self.pool_size = pool_size
+        self.box_fcs, self.mask_fcs = (
+            Sequential(
+                nn.Linear(in_channels * pool_size**2, fc_out_channels),
+                nn.ReLU(inplace=True),
+                nn.Dropout(dropout_ratio),
+                nn.Linear(fc_out_channels, fc_out_channels),
+                nn.ReLU(inplace=True),
+                nn.Dropout(dropout_ratio),
+                init_cfg=fc_init_cfg or dict(type="Xavier", layer="Linear", distribution="uniform"),
+            )
+            for _ in range(2)
+        )
+
+    def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores (R, num_classes + 1) and box deltas.
+
+        Args:
+            x: RoI features (R, in_channels, m, m).
+            mask: Probability of the foreground (R, m, m).
+        """
+        box, masked = (
+            F.adaptive_max_pool2d(features, self.pool_size).flatten(1)
+            for features in (x, x * mask[:, None])
+        )
+        return super().forward(torch.cat([self.box_fcs(box), self.mask_fcs(masked)], 1))

@@ -1,0 +1,115 @@
+"""RoI warping: features of a box on a grid of one size, differentiable in the box too."""
+
+import torch
+import torch.nn.functional as F
+from mmdet.models.roi_heads.roi_extractors import SingleRoIExtractor
+from torch import Tensor, nn
+
+from mmlevelset.registry import MODELS
+
+WARPS = ("grid_sample", "roi_align")
+
+
+class GridWarp(nn.Module):
+    """Bilinear samples at the centres of the cells that divide each box.
+
+    Le et al., Recurrent Level Set Networks, 2019, section 4. What :class:`mmcv.ops.RoIAlign` gives
+    with ``sampling_ratio=1`` inside the map, with gradients to the boxes.
+
+    Args:
+        output_size: Cells along each side.
+        spatial_scale: Samples of the map per pixel of the image.
+    """
+
+    def __init__(self, output_size: int, spatial_scale: float) -> None:
+        super().__init__()
+        self.output_size = (output_size, output_size)
+        self.spatial_scale = spatial_scale
+
+    def forward(self, maps: Tensor, rois: Tensor) -> Tensor:
+        """Warp maps (B, C, H, W) within RoIs.
+
+        Args:
+            maps: (B, C, H, W); beyond their edges they go on as their border samples.
+            rois: (R, 5), R > 0: number in the batch, then x1, y1, x2, y2 in pixels of the image.
+
+        Returns:
+            (R, C, output_size, output_size).
+        """
+        rows = self.output_size[0]
+        parts, owners = [], []
+        for number, image in enumerate(maps):
+            owner = torch.nonzero(rois[:, 0] == number)[:, 0]
+            if len(owner):
+                # All boxes of an image below each other: one map, which is not repeated.
+                grid = self._grid(rois[owner, 1:], image.shape[1], image.shape[2]).flatten(0, 1)
+                samples = F.grid_sample(
+                    image[None], grid[None], padding_mode="border", align_corners=False
+                )
+                parts.append(samples[0].unflatten(1, (len(owner), rows)).transpose(0, 1))
+                owners.append(owner)
+        return torch.cat(parts)[torch.cat(owners).argsort()]
+
+    def _grid(self, boxes: Tensor, height: int, width: int) -> Tensor:
+        """Centres (R, rows, columns, 2) of the cells, x and y from -1 to 1 over the map."""
+        rows, columns = self.output_size
+        x1, y1, x2, y2 = (boxes * self.spatial_scale)[..., None].unbind(1)
+        across, down = (
+            (torch.arange(count, device=boxes.device, dtype=boxes.dtype) + 0.5) / count
+            for count in (columns, rows)
+        )
+        x = (x1 + (x2 - x1) * across) / width * 2 - 1
+        y = (y1 + (y2 - y1) * down) / height * 2 - 1
+        return torch.stack(
+            [x[:, None].expand(-1, rows, -1), y[..., None].expand(-1, -1, columns)], -1
+        )
+
+
+@MODELS.register_module()
+class RoIWarp(SingleRoIExtractor):
+    """mmdet's extractor of RoI features, with a warp that is differentiable in the boxes.
+
+    Not differentiated is the level of a pyramid that a box is read from. Under autocast maps and
+    boxes are float32: in half precision a box is rounded to half a pixel.
+
+    Args:
+        out_channels: Channels of the maps.
+        featmap_strides: Pixels of the image per sample of each map.
+        warp: ``grid_sample``, one bilinear sample in each cell and gradients to the boxes;
+            ``roi_align``, the mean of several and no gradients to the boxes.
+        output_size: Cells along each side of a box.
+        sampling_ratio: Samples along each side of a cell for ``roi_align``; 0: as many as the map
+            has there.
+        finest_scale: See mmdet's :class:`SingleRoIExtractor`.
+
+    Raises:
+        ValueError: An argument is out of its range.
+    """
+
+    def __init__(
+        self,
+        out_channels: int,
+        featmap_strides: list[int],
+        warp: str = "grid_sample",
+        output_size: int = 21,
+        sampling_ratio: int = 0,
+        finest_scale: int = 56,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        if warp not in WARPS:
+            raise ValueError(f"warp must be one of {', '.join(WARPS)}, but is {warp!r}")
+        if not isinstance(output_size, int) or output_size < 1:
+            raise ValueError(f"output_size must be a positive integer, but is {output_size!r}")
+        if warp == "grid_sample":
+            layer = dict(type=GridWarp, output_size=output_size)
+        else:
+            layer = dict(type="RoIAlign", output_size=output_size, sampling_ratio=sampling_ratio)
+        super().__init__(layer, out_channels, featmap_strides, finest_scale, init_cfg)
+        self.warp = warp
+
+    def forward(
+        self, feats: tuple[Tensor, ...], rois: Tensor, roi_scale_factor: float | None = None
+    ) -> Tensor:
+        """Maps (B, C, H, W) of each level and RoIs (R, 5) to (R, C, output_size, output_size)."""
+        feats = tuple(maps.float() if maps.element_size() < 4 else maps for maps in feats)
+        return super().forward(feats, rois, roi_scale_factor)
