@@ -132,9 +132,11 @@ class InstanceResults(Results):
         from mmlevelset.models.levelset_rcnn import LevelSetMaskHead
 
         super().__init__(config, checkpoint, dataset)
+        self.refined = False
         for head in self.model.modules():
             if isinstance(getattr(head, "mask_head", None), LevelSetMaskHead):
                 head.test_cfg.update(initial_masks=True, level_sets=True)
+                self.refined = head.mask_head.refinement is not None
         annotations = dict(type="mmdet.LoadAnnotations", with_bbox=True, with_mask=True)
         self.annotate = Compose([*self.load.transforms, annotations])
         self.score_thr = score_thr
@@ -175,7 +177,10 @@ class InstanceResults(Results):
         if "level_sets" not in found:
             return row, row
         colors = matched_colors(found.masks, truth)
-        return row, evolution_panels(image, found.level_sets, found.bboxes, truth, colors)
+        strip = evolution_panels(
+            image, found.level_sets, found.bboxes, truth, colors, refined=self.refined
+        )
+        return row, strip
 
 
 class SemanticResults(Results):

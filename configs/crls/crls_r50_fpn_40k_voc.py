@@ -6,4 +6,4 @@ _base_ = [
     "../_base_/schedules/sgd_40k_crls.py",
     "../_base_/iteration_runtime.py",
 ]
-model = dict(roi_head=dict(bbox_head=dict(num_classes=20), mask_head=dict(num_classes=20)))
+model = dict(roi_head=dict(bbox_head=dict(num_classes=20)))

@@ -6,5 +6,5 @@ _base_ = [
     "../_base_/schedules/scratch_small.py",
     "../_base_/default_runtime.py",
 ]
-model = dict(roi_head=dict(bbox_head=dict(num_classes=4), mask_head=dict(num_classes=4)))
+model = dict(roi_head=dict(bbox_head=dict(num_classes=4)))
 randomness = dict(seed=0)

@@ -27,19 +27,18 @@ def evolution_panels(
     gt: Tensor | np.ndarray | None = None,
     colors: Sequence[str] | None = None,
     gt_colors: Sequence[str] | None = None,
+    refined: bool = False,
 ) -> list[Panel]:
     """The panels of :func:`draw_evolution`, to be laid out with others."""
     check_image(image)
     level_sets, bboxes = to_tensor(level_sets).float(), to_tensor(bboxes)
     check_shape("level_sets", level_sets, ("n", "N+1", "h", "w"))
+    titles = [rf"$\phi_{{{step}}}$" for step in range(level_sets.shape[1])]
+    if refined:
+        titles[-1] = "refined"
     panels = [
-        Panel(
-            image,
-            rf"$\phi_{{{step}}}$",
-            level_set_polygons(level_sets[:, step], bboxes),
-            list(colors or []),
-        )
-        for step in range(level_sets.shape[1])
+        Panel(image, title, level_set_polygons(level_sets[:, step], bboxes), list(colors or []))
+        for step, title in enumerate(titles)
     ]
     if gt is not None:
         panels.append(_mask_panel(image, "ground truth", gt, gt_colors))
@@ -54,6 +53,7 @@ def draw_evolution(
     *,
     colors: Sequence[str] | None = None,
     gt_colors: Sequence[str] | None = None,
+    refined: bool = False,
     size: int = 420,
 ) -> np.ndarray:
     """Draw the zero contours of phi_0, ..., phi_N over an image, one panel each, as one strip.
@@ -66,6 +66,7 @@ def draw_evolution(
         gt: true masks (m, H, W), drawn in a last panel.
         colors: matplotlib colours of the n objects; by default ten in turn.
         gt_colors: those of the m true ones.
+        refined: the last level set is a refinement of the one before, and is named so.
         size: length in pixels of the longer side of a panel.
 
     Returns:
@@ -74,7 +75,7 @@ def draw_evolution(
     Raises:
         ValueError: the shapes do not fit, or the image is no BGR image.
     """
-    panels = evolution_panels(image, level_sets, bboxes, gt, colors, gt_colors)
+    panels = evolution_panels(image, level_sets, bboxes, gt, colors, gt_colors, refined)
     return draw_panels([panels], size)
 
 

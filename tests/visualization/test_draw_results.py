@@ -12,6 +12,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from mmlevelset.datasets import ShapesSegDataset
+from mmlevelset.visualization import evolution_panels
 
 ROOT = Path(__file__).parents[2]
 QUICKSTART = ROOT / "configs/quickstart"
@@ -80,6 +81,23 @@ def test_strips_and_sheet(tool, tmp_path, capsys, config, panels):
     columns = 4 if panels == 5 else 3
     sheet = cv2.imread(str(tmp_path / "out" / "results.png"))
     assert sheet.shape == (8 + 2 * (30 + 64 + 8), 8 + columns * (64 + 8), 3)
+
+
+@pytest.mark.parametrize("name", ["levelset-rcnn_shapes.py", "levelset-rcnn_refined_shapes.py"])
+def test_a_refined_mask_is_no_step_of_the_evolution(tool, tmp_path, monkeypatch, name):
+    titles = []
+
+    def panels(*args, **kwargs):
+        made = evolution_panels(*args, **kwargs)
+        titles.append([panel.title for panel in made])
+        return made
+
+    monkeypatch.setattr("mmlevelset.visualization.evolution_panels", panels)
+    checkpoint = save_checkpoint(name, tmp_path / "work" / "epoch_1.pth")
+    tool(name, checkpoint, "--indices", "0")
+    evolution = [rf"$\phi_{{{step}}}$" for step in range(4)]
+    refined = ["refined"] if "refined" in name else []
+    assert titles == [[*evolution, *refined, "ground truth"]]
 
 
 def test_images_asked_for_from_a_work_dir_without_log(tool, tmp_path, capsys):

@@ -51,6 +51,11 @@ def test_evolution_with_ground_truth_and_arrays():
     assert len(panels[-1].outlines) == 1
 
 
+def test_a_refined_level_set_is_named_so():
+    panels = evolution_panels(IMAGE, *growing_disks(), refined=True)
+    assert [panel.title for panel in panels] == [r"$\phi_{0}$", r"$\phi_{1}$", "refined"]
+
+
 def test_evolution_without_objects():
     picture = draw_evolution(IMAGE, torch.zeros(0, 4, 7, 7), torch.zeros(0, 4), size=80)
     assert picture.shape == (8 + 30 + 50 + 8, 8 + 4 * 88, 3)

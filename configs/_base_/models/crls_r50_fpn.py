@@ -36,7 +36,6 @@ model = dict(
             in_channels=256,
             roi_feat_size=21,
             standardise=True,
-            num_classes=80,
             loss_weight=1.0,
             network=dict(
                 type="mmlevelset.RecurrentLevelSet",

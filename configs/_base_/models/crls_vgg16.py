@@ -27,7 +27,10 @@ model = dict(
             fc_out_channels=4096,
             dropout_ratio=0.5,
             fc_init_cfg=dict(
-                type="mmlevelset.Pretrained", prefix="classifier", checkpoint=checkpoint
+                type="mmlevelset.Pretrained",
+                prefix="classifier",
+                checkpoint=checkpoint,
+                option="model.roi_head.bbox_head.fc_init_cfg.checkpoint",
             ),
         ),
     ),

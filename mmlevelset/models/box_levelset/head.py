@@ -198,20 +198,22 @@ class BoxSOLOv2Head(SOLOV2Head):
             if deep is not None:
                 sums["loss_level_set"] = nothing + deep[:0].sum()
             if self.refinement is not None:
-                none = self.refinement(mask_feats[0, :0], images[0], mask_feats[0]).sum()
-                sums.update({f"{name}_refined": value + none for name, value in sums.items()})
+                no_masks = self.refinement(mask_feats[0, :0], images[0], mask_feats[0]).sum()
+                sums.update({f"{name}_refined": value + no_masks for name, value in sums.items()})
             for group in self._groups(kernels, mask_feats, positives, sizes):
                 own = None if deep is None else deep[group.image]
                 meta = batch_img_metas[group.image]
                 image = images[group.image]
                 box = positives.box[group.positions]
-                stages = {"": group.logits}
+                stages = [("", group.logits, own)]
                 if self.refinement is not None:
-                    features = mask_feats[group.image]
-                    stages["_refined"] = self.refinement(group.logits, image, features)
-                for suffix, logits in stages.items():
+                    refined = self.refinement(group.logits, image, mask_feats[group.image])
+                    if own is not None and self.refinement.detach:
+                        own = own.detach()
+                    stages.append(("_refined", refined, own))
+                for suffix, logits, features in stages:
                     for name, value in self._group_losses(
-                        group._replace(logits=logits), box, boxes, masks, image, own, meta
+                        group._replace(logits=logits), box, boxes, masks, image, features, meta
                     ).items():
                         sums[name + suffix] = sums[name + suffix] + value.sum()
             losses.update((name, value / count.clamp(min=1)) for name, value in sums.items())
@@ -313,7 +315,12 @@ class BoxSOLOv2Head(SOLOV2Head):
         batch_img_metas: list[dict],
         **kwargs,
     ) -> InstanceList:
-        """As mmdet's; each result also has the boxes that bound its masks."""
+        """As mmdet's; each result also has the boxes that bound its masks.
+
+        With a refinement, the masks of the ``test_cfg.nms_pre`` cells with the best class scores
+        are refined, and the other cells dropped. Without one, where more cells are above
+        ``score_thr``, mmdet chooses as many by the class score times the masks' mean probability.
+        """
         metas = batch_img_metas
         if self.refinement is not None:
             if self.images is None:
@@ -337,8 +344,13 @@ class BoxSOLOv2Head(SOLOV2Head):
         cfg: OptConfigType = None,
     ) -> InstanceData:
         if self.refinement is not None:
-            threshold = (self.test_cfg if cfg is None else cfg).score_thr
-            cells = (cls_scores > threshold).any(1).nonzero()[:, 0]
+            settings = self.test_cfg if cfg is None else cfg
+            best = cls_scores.amax(1)
+            cells = (best > settings.score_thr).nonzero()[:, 0]
+            if 0 < settings.nms_pre < len(cells):
+                cells = cells[best[cells].topk(settings.nms_pre).indices]
+                others = torch.ones_like(best, dtype=torch.bool).index_fill(0, cells, False)
+                cls_scores = cls_scores.masked_fill(others[:, None], 0)
             features = mask_feats[0]
             logits = (kernel_preds[cells] @ features.flatten(1)).unflatten(1, features.shape[1:])
             # mmdet takes masks from mask features by kernels: from refined masks by unit kernels.

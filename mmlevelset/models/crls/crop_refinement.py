@@ -9,18 +9,18 @@ from mmlevelset.models.crls.refinement import RecurrentRefinement
 from mmlevelset.ops.checks import check_shape
 from mmlevelset.registry import MODELS
 
-TOGETHER = 256
-"""Masks that are refined at once where no gradients are kept, for memory's sake."""
+MASKS_AT_ONCE = 256
+"""So many are refined together where no gradients are kept, for memory's sake."""
 
 
 @MODELS.register_module()
 class CropRefinement(RecurrentRefinement):
     """Refines each mask over a whole image on a grid over its bounding box.
 
-    Mask, image and features are cropped by RoIAlign, and the correction is resampled to the mask's
-    pixels: means, curvature and cost are those of an object, not of the image. A mask that is empty
-    has the whole image as its box. Only the correction is resampled, so a correction of zero leaves
-    the masks exactly as they are.
+    Mask, image and projected features are cropped by RoIAlign, and the correction is resampled to
+    the mask's pixels: means, curvature and cost are those of an object, not of the image. A mask
+    that is empty has the whole image as its box. Only the correction is resampled, so a correction
+    of zero leaves the masks exactly as they are.
 
     Args:
         size: Side of the grid.
@@ -49,25 +49,29 @@ class CropRefinement(RecurrentRefinement):
             features: (in_channels, h', w'), likewise.
         """
         check_shape("masks", masks, ("K", "H", "W"))
-        for name, maps in dict(image=image, features=features).items():
-            if maps is not None:
-                check_shape(name, maps, ("C", "h", "w"))
-        if not torch.is_grad_enabled() and len(masks) > TOGETHER:
-            parts = [self.correction(part, image, features) for part in masks.split(TOGETHER)]
-            return torch.cat(parts)
+        # Once for all masks: a 1 x 1 convolution of crops is the crops of its map.
+        maps = self._inputs(image, features)
+        if torch.is_grad_enabled():
+            return self._within_boxes(masks, *maps)
+        return torch.cat([self._within_boxes(part, *maps) for part in masks.split(MASKS_AT_ONCE)])
+
+    def _within_boxes(
+        self, masks: Tensor, image: Tensor | None, projected: Tensor | None
+    ) -> Tensor:
         boxes = mask_boxes(masks.detach() > 0, self.margin)
         size = (masks.shape[1], masks.shape[2])
         crops = self._crops(masks[:, None], boxes, size)[:, 0]
-        image, features = (
+        image, projected = (
             None if maps is None else self._crops(maps[None], boxes, size)
-            for maps in (image, features)
+            for maps in (image, projected)
         )
-        return paste(super().correction(crops, image, features), boxes, size)
+        return paste(self._answer(crops, image, projected), boxes, size)
 
     def _crops(self, maps: Tensor, boxes: Tensor, size: tuple[int, int]) -> Tensor:
         """Of maps (K or 1, C, h, w), within boxes (K, 4) of a map of ``size``."""
         if not len(boxes):
-            return maps.new_zeros(0, maps.shape[1], self.size, self.size)
+            # Still depends on the maps.
+            return maps[:0].sum().expand(0, maps.shape[1], self.size, self.size)
         maps = maps.float().contiguous()  # roi_align reads memory as if it were
         scale = boxes.new_tensor([maps.shape[3] / size[1], maps.shape[2] / size[0]]).repeat(2)
         owner = torch.arange(len(boxes), device=boxes.device).clamp(max=len(maps) - 1)

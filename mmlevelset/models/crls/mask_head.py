@@ -57,14 +57,14 @@ class RefinedFCNMaskHead(FCNMaskHead):
 
         Args:
             x: RoI features (M, in_channels, h, w).
-            labels: Class of each RoI (M,), whose mask is refined; default class 0.
+            labels: Class of each RoI (M,), whose mask is refined; not used if ``class_agnostic``.
             image: The RoI's crops of the normalised image (M, image_channels, H, W).
 
         Returns:
             The head's own logits and the refined ones (M, 2, mask_size, mask_size), float32.
 
         Raises:
-            ValueError: A shape does not fit.
+            ValueError: A shape does not fit, or the labels are missing.
         """
         if x.shape[2:] != self.roi_feat_size:
             raise ValueError(
@@ -72,8 +72,12 @@ class RefinedFCNMaskHead(FCNMaskHead):
                 f" {tuple(x.shape[2:])}, but is {self.roi_feat_size}"
             )
         logits = super().forward(x)
-        if self.class_agnostic or labels is None:
+        if self.class_agnostic:
             labels = x.new_zeros(len(x), dtype=torch.long)
+        if labels is None:
+            raise ValueError(
+                "labels must be given unless class_agnostic is True: use mmlevelset.LevelSetRoIHead"
+            )
         logits = logits[torch.arange(len(x), device=x.device), labels][:, None].float()
         size = (self.mask_size, self.mask_size)
         if logits.shape[2:] != size:

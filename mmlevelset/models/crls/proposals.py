@@ -32,6 +32,9 @@ class CRLSRPNHead(RPNHead):
     ) -> InstanceList:
         """The proposals of each image, as mmdet's."""
         metas = batch_img_metas or []
+        # Also under autocast: in half precision a box is rounded to pixels.
+        cls_scores = [scores.float() for scores in cls_scores]
+        bbox_preds = [deltas.float() for deltas in bbox_preds]
         if not self.attached:
             return super().predict_by_feat(
                 cls_scores, bbox_preds, score_factors, metas, cfg, rescale, with_nms

@@ -69,7 +69,7 @@ class RecurrentRefinement(BaseModule):
         self.image_channels = image_channels
         self.slope = slope
         self.detach = detach
-        self.projection: nn.Module | None = None
+        self.projection: ConvModule | None = None
         if feature_channels:
             norm = dict(type="GN", num_groups=1)
             self.projection = ConvModule(
@@ -127,15 +127,30 @@ class RecurrentRefinement(BaseModule):
     def correction(self, masks: Tensor, image: Tensor | None, features: Tensor | None) -> Tensor:
         """What :meth:`forward` adds to the masks, (M, H, W)."""
         check_shape("masks", masks, ("M", "H", "W"))
-        inputs = []
+        return self._answer(masks, *self._inputs(image, features, len(masks)))
+
+    def _inputs(
+        self, image: Tensor | None, features: Tensor | None, *batch: int
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """The image and the projected features, not yet standardised; None where not used."""
         if self.image_channels:
             image = _given("image", image, "image_channels")
-            check_shape("image", image, (len(masks), self.image_channels, "h", "w"))
-            inputs.append(_resized(image, masks))
+            check_shape("image", image, (*batch, self.image_channels, "h", "w"))
+        else:
+            image = None
         if self.projection is not None:
             features = _given("features", features, "feature_channels")
-            check_shape("features", features, (len(masks), self.in_channels, "h", "w"))
-            inputs.append(_resized(self.projection(features), masks))
+            check_shape("features", features, (*batch, self.in_channels, "h", "w"))
+            return image, self.projection.conv(features)
+        return image, None
+
+    def _answer(self, masks: Tensor, image: Tensor | None, projected: Tensor | None) -> Tensor:
+        """Foreground minus background (M, H, W), from what :meth:`_inputs` gives."""
+        inputs = []
+        if image is not None:
+            inputs.append(_resized(image, masks))
+        if self.projection is not None and projected is not None:
+            inputs.append(_resized(self.projection.norm(projected), masks))
         background, foreground = self.network(
             torch.cat(inputs, 1), torch.tanh(self.slope * masks)
         ).logits.unbind(1)

@@ -28,7 +28,6 @@ class CRLSMaskHead(FCNMaskHead):
             that :class:`RLS` takes. Its ``in_channels`` are the channels of I.
         standardise: Give I zero mean and unit variance in each RoI, so that its scale does not
             depend on the features' (our choice); False: I as it is.
-        num_classes: Number of classes, for the record: the masks have none.
         loss_weight: Factor on the cross-entropy.
 
     Raises:
@@ -43,14 +42,12 @@ class CRLSMaskHead(FCNMaskHead):
             type="mmlevelset.RecurrentLevelSet", size=(21, 21), in_channels=1
         ),
         standardise: bool = True,
-        num_classes: int = 80,
         loss_weight: float = 1.0,
     ) -> None:
         super().__init__(
             num_convs=0,
             roi_feat_size=roi_feat_size,
             in_channels=in_channels,
-            num_classes=num_classes,
             class_agnostic=True,
             upsample_cfg=dict(type=None),
         )
@@ -129,7 +126,8 @@ class CRLSBBoxHead(BBoxHead):
         dropout_ratio: After each of them.
         fc_init_cfg: Initial weights of each pair of layers. They are named as torchvision's
             ``classifier`` of VGG: ``dict(type="mmlevelset.Pretrained", prefix="classifier",
-            checkpoint=...)`` loads it. Default: Xavier.
+            checkpoint=..., option="model.roi_head.bbox_head.fc_init_cfg.checkpoint")`` loads it.
+            Default: Xavier.
         **kwargs: Of mmdet's :class:`BBoxHead`.
     """
 

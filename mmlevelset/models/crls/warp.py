@@ -13,8 +13,9 @@ WARPS = ("grid_sample", "roi_align")
 class GridWarp(nn.Module):
     """Bilinear samples at the centres of the cells that divide each box.
 
-    Le et al., Recurrent Level Set Networks, 2019, section 4. What :class:`mmcv.ops.RoIAlign` gives
-    with ``sampling_ratio=1`` inside the map, with gradients to the boxes.
+    Le et al., Recurrent Level Set Networks, 2019, section 4, whose section 3.2 instead takes the
+    maximum of each cell. What :class:`mmcv.ops.RoIAlign` gives with ``sampling_ratio=1`` inside the
+    map, with gradients to the boxes.
 
     Args:
         output_size: Cells along each side.
@@ -48,7 +49,8 @@ class GridWarp(nn.Module):
                 )
                 parts.append(samples[0].unflatten(1, (len(owner), rows)).transpose(0, 1))
                 owners.append(owner)
-        return torch.cat(parts)[torch.cat(owners).argsort()]
+        warped = torch.cat(parts)
+        return warped if len(parts) == 1 else warped[torch.cat(owners).argsort()]
 
     def _grid(self, boxes: Tensor, height: int, width: int) -> Tensor:
         """Centres (R, rows, columns, 2) of the cells, x and y from -1 to 1 over the map."""

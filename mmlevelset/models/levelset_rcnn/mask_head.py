@@ -105,8 +105,9 @@ class LevelSetMaskHead(FCNMaskHead):
         if refinement is not None:
             # Level sets are measured in truncation ranges: at 1, phi_0 is tanh(2).
             settings = dict(in_channels=self.in_channels, slope=2.0)
-            self.refinement = built = MODELS.build({**settings, **refinement})
-            self.image_features = self.image_features or built.image_channels > 0
+            module = MODELS.build({**settings, **refinement})
+            self.image_features = self.image_features or module.image_channels > 0
+            self.refinement = module
 
     def forward(
         self, x: Tensor, labels: Tensor | None = None, image: Tensor | None = None
@@ -115,13 +116,17 @@ class LevelSetMaskHead(FCNMaskHead):
 
         Args:
             x: RoI features (M, in_channels, h, w).
-            labels: Class of each RoI (M,), whose channel of the TSDF is taken; default class 0.
+            labels: Class of each RoI (M,), whose channel of the TSDF is taken; not used if
+                ``class_agnostic``.
             image: With ``image_features`` or a refinement, the RoI's crops of the image (M,
                 image_channels, mask_size, mask_size).
 
         Returns:
             phi_0..phi_N (M, N+1, mask_size, mask_size), float32, positive inside; about 1 is the
             truncation range. With a refinement, the refined phi_N follows.
+
+        Raises:
+            ValueError: A shape does not fit, or the labels or the image are missing.
         """
         if x.shape[2:] != self.roi_feat_size:
             raise ValueError(
@@ -129,8 +134,12 @@ class LevelSetMaskHead(FCNMaskHead):
                 f" {tuple(x.shape[2:])}, but is {self.roi_feat_size}"
             )
         tsdf = super().forward(x)
-        if self.class_agnostic or labels is None:
+        if self.class_agnostic:
             labels = x.new_zeros(len(x), dtype=torch.long)
+        if labels is None:
+            raise ValueError(
+                "labels must be given unless class_agnostic is True: use mmlevelset.LevelSetRoIHead"
+            )
         tsdf = tsdf[torch.arange(len(x), device=x.device), labels][:, None].float()
         size = (self.mask_size, self.mask_size)
         initial = F.interpolate(tsdf, size=size, mode="bilinear", align_corners=False)
@@ -224,7 +233,8 @@ class LevelSetMaskHead(FCNMaskHead):
         """Masks at the size of the image from the level sets of each image's detections.
 
         Args:
-            mask_preds: For each image, phi_0..phi_N of its n detections (n, N+1, h, w).
+            mask_preds: For each image, the level sets of its n detections, as :meth:`forward`
+                gives: (n, N+1, h, w), or (n, N+2, h, w) with a refinement.
             results_list: Its detections, with boxes in pixels of the network's input.
             batch_img_metas: Its meta information.
             rcnn_test_cfg: ``initial_masks``, ``level_sets`` and ``polygons`` (all off by default)
@@ -234,8 +244,8 @@ class LevelSetMaskHead(FCNMaskHead):
 
         Returns:
             The results with ``masks``, bool (n, H, W), from the last level set; as asked for,
-            ``initial_masks`` from phi_0, ``level_sets`` (n, N+1, h, w) on the grid of the box,
-            and ``polygons``: for each detection a list of closed polygons (P, 2) of x, y.
+            ``initial_masks`` from phi_0, ``level_sets`` as in ``mask_preds`` on the grid of the
+            box, and ``polygons``: for each detection a list of closed polygons (P, 2) of x, y.
         """
         for level_sets, results, meta in zip(
             mask_preds, results_list, batch_img_metas, strict=True

@@ -27,12 +27,17 @@ class LevelSetRoIHead(StandardRoIHead):
         bbox_feats: Tensor | None = None,
         labels: Tensor | None = None,
     ) -> dict:
-        """Level sets of the RoIs (M, 5): ``mask_preds``, and the features they come from."""
+        """Level sets of the RoIs (M, 5): ``mask_preds``, and the features they come from.
+
+        Without labels, as mmdet's :meth:`forward` calls it, they are those of class 0.
+        """
         if rois is None or self.share_roi_extractor:
             raise ValueError("mask_roi_extractor must be given: the level sets need their own RoIs")
         mask_feats = self.mask_roi_extractor(x[: self.mask_roi_extractor.num_inputs], rois)
         if self.with_shared_head:
             mask_feats = self.shared_head(mask_feats)
+        if labels is None:
+            labels = rois.new_zeros(len(rois), dtype=torch.long)
         crops = self._crop_images(rois) if self.mask_head.image_features else None
         mask_preds = self.mask_head(mask_feats, labels, crops)
         return dict(mask_preds=mask_preds, mask_feats=mask_feats)

@@ -26,13 +26,25 @@ class Pretrained(PretrainedInit):
         prefix: Only the weights whose names start so are taken, and the prefix is removed:
             ``backbone`` for the backbone of a whole model.
         map_location: Device that the checkpoint is read to.
+        option: Where the checkpoint stands in a model's config, for the error's advice; default:
+            the backbone's.
 
     Raises:
         OSError: The checkpoint cannot be read.
         ValueError: None of its weights fits the module.
     """
 
-    part = "backbone"  # where such an init_cfg usually stands in a model's config
+    option = "model.backbone.init_cfg.checkpoint"
+
+    def __init__(
+        self,
+        checkpoint: str,
+        prefix: str | None = None,
+        map_location: str = "cpu",
+        option: str | None = None,
+    ) -> None:
+        super().__init__(checkpoint, prefix, map_location)
+        self.option = option or self.option
 
     def __call__(self, module: nn.Module) -> None:
         """Initialise a module in place."""
@@ -66,7 +78,7 @@ class Pretrained(PretrainedInit):
             raise OSError(
                 f"init_cfg.checkpoint {self.checkpoint!r} of {type(module).__name__} cannot be"
                 f" read ({type(error).__name__}: {error}). Without a network, download it elsewhere"
-                f" and pass, as a rule, --cfg-options model.{self.part}.init_cfg.checkpoint=FILE"
+                f" and pass, as a rule, --cfg-options {self.option}=FILE"
             ) from error
         if not isinstance(checkpoint, Mapping):
             raise ValueError(
@@ -101,6 +113,7 @@ class DecimatedVGG(Pretrained):
             ``classifier.3``.
         prefix: See :class:`Pretrained`.
         map_location: See :class:`Pretrained`.
+        option: See :class:`Pretrained`; default: the decode head's.
 
     Raises:
         OSError: The checkpoint cannot be read.
@@ -108,7 +121,7 @@ class DecimatedVGG(Pretrained):
         ValueError: The checkpoint has no such layers, or they do not fit the module.
     """
 
-    part = "decode_head"
+    option = "model.decode_head.init_cfg.checkpoint"
 
     def convert(self, weights: dict[str, Tensor], module: nn.Module) -> dict[str, Tensor]:
         """``classifier.0`` and ``classifier.3`` as ``fc6`` and ``fc7``."""

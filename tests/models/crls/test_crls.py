@@ -193,13 +193,15 @@ def test_only_positive_proposals_have_a_mask_loss():
     torch.testing.assert_close(losses["loss_mask"], F.cross_entropy(found.logits, inside))
 
 
-def test_a_batch_without_objects():
-    model = make().train()
+@pytest.mark.parametrize("backbone", ["fpn", "vgg"])
+def test_a_batch_without_objects(backbone):
+    model = make(backbone).train()
     losses = losses_of(model, boxes=())
     assert losses["loss_mask"] == 0 and losses["loss_bbox"] == 0
     total(losses).backward()
     for name, parameter in model.named_parameters():
-        assert parameter.grad is None or parameter.grad.isfinite().all(), name
+        if parameter.requires_grad:
+            assert parameter.grad is not None and parameter.grad.isfinite().all(), name
 
 
 @pytest.mark.parametrize("backbone", ["fpn", "vgg"])
@@ -295,6 +297,15 @@ def test_the_layers_of_the_classifier_start_from_a_file(tmp_path):
             assert torch.equal(value, weights[f"classifier.{name}"])
 
 
+def test_a_missing_file_is_named_with_its_own_option(tmp_path):
+    config = Config.fromfile("configs/crls/crls_vgg16_40k_voc.py").model.roi_head.bbox_head
+    config.update(fc_out_channels=16)
+    config.fc_init_cfg.checkpoint = str(tmp_path / "vgg.pth")
+    option = "--cfg-options model.roi_head.bbox_head.fc_init_cfg.checkpoint=FILE"
+    with pytest.raises(OSError, match=option):
+        MODELS.build(config).init_weights()
+
+
 def changed(part, **changes):
     config = config_of()
     (config if part is None else config[part]).update(changes)
@@ -357,3 +368,21 @@ def test_stages_under_autocast():
     assert boxes.grad.isfinite().all() and boxes.grad.any(1).all()
     for name, parameter in head.named_parameters():
         assert parameter.grad.isfinite().all(), name
+
+
+@pytest.mark.parametrize("warp", ["grid_sample", "roi_align"])
+def test_the_whole_model_under_autocast(warp):
+    model = make(warp=warp).train()
+    images, samples = batch()
+    with torch.autocast("cpu", torch.bfloat16):
+        (proposals, _) = model.rpn_head.predict(model.extract_feat(images), samples)
+        losses = losses_of(model)
+    assert proposals.bboxes.dtype == torch.float32
+    coarse = proposals.bboxes.bfloat16().float()
+    assert not torch.equal(proposals.bboxes, coarse)  # not rounded
+    total(losses).backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad.isfinite().all(), name
+    with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
+        found = model.eval().predict(images, samples)
+    assert all(len(sample.pred_instances) for sample in found)

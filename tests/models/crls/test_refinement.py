@@ -198,8 +198,11 @@ def test_bad_input():
         model(masks, image, features[:, :3])
     with pytest.raises(TypeError, match="masks must be floating point"):
         model(masks > 0, image, features)
-    with pytest.raises(ValueError, match=r"image must have shape \(C, h, w\), but has"):
-        make("CropRefinement")(masks, image, features[0])
+    crop = make("CropRefinement")
+    with pytest.raises(ValueError, match=r"image must have shape \(3, h, w\), but has"):
+        crop(masks, image, features[0])
+    with pytest.raises(ValueError, match="image must be given unless image_channels is 0"):
+        crop(masks, None, features[0])
 
 
 # Crops
@@ -223,13 +226,14 @@ def test_crops_and_pastes_lie_where_they_should(monkeypatch):
     """Ramps: a mask's value is its column; the image's, of three times the size, the same."""
     seen = {}
 
-    def answer(self, masks, image, features):
-        seen.update(masks=masks, image=image, features=features)
+    def answer(self, masks, image, projected):
+        seen.update(masks=masks, image=image, projected=projected)
         return masks
 
-    monkeypatch.setattr(RecurrentRefinement, "correction", answer)
+    monkeypatch.setattr(RecurrentRefinement, "_answer", answer)
     size = 10
     model = make("CropRefinement", size=size, margin=0.0)
+    torch.nn.init.constant_(model.projection.conv.weight, 1 / 4)  # the mean of the features
     columns = torch.arange(36) + 0.5
     masks = (columns - 10).expand(1, 12, 36)  # positive from column 10: a box from 9 to 36
     image = ((torch.arange(108) + 0.5) / 3 - 10).expand(3, 36, 108)
@@ -261,9 +265,27 @@ def test_a_correction_does_not_depend_on_the_other_masks(monkeypatch):
     together = model(masks, image, features)
     for mask, refined in zip(masks, together, strict=True):
         torch.testing.assert_close(model(mask[None], image, features)[0], refined)
-    monkeypatch.setattr(crop_refinement, "TOGETHER", 2)
+    monkeypatch.setattr(crop_refinement, "MASKS_AT_ONCE", 2)
     with torch.no_grad():
         torch.testing.assert_close(model(masks, image, features), together)
+
+
+def test_features_are_projected_once_for_all_masks(monkeypatch):
+    model, seen = make("CropRefinement"), []
+    model.projection.conv.register_forward_hook(lambda _, given, __: seen.append(given[0].shape))
+    masks, image, features = inputs("CropRefinement", count=3)
+    refined = model(masks, image, features)
+    monkeypatch.setattr(crop_refinement, "MASKS_AT_ONCE", 2)
+    with torch.no_grad():
+        model(masks, image, features)
+    assert seen == [features.shape] * 2
+    # As the other way round: crops of the features, each projected.
+    boxes, size = mask_boxes(masks > 0, model.margin), masks.shape[1:]
+    crops = [
+        model._crops(maps, boxes, size) for maps in (masks[:, None], image[None], features[None])
+    ]
+    added = RecurrentRefinement.correction(model, crops[0][:, 0], *crops[1:])
+    torch.testing.assert_close(refined, masks + paste(added, boxes, size))
 
 
 def test_a_mask_far_away_from_a_change_stays():

@@ -35,6 +35,14 @@ def bilinear(image, x, y):
     )
 
 
+def test_rois_of_one_image_are_not_copied_again():
+    maps, rois = maps_and_rois()
+    rois.requires_grad_()
+    warped = {len(some): GridWarp(5, 1 / STRIDE)(maps, some) for some in (rois, rois[1::2])}
+    assert ["Cat" in found.grad_fn.name() for found in warped.values()] == [False, True]
+    torch.testing.assert_close(warped[2], warped[4][1::2])
+
+
 @pytest.mark.parametrize("inside", [True, False])
 def test_values_are_the_definition(inside):
     maps, rois = maps_and_rois(inside=inside)

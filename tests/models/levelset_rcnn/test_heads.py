@@ -14,6 +14,7 @@ from mmlevelset.models import (
 )
 from mmlevelset.models.levelset_rcnn.targets import tsdf_targets
 
+LABELS = torch.tensor([0, 2])
 L1 = dict(type="mmlevelset.TSDFLoss", bce_weight=0.0)
 
 
@@ -73,9 +74,10 @@ def test_feature_head():
 @pytest.mark.parametrize("steps", [0, 1, 3])
 def test_level_sets(steps):
     head = mask_head(num_steps=steps)
-    level_sets = head(torch.randn(2, 8, 14, 14), torch.tensor([0, 2]))
+    level_sets = head(torch.randn(2, 8, 14, 14), LABELS)
     assert level_sets.shape == (2, steps + 1, 32, 32) and level_sets.dtype == torch.float32
-    assert head(torch.randn(0, 8, 14, 14)).shape == (0, steps + 1, 32, 32)
+    none = head(torch.randn(0, 8, 14, 14), torch.zeros(0, dtype=torch.long))
+    assert none.shape == (0, steps + 1, 32, 32)
 
 
 def test_the_class_selects_the_channel():
@@ -90,7 +92,7 @@ def test_the_class_selects_the_channel():
 @pytest.mark.parametrize("detach", [True, False])
 def test_gradients_through_the_initial_level_set(detach):
     head = mask_head(detach_initial=detach)
-    head(torch.randn(2, 8, 14, 14))[:, -1].sum().backward()
+    head(torch.randn(2, 8, 14, 14), LABELS)[:, -1].sum().backward()
     assert (head.conv_logits.weight.grad.abs().sum() == 0) == detach
     assert head.feature_head.output.weight.grad.abs().sum() > 0
     assert head.hyperparameter_head.output.bias.grad.abs().min() > 0
@@ -99,22 +101,22 @@ def test_gradients_through_the_initial_level_set(detach):
 def test_image_features_and_data_scale():
     head = mask_head(image_features=True, data_scale=10.0)
     x, image = torch.randn(2, 8, 14, 14), torch.randn(2, 3, 32, 32)
-    result = head(x, image=image)
-    assert not torch.equal(result[:, 1], head(x, image=-image + image**2)[:, 1])
+    result = head(x, LABELS, image)
+    assert not torch.equal(result[:, 1], head(x, LABELS, -image + image**2)[:, 1])
     result[:, -1].sum().backward()
     assert head.log_data_scale.grad != 0
     assert head.log_data_scale.exp().item() == pytest.approx(10)
     with pytest.raises(ValueError, match="image must be given"):
-        head(x)
+        head(x, LABELS)
 
 
 def test_autocast_leaves_the_level_sets_in_float32():
     head = mask_head(image_features=True)
     x, image = torch.randn(2, 8, 14, 14), torch.randn(2, 3, 32, 32)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        level_sets = head(x, image=image)
+        level_sets = head(x, LABELS, image)
     assert level_sets.dtype == torch.float32
-    torch.testing.assert_close(level_sets, head(x, image=image), rtol=0.1, atol=0.1)
+    torch.testing.assert_close(level_sets, head(x, LABELS, image), rtol=0.1, atol=0.1)
     level_sets.sum().backward()
     assert all(p.grad.isfinite().all() for p in head.parameters())
 
@@ -193,7 +195,7 @@ def test_loss_weights():
 
 def test_the_image_alone():
     head = mask_head(image_features=True, feature_head=None)
-    assert head(torch.randn(2, 8, 14, 14), image=torch.randn(2, 3, 32, 32)).shape[1] == 4
+    assert head(torch.randn(2, 8, 14, 14), LABELS, torch.randn(2, 3, 32, 32)).shape[1] == 4
 
 
 @pytest.mark.parametrize(
