@@ -64,18 +64,18 @@ def as_written(model: RecurrentLevelSet, image: Tensor, phi: Tensor) -> Tensor:
     """Logits by the paper's equations, matrix by matrix; dense gates, tied weights."""
     cell: Any = model.cells[0]
     pixels = image[0, 0].numel()
-    u_z, u_r, u_h = cell.input_maps.weight.split(pixels)
-    b_z, b_r, b_h = cell.input_maps.bias.split(pixels)
-    w_z, w_r = cell.state_maps.weight.split(pixels)
-    w_h = cell.reset_map.weight
-    u_g, w_g = cell.data_term.inside.weight, cell.data_term.outside.weight
+    (u_z, w_z), (u_r, w_r) = (rows.split(pixels, 1) for rows in cell.gates.weight.split(pixels))
+    b_z, b_r = cell.gates.bias.split(pixels)
+    u_h, w_h = cell.candidate.weight.split(pixels, 1)
+    b_h = cell.candidate.bias
+    minus_u_g, w_g = cell.data_term.matrices.weight.split(pixels)
     for _ in range(model.num_steps):
         c1, c2 = region_means(image, heaviside(phi, model.eps))
         inside, outside = (
             (image - c[..., None, None]).square().sum(1).flatten(1) for c in (c1, c2)
         )
         state = phi.flatten(1)
-        x = curvature(phi, model.eta).flatten(1) - inside @ u_g.T + outside @ w_g.T
+        x = curvature(phi, model.eta).flatten(1) + inside @ minus_u_g.T + outside @ w_g.T
         z = torch.sigmoid(x @ u_z.T + state @ w_z.T + b_z)
         r = torch.sigmoid(x @ u_r.T + state @ w_r.T + b_r)
         h = torch.tanh(x @ u_h.T + (state * r) @ w_h.T + b_h)

@@ -10,25 +10,24 @@ Force = Callable[[Tensor, Tensor], Tensor]
 
 
 class ConvDataTerm(nn.Module):
-    """With maps that are applied to the squared differences as they stand.
+    """With convolutions of the squared differences.
 
     Args:
-        inside: U_g, from one channel, or from C with ``reduction="none"``, to K channels.
-        outside: W_g.
+        convolution: -U_g and W_g: from two inputs of one channel, or of C with
+            ``reduction="none"``, to K channels.
         reduction: Of the squares over the channels of I: ``sum``, ``mean`` or ``none``.
     """
 
-    def __init__(self, inside: nn.Module, outside: nn.Module, reduction: str) -> None:
+    def __init__(self, convolution: nn.Module, reduction: str) -> None:
         super().__init__()
-        self.inside, self.outside, self.reduction = inside, outside, reduction
+        self.convolution, self.reduction = convolution, reduction
 
     def forward(self, image: Tensor) -> Force:
         """The force in images (M, C, H, W)."""
 
         def force(first: Tensor, second: Tensor) -> Tensor:
-            return self.outside(self._squares(image, second)) - self.inside(
-                self._squares(image, first)
-            )
+            squares = [self._squares(image, means) for means in (first, second)]
+            return self.convolution(torch.cat(squares, 1))
 
         return force
 
@@ -47,14 +46,13 @@ class GridDataTerm(nn.Module):
     reading a matrix of 4096 x 4096 takes longer than to multiply a few vectors by it.
 
     Args:
-        inside: U_g, from one channel to one.
-        outside: W_g.
+        matrices: -U_g and W_g, from one input to two outputs.
         reduction: Of the squares over the channels of I: ``sum`` or ``mean``.
     """
 
-    def __init__(self, inside: nn.Module, outside: nn.Module, reduction: str) -> None:
+    def __init__(self, matrices: nn.Module, reduction: str) -> None:
         super().__init__()
-        self.inside, self.outside, self.reduction = inside, outside, reduction
+        self.matrices, self.reduction = matrices, reduction
 
     def forward(self, image: Tensor) -> Force:
         """The force in images (M, C, H, W)."""
@@ -65,8 +63,7 @@ class GridDataTerm(nn.Module):
         rows = torch.cat([maps.flatten(0, 1), image.new_ones(1, *size)])[:, None]
         shape = (count, channels + 1, *size)
         products = [
-            (product[:-1, 0].view(shape), product[-1])
-            for product in (self.inside(rows), self.outside(rows))
+            (product[:-1].view(shape), product[-1]) for product in self.matrices(rows).unbind(1)
         ]
         scale = 1 / channels if self.reduction == "mean" else 1
 
@@ -77,6 +74,6 @@ class GridDataTerm(nn.Module):
                 linear = torch.einsum("mc,mchw->mhw", means, of_image[:, 1:])
                 constant = means.square().sum(1)[:, None, None] * of_one
                 terms.append(of_image[:, 0] - 2 * linear + constant)
-            return scale * (terms[1] - terms[0])[:, None]
+            return scale * (terms[0] + terms[1])[:, None]
 
         return force

@@ -1,7 +1,7 @@
 """One step of the recurrent level set, with matrices over a whole grid or with convolutions."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -13,30 +13,32 @@ NOISE = 0.1
 CONV_NOISE = 0.5
 """The same of convolutions, whose further channels have nothing else to begin with."""
 
-MakeMap = Callable[..., nn.Module]
+Scales = Sequence[Sequence[float]]
+"""Of the maps from each input (columns) to each output (rows): the multiple of the identity that
+they start from."""
 
 
 class GridMap(nn.Linear):
-    """Dense matrices over the pixels of a grid: (M, 1, H, W) to (M, len(identity), H, W).
+    """Dense matrices over the pixels of a grid: (M, inputs, H, W) to (M, outputs, H, W).
 
     Args:
         size: Height and width.
-        identity: For each matrix the multiple of the identity that it starts from.
-        bias: Whether each has a bias for every pixel.
+        identity: Outputs x inputs; each pair has a matrix of its own.
+        bias: Whether each output has a bias for every pixel.
     """
 
-    def __init__(
-        self, size: tuple[int, int], identity: Sequence[float], bias: bool = False
-    ) -> None:
-        self.size, self.identity = size, tuple(identity)
-        super().__init__(math.prod(size), len(identity) * math.prod(size), bias)
+    def __init__(self, size: tuple[int, int], identity: Scales, bias: bool = False) -> None:
+        self.size, self.identity = size, identity
+        pixels = math.prod(size)
+        super().__init__(len(identity[0]) * pixels, len(identity) * pixels, bias)
 
     def reset_parameters(self) -> None:
-        nn.init.normal_(self.weight, std=NOISE / math.sqrt(self.in_features))
+        pixels = math.prod(self.size)
+        nn.init.normal_(self.weight, std=NOISE / math.sqrt(pixels))
         with torch.no_grad():
-            matrices = self.weight.split(self.in_features)
-            for scale, matrix in zip(self.identity, matrices, strict=True):
-                matrix.diagonal().add_(scale)
+            for rows, scales in zip(self.weight.split(pixels), self.identity, strict=True):
+                for matrix, scale in zip(rows.split(pixels, 1), scales, strict=True):
+                    matrix.diagonal().add_(scale)
         if self.bias is not None:
             nn.init.zeros_(self.bias)
 
@@ -45,27 +47,29 @@ class GridMap(nn.Linear):
 
 
 class ConvMap(nn.Conv2d):
-    """3 x 3 convolutions: (M, channels, H, W) to (M, len(identity) * out_channels, H, W).
+    """3 x 3 convolutions: (M, inputs * channels, H, W) to (M, outputs * out_channels, H, W).
 
     Args:
-        channels: Of the input.
-        out_channels: Of each convolution.
-        identity: For each convolution the multiple of the identity that it starts from.
-        bias: Whether each has a bias for every channel.
+        channels: Of each input.
+        out_channels: Of each output.
+        identity: Outputs x inputs.
+        bias: Whether each channel of the outputs has a bias.
     """
 
     def __init__(
-        self, channels: int, out_channels: int, identity: Sequence[float], bias: bool = False
+        self, channels: int, out_channels: int, identity: Scales, bias: bool = False
     ) -> None:
-        self.identity = tuple(identity)
-        super().__init__(channels, len(identity) * out_channels, 3, padding=1, bias=bias)
+        self.fan_in, self.identity = 9 * channels, identity
+        inputs, outputs = len(identity[0]), len(identity)
+        super().__init__(inputs * channels, outputs * out_channels, 3, padding=1, bias=bias)
 
     def reset_parameters(self) -> None:
-        nn.init.normal_(self.weight, std=CONV_NOISE / math.sqrt(9 * self.in_channels))
+        nn.init.normal_(self.weight, std=CONV_NOISE / math.sqrt(self.fan_in))
         with torch.no_grad():
-            kernels = self.weight.chunk(len(self.identity))
-            for scale, kernel in zip(self.identity, kernels, strict=True):
-                kernel[:, :, 1, 1].diagonal().add_(scale)
+            centres = self.weight[:, :, 1, 1].chunk(len(self.identity))
+            for rows, scales in zip(centres, self.identity, strict=True):
+                for matrix, scale in zip(rows.chunk(len(scales), 1), scales, strict=True):
+                    matrix.diagonal().add_(scale)
         if self.bias is not None:
             nn.init.zeros_(self.bias)
 
@@ -82,44 +86,40 @@ class RecurrentCell(nn.Module):
     one half (our choice; the paper does not say).
 
     Args:
-        make: Makes a map of ``make(identity, bias=False)`` from and to K channels.
-        data_term: Makes the data term, from ``data_term()``.
+        gates: U and W of z and r, with their b, from x and state to z and r.
+        candidate: U_h, W_h and b_h, from x and state * r to h.
+        data_term: Of U_g and W_g.
     """
 
-    def __init__(self, make: MakeMap, data_term: Callable[[], nn.Module]) -> None:
+    def __init__(self, gates: nn.Module, candidate: nn.Module, data_term: nn.Module) -> None:
         super().__init__()
-        self.data_term = data_term()
-        self.input_maps = make((0, 0, 1), bias=True)  # U and b of z, r and h
-        self.state_maps = make((0, 0))  # W of z and r
-        self.reset_map = make((1,))  # W of h
+        self.gates, self.candidate, self.data_term = gates, candidate, data_term
 
     def forward(self, state: Tensor, x: Tensor) -> Tensor:
         """The next state, from state and input (M, K, H, W)."""
-        z, r, h = self.input_maps(x).chunk(3, 1)
-        state_z, state_r = self.state_maps(state).chunk(2, 1)
-        z, r = torch.sigmoid(z + state_z), torch.sigmoid(r + state_r)
-        h = torch.tanh(h + self.reset_map(state * r))
+        z, r = torch.sigmoid(self.gates(torch.cat([x, state], 1))).chunk(2, 1)
+        h = torch.tanh(self.candidate(torch.cat([x, state * r], 1)))
         return torch.lerp(h, state, z)
+
+
+GATES: Scales = ((0, 0), (0, 0))
+CANDIDATE: Scales = ((1, 1),)
 
 
 def dense_cell(size: tuple[int, int], reduction: str) -> RecurrentCell:
     """The paper's cell: all its matrices are (H W) x (H W)."""
-
-    def make(identity: Sequence[float], bias: bool = False) -> GridMap:
-        return GridMap(size, identity, bias)
-
-    return RecurrentCell(make, lambda: GridDataTerm(make((1,)), make((1,)), reduction))
+    return RecurrentCell(
+        GridMap(size, GATES, bias=True),
+        GridMap(size, CANDIDATE, bias=True),
+        GridDataTerm(GridMap(size, ((-1,), (1,))), reduction),
+    )
 
 
 def conv_cell(hidden_channels: int, in_channels: int, reduction: str) -> RecurrentCell:
     """The cell with convolutions, for images of any size."""
-
-    def make(identity: Sequence[float], bias: bool = False) -> ConvMap:
-        return ConvMap(hidden_channels, hidden_channels, identity, bias)
-
-    def data_term() -> ConvDataTerm:
-        channels = in_channels if reduction == "none" else 1
-        inside, outside = (ConvMap(channels, hidden_channels, (1,)) for _ in range(2))
-        return ConvDataTerm(inside, outside, reduction)
-
-    return RecurrentCell(make, data_term)
+    channels = in_channels if reduction == "none" else 1
+    return RecurrentCell(
+        ConvMap(hidden_channels, hidden_channels, GATES, bias=True),
+        ConvMap(hidden_channels, hidden_channels, CANDIDATE, bias=True),
+        ConvDataTerm(ConvMap(channels, hidden_channels, ((-1, 1),)), reduction),
+    )

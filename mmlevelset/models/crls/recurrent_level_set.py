@@ -122,10 +122,10 @@ class RecurrentLevelSet(BaseModule):
         self.supervise = supervise
         if self.size is not None:
             make: Callable[[], RecurrentCell] = partial(dense_cell, self.size, reduction)
-            self.output: GridMap | ConvMap = GridMap(self.size, (-1, 1), bias=True)
+            self.output: GridMap | ConvMap = GridMap(self.size, ((-1,), (1,)), bias=True)
         else:
             make = partial(conv_cell, hidden_channels, in_channels, reduction)
-            self.output = ConvMap(1, 1, (-1, 1), bias=True)
+            self.output = ConvMap(1, 1, ((-1,), (1,)), bias=True)
         self.cells = nn.ModuleList(make() for _ in range(1 if tied else num_steps))
         self.direction: nn.Parameter | None = None
         if hidden_channels > 1:

@@ -44,21 +44,30 @@ def maps_of(cell, channels: int) -> dict:
     """The equations' maps of a cell, by name."""
 
     def maps(module, names):
+        """Names of the maps from each input (columns) to each output (rows)."""
         weights = module.weight.detach().numpy()
         apply = naive.convolve if weights.ndim == 4 else naive.multiply
-        parts = np.split(weights, len(names))
-        return {name: lambda x, w=w: apply(x, w) for name, w in zip(names, parts, strict=True)}
+        rows = np.split(weights, len(names))
+        return {
+            name: lambda x, w=w: apply(x, w)
+            for row, some in zip(rows, names, strict=True)
+            for name, w in zip(some, np.split(row, len(some), 1), strict=True)
+        }
 
-    biases = cell.input_maps.bias.detach().numpy().reshape(3, channels, *[-1, 1])
-    if cell.input_maps.weight.ndim == 2:
-        biases = biases.reshape(3, 1, *SIZE)
+    grid = (1, *SIZE) if cell.gates.weight.ndim == 2 else (channels, 1, 1)
+    biases = np.concatenate([m.bias.detach().numpy() for m in (cell.gates, cell.candidate)])
+    term = cell.data_term
+    data = (
+        maps(term.convolution, [["-U_g", "W_g"]])
+        if hasattr(term, "convolution")
+        else maps(term.matrices, [["-U_g"], ["W_g"]])
+    )
     return {
-        **maps(cell.input_maps, ("U_z", "U_r", "U_h")),
-        **maps(cell.state_maps, ("W_z", "W_r")),
-        **maps(cell.reset_map, ("W_h",)),
-        **maps(cell.data_term.inside, ("U_g",)),
-        **maps(cell.data_term.outside, ("W_g",)),
-        **dict(zip(("b_z", "b_r", "b_h"), biases, strict=True)),
+        **maps(cell.gates, [["U_z", "W_z"], ["U_r", "W_r"]]),
+        **maps(cell.candidate, [["U_h", "W_h"]]),
+        "U_g": lambda x: -data["-U_g"](x),
+        "W_g": data["W_g"],
+        **dict(zip(("b_z", "b_r", "b_h"), biases.reshape(3, *grid), strict=True)),
     }
 
 

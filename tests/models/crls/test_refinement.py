@@ -67,8 +67,8 @@ def test_masks_stay_exactly_as_they_are_until_it_has_learned(kind, initialised):
         Outer(model).init_weights()
     masks, image, features = inputs(kind)
     assert torch.equal(model(masks, image, features), masks)
-    gate = model.network.cells[0].reset_map.weight  # near the identity
-    assert (gate[:, :, 1, 1].diagonal() > 0.5).all()
+    for maps in model.network.cells[0].candidate.weight.chunk(2, 1):  # U_h and W_h
+        assert (maps[:, :, 1, 1].diagonal() > 0.5).all()  # near the identity
 
 
 @pytest.mark.parametrize("kind", KINDS)
