@@ -1,0 +1,60 @@
+"""Noise, blur and uneven light on top of images, to test how robust a method is."""
+
+import math
+
+import cv2
+import numpy as np
+
+
+def degrade(
+    image: np.ndarray,
+    *,
+    noise: float = 0.0,
+    blur: float = 0.0,
+    light: float = 0.0,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Light an image unevenly, blur it, and add noise, in this order, as a camera does.
+
+    Args:
+        image: (H, W) or (H, W, C) uint8.
+        noise: Standard deviation in grey levels of Gaussian noise, which is independent for each
+            pixel and channel; at least 0.
+        blur: Standard deviation in pixels of a Gaussian filter; at least 0.
+        light: In [0, 1]. Brightness is multiplied by a linear ramp in a direction that is drawn
+            for each image, from 1 - ``light`` to 1 + ``light`` in opposite corners if the
+            direction is a diagonal, by less between the sides otherwise.
+        rng: Source of the noise and of the ramp's direction.
+
+    Returns:
+        An image of the same shape, uint8; values beyond 0..255 are cut.
+
+    Raises:
+        ValueError: An amount is out of its range, or the image is not as above.
+    """
+    amounts = (("noise", noise, math.inf), ("blur", blur, math.inf), ("light", light, 1.0))
+    for name, amount, most in amounts:
+        if not (0 <= amount <= most and math.isfinite(amount)):
+            bound = "in [0, 1]" if most == 1 else "a finite number of at least 0"
+            raise ValueError(f"{name} must be {bound}, not {amount}")
+    if image.dtype != np.uint8 or image.ndim not in (2, 3):
+        raise ValueError(
+            f"image must be uint8 (H, W) or (H, W, C), not {image.dtype} {image.shape}"
+        )
+    values = image.astype(np.float32)
+    if light:
+        ramp = 1 + light * _ramp(image.shape[0], image.shape[1], rng)
+        values *= ramp.reshape(*ramp.shape, *(1,) * (image.ndim - 2))
+    if blur:
+        values = cv2.GaussianBlur(values, (0, 0), blur).reshape(image.shape)
+    if noise:
+        values = values + noise * rng.standard_normal(values.shape, dtype=np.float32)
+    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
+
+
+def _ramp(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
+    """(H, W): a plane through 0 in the middle, rising in a random direction, within [-1, 1]."""
+    angle = rng.uniform(0, 2 * math.pi)
+    y, x = (np.linspace(-1, 1, size, dtype=np.float32) for size in (height, width))
+    plane = math.sin(angle) * y[:, None] + math.cos(angle) * x
+    return plane / math.sqrt(2)

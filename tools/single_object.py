@@ -1,0 +1,333 @@
+"""What compare_single_object.py compares: images of one object, networks and classic solvers."""
+
+from __future__ import annotations
+
+import re
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from command_line import UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from mmengine.config import Config
+
+    from mmlevelset.evaluation.classic_baselines import Tuning
+
+CLEAN = "clean"
+"""The images as they are; other conditions are named as degradations are: noise=20."""
+
+MADE_BEFORE = r"Load|CropInstance|BinaryLabels"
+"""Transforms of a network's test pipeline that make an image and its truth: both are there."""
+
+
+@dataclass
+class Item:
+    """An image (H, W, 3) uint8, BGR, with its truths (A, H, W): 0, 1, and 255 for no label."""
+
+    name: str
+    image: np.ndarray
+    truths: np.ndarray
+
+
+def read_items(config: Config, which: str, count: int | None, size: Sequence[int]) -> list[Item]:
+    """The first images of the test or training data, as the test pipeline makes them.
+
+    ``size`` is the height and width of all, or (0,): each has its truth's.
+    """
+    from mmdet.registry import DATASETS
+    from mmengine.registry import init_default_scope
+
+    for name in ("test", which):
+        if config.get(f"{name}_dataloader") is None:
+            raise UsageError(f"the config has no {name}_dataloader")
+    init_default_scope(config.get("default_scope", "mmdet"))
+    settings = config[f"{which}_dataloader"].dataset.copy()
+    settings.pipeline = config.test_dataloader.dataset.pipeline
+    dataset = DATASETS.build(settings)
+    numbers = range(min(count or len(dataset), len(dataset)))
+    return [read_item(dataset[number], f"{which} image {number}", size) for number in numbers]
+
+
+def read_item(data: dict, name: str, size: Sequence[int]) -> Item:
+    import cv2
+    import numpy as np
+
+    sample = data["data_samples"]
+    if sample.get("annotator_maps") is not None:
+        truths = np.asarray(sample.annotator_maps)
+    elif "gt_sem_seg" in sample:
+        truths = sample.gt_sem_seg.sem_seg.numpy()
+    else:
+        raise UsageError(
+            f"the config's test pipeline must load label maps, but {name} has no gt_sem_seg"
+        )
+    wrong = np.setdiff1d(truths, (0, 1, 255))
+    if len(wrong):
+        raise UsageError(
+            f"the config's data must have one object an image, labels 0 and 1, but {name} has"
+            f" label {wrong[0]}; mmlevelset.BinaryLabels makes one of all"
+        )
+    image = data["inputs"].permute(1, 2, 0).contiguous().numpy()
+    if image.dtype != np.uint8 or image.shape[2] != 3:
+        raise UsageError(
+            f"the config's test pipeline must give images of 8 bits and three channels, but {name}"
+            f" is {image.dtype} {image.shape}"
+        )
+    height, width = truths.shape[1:] if tuple(size) == (0,) else size
+    if image.shape[:2] != (height, width):
+        shrinks = height * width < image.shape[0] * image.shape[1]
+        way = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+        image = cv2.resize(image, (width, height), interpolation=way)
+    maps = [
+        cv2.resize(one.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
+        for one in truths
+    ]
+    return Item(str(sample.get("img_path") or name), image, np.stack(maps))
+
+
+def images_under(
+    items: Sequence[Item], condition: str, amounts: Mapping[str, float], seed: int
+) -> list[np.ndarray]:
+    """The images with a degradation; the same for the same seed, whatever the method."""
+    import numpy as np
+
+    from mmlevelset.datasets.degradation import degrade
+
+    if condition == CLEAN:
+        return [item.image for item in items]
+    return [
+        degrade(item.image, **amounts, rng=np.random.default_rng([seed, number]))
+        for number, item in enumerate(items)
+    ]
+
+
+@dataclass
+class Segmented:
+    """Masks (H, W) of images, and the iterations of each where the method has such."""
+
+    masks: list[np.ndarray]
+    iterations: list[int] = field(default_factory=list)
+
+
+class Method(ABC):
+    """Finds the object of images (H, W, 3) uint8, BGR."""
+
+    name: str
+    kind: str
+
+    @abstractmethod
+    def segment(self, images: Sequence[np.ndarray], progress: Callable[[int], object]) -> Segmented:
+        """Segment any number of images; tell ``progress`` how many each step has done."""
+
+    @abstractmethod
+    def seconds(self, image: np.ndarray) -> float:
+        """How long one image takes, without reading it."""
+
+    def judged(self, mask: np.ndarray, truths: np.ndarray) -> np.ndarray:
+        """The mask that counts as the object."""
+        return mask
+
+    @abstractmethod
+    def describe(self) -> dict[str, Any]:
+        """Its settings."""
+
+
+class WholeImage(Method):
+    """Calls all of each image the object: what costs nothing to reach."""
+
+    name, kind = "whole image", "reference"
+
+    def segment(self, images: Sequence[np.ndarray], progress: Callable[[int], object]) -> Segmented:
+        import numpy as np
+
+        progress(len(images))
+        return Segmented([np.ones(image.shape[:2], dtype=bool) for image in images])
+
+    def seconds(self, image: np.ndarray) -> float:
+        return 0.0
+
+    def describe(self) -> dict[str, Any]:
+        return {}
+
+
+class Classic(Method):
+    """A solver of mmlevelset.ops, with some settings fixed, the others its own or tuned."""
+
+    kind = "solver"
+    tuning: Tuning | None = None
+
+    def __init__(self, key: str, fixed: Mapping[str, Any], side: str, color: bool) -> None:
+        from mmlevelset.evaluation.classic_baselines import SOLVERS, check_settings
+
+        try:
+            check_settings(key, fixed)
+        except ValueError as error:
+            raise UsageError(f"--solver: {error}") from error
+        self.key, self.fixed, self.side, self.color = key, fixed, side, color
+        self.name = SOLVERS[key].title
+        self.settings = SOLVERS[key].settings | dict(fixed)
+
+    def tune(self, items: Sequence[Item], progress: Callable[[int], object]) -> None:
+        """Take the settings of the grid that suit the (training) images best."""
+        from mmlevelset.evaluation.classic_baselines import tune
+
+        images = [self._prepared(item.image) for item in items]
+        truths = [item.truths for item in items]
+        self.tuning = tune(self.key, images, truths, self.fixed, self.side, progress)
+        self.settings = self.tuning.best[0]
+
+    def segment(self, images: Sequence[np.ndarray], progress: Callable[[int], object]) -> Segmented:
+        from mmlevelset.evaluation.classic_baselines import solve
+
+        prepared = [self._prepared(image) for image in images]
+        found = solve(self.key, prepared, self.settings, progress)
+        return Segmented([one.mask for one in found], [one.iterations for one in found])
+
+    def seconds(self, image: np.ndarray) -> float:
+        from mmlevelset.evaluation.classic_baselines import run
+
+        prepared = self._prepared(image)
+        start = time.perf_counter()
+        run(self.key, prepared, self.settings)
+        return time.perf_counter() - start
+
+    def judged(self, mask: np.ndarray, truths: np.ndarray) -> np.ndarray:
+        from mmlevelset.evaluation.classic_baselines import choose_side
+
+        return choose_side(mask, truths, self.side)
+
+    def describe(self) -> dict[str, Any]:
+        tried = None
+        if self.tuning is not None:
+            tried = [dict(settings=one, f_measure=value) for one, value in self.tuning.tried]
+        return dict(solver=self.key, settings=self.settings, tuning=tried)
+
+    def _prepared(self, image: np.ndarray) -> np.ndarray:
+        """Grey (H, W) or colours (3, H, W), float32."""
+        import cv2
+        import numpy as np
+
+        if self.color:
+            return np.ascontiguousarray(image.transpose(2, 0, 1), dtype=np.float32)
+        return cv2.cvtColor(image, cv2.COLOR_BGR2GRAY).astype(np.float32)
+
+
+class Network(Method):
+    """A trained model that predicts semantic maps of labels 0 and 1.
+
+    It sees images as its own config's test pipeline hands them on, resized there or in the model,
+    and its maps are those at the images' size.
+    """
+
+    kind = "network"
+
+    def __init__(self, name: str, path: str, checkpoint: str) -> None:
+        import torch
+        from mmcv.transforms import Compose
+        from mmdet.registry import MODELS
+        from mmdet.utils import get_test_pipeline_cfg
+        from mmengine.config import Config
+        from mmengine.model import revert_sync_batchnorm
+        from mmengine.registry import init_default_scope
+        from mmengine.runner import load_checkpoint
+
+        self.name, self.path, self.checkpoint = name, path, checkpoint
+        try:
+            config = Config.fromfile(path)
+        except Exception as error:
+            raise UsageError(f"{path} cannot be read: {error}") from error
+        init_default_scope(config.get("default_scope", "mmdet"))
+        # The weights come from the checkpoint.
+        config.model.get("backbone", {}).pop("init_cfg", None)
+        self.model = revert_sync_batchnorm(MODELS.build(config.model)).eval()
+        try:
+            load_checkpoint(self.model, checkpoint, map_location="cpu", strict=True)
+        except RuntimeError as error:
+            reasons = " ".join(str(error).split())
+            raise UsageError(
+                f"the checkpoint {checkpoint} is not of the model of {path}: {reasons:.300}"
+            ) from error
+        self.model.to("cuda" if torch.cuda.is_available() else "cpu")
+        steps = get_test_pipeline_cfg(config)
+        kept = [step for step in steps if not re.search(MADE_BEFORE, str(step["type"]))]
+        self.prepare = Compose([dict(type="mmdet.LoadImageFromNDArray"), *kept])
+
+    def segment(self, images: Sequence[np.ndarray], progress: Callable[[int], object]) -> Segmented:
+        masks = []
+        for image in images:
+            masks.append(self._run(image)[0])
+            progress(1)
+        return Segmented(masks)
+
+    def seconds(self, image: np.ndarray) -> float:
+        return self._run(image)[1]
+
+    def describe(self) -> dict[str, Any]:
+        return dict(config=self.path, checkpoint=self.checkpoint)
+
+    def _run(self, image: np.ndarray) -> tuple[np.ndarray, float]:
+        import numpy as np
+        import torch
+        from mmengine.dataset import pseudo_collate
+
+        batch = pseudo_collate([self.prepare(dict(img=image))])
+        start = time.perf_counter()
+        with torch.no_grad():
+            (sample,) = self.model.test_step(batch)
+        if "pred_sem_seg" not in sample:
+            raise UsageError(f"the model of {self.path} predicts no semantic map")
+        labels = sample.pred_sem_seg.sem_seg[0].cpu().numpy()  # waits for the GPU
+        spent = time.perf_counter() - start
+        wrong = np.setdiff1d(labels, (0, 1))
+        if len(wrong):
+            raise UsageError(
+                f"the model of {self.path} must predict labels 0 and 1 alone, but predicts"
+                f" {wrong[0]}"
+            )
+        return labels == 1, spent
+
+
+@dataclass
+class Result:
+    """What a method reached: a list for each condition, with an entry for each image.
+
+    ``scores`` are the F-measures (A,) in [0, 1] against each annotator; ``seconds`` those of the
+    images that were timed.
+    """
+
+    method: Method
+    masks: dict[str, list[np.ndarray]] = field(default_factory=dict)
+    scores: dict[str, list[np.ndarray]] = field(default_factory=dict)
+    iterations: dict[str, list[int]] = field(default_factory=dict)
+    seconds: list[float] = field(default_factory=list)
+
+
+def compare(
+    method: Method,
+    items: Sequence[Item],
+    images: Mapping[str, Sequence[np.ndarray]],
+    timed: int,
+    progress: Callable[[int], object],
+) -> Result:
+    """Run a method on the images of all conditions, and time it on the first so many."""
+    from mmlevelset.evaluation.classic_baselines import score
+
+    result = Result(method)
+    for condition, degraded in images.items():
+        found = method.segment(degraded, progress)
+        pairs = zip(found.masks, items, strict=True)
+        masks = [method.judged(mask, item.truths) for mask, item in pairs]
+        result.masks[condition] = masks
+        result.scores[condition] = [
+            score(mask, item.truths) for mask, item in zip(masks, items, strict=True)
+        ]
+        result.iterations[condition] = found.iterations
+    method.seconds(items[0].image)  # the first run is slower
+    for item in items[:timed]:
+        result.seconds.append(method.seconds(item.image))
+        progress(1)
+    return result
