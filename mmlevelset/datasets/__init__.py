@@ -3,6 +3,7 @@ from mmlevelset.requirements import require_openmmlab
 require_openmmlab()
 
 from mmlevelset.datasets.coco import CocoDataset  # noqa: E402
+from mmlevelset.datasets.degradation import Degrade  # noqa: E402
 from mmlevelset.datasets.image_mask import (  # noqa: E402
     BinaryLabels,
     ImageMaskDataset,
@@ -33,6 +34,7 @@ __all__ = [
     "CocoDataset",
     "CocoSegDataset",
     "CropInstance",
+    "Degrade",
     "ImageMaskDataset",
     "InstanceCropDataset",
     "LoadImage",

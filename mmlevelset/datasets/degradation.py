@@ -1,9 +1,13 @@
-"""Noise, blur and uneven light on top of images, to test how robust a method is."""
+"""Noise, blur and uneven light on top of images, for robust training and for tests of it."""
 
 import math
+import random
 
 import cv2
 import numpy as np
+from mmcv.transforms import BaseTransform
+
+from mmlevelset.registry import TRANSFORMS
 
 
 def degrade(
@@ -32,11 +36,7 @@ def degrade(
     Raises:
         ValueError: An amount is out of its range, or the image is not as above.
     """
-    amounts = (("noise", noise, math.inf), ("blur", blur, math.inf), ("light", light, 1.0))
-    for name, amount, most in amounts:
-        if not (0 <= amount <= most and math.isfinite(amount)):
-            bound = "in [0, 1]" if most == 1 else "a finite number of at least 0"
-            raise ValueError(f"{name} must be {bound}, not {amount}")
+    _check(noise, blur, light)
     if image.dtype != np.uint8 or image.ndim not in (2, 3):
         raise ValueError(
             f"image must be uint8 (H, W) or (H, W, C), not {image.dtype} {image.shape}"
@@ -52,9 +52,57 @@ def degrade(
     return np.clip(np.rint(values), 0, 255).astype(np.uint8)
 
 
+def _check(noise: float, blur: float, light: float) -> None:
+    amounts = (("noise", noise, math.inf), ("blur", blur, math.inf), ("light", light, 1.0))
+    for name, amount, most in amounts:
+        if not (0 <= amount <= most and math.isfinite(amount)):
+            bound = "in [0, 1]" if most == 1 else "a finite number of at least 0"
+            raise ValueError(f"{name} must be {bound}, not {amount}")
+
+
 def _ramp(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
     """(H, W): a plane through 0 in the middle, rising in a random direction, within [-1, 1]."""
     angle = rng.uniform(0, 2 * math.pi)
     y, x = (np.linspace(-1, 1, size, dtype=np.float32) for size in (height, width))
     plane = math.sin(angle) * y[:, None] + math.cos(angle) * x
     return plane / math.sqrt(2)
+
+
+@TRANSFORMS.register_module()
+class Degrade(BaseTransform):
+    """:func:`degrade` by amounts that are drawn uniformly for each image, up to the given ones.
+
+    The degradations of RLS's training images (Le et al., Recurrent Level Set Networks, 2019,
+    section 6.1.1), whose amounts are not printed.
+
+    Required key: ``img``, uint8, which is changed.
+
+    Args:
+        noise: The most of each; see :func:`degrade`.
+        blur: Likewise.
+        light: Likewise.
+        prob: Share of the images that are degraded.
+
+    Raises:
+        ValueError: An amount or ``prob`` is out of its range.
+    """
+
+    def __init__(
+        self, noise: float = 20.0, blur: float = 1.5, light: float = 0.5, prob: float = 0.5
+    ) -> None:
+        self.most = dict(noise=noise, blur=blur, light=light)
+        _check(**self.most)
+        if not 0 <= prob <= 1:
+            raise ValueError(f"prob must be in [0, 1], not {prob!r}")
+        self.prob = prob
+
+    def transform(self, results: dict) -> dict:
+        if random.random() < self.prob:
+            amounts = {name: random.uniform(0, most) for name, most in self.most.items()}
+            rng = np.random.default_rng(random.getrandbits(64))
+            results["img"] = degrade(results["img"], **amounts, rng=rng)
+        return results
+
+    def __repr__(self) -> str:
+        amounts = ", ".join(f"{name}={most}" for name, most in self.most.items())
+        return f"{type(self).__name__}({amounts}, prob={self.prob})"

@@ -1,7 +1,11 @@
+import random
+
 import numpy as np
 import pytest
 
+from mmlevelset.datasets import Degrade
 from mmlevelset.datasets.degradation import degrade
+from mmlevelset.registry import TRANSFORMS
 
 GREY = np.full((60, 80, 3), 120, np.uint8)
 
@@ -72,3 +76,29 @@ def test_amounts_out_of_range(amounts, message):
 def test_images_of_other_types():
     with pytest.raises(ValueError, match=r"uint8 .* not float64 \(4, 4\)"):
         degrade(np.zeros((4, 4)), rng=rng())
+
+
+def test_training_degrades_its_share_of_the_images_each_differently():
+    random.seed(0)
+    make = TRANSFORMS.build(dict(type="mmlevelset.Degrade", noise=20, blur=0, light=0, prob=0.5))
+    spreads = [make(dict(img=GREY.copy()))["img"].std() for _ in range(200)]
+    touched = [spread for spread in spreads if spread]
+    assert 75 < len(touched) < 125
+    assert min(touched) < 4 and 16 < max(touched) < 20.5
+    assert len(set(touched)) == len(touched)
+
+
+def test_training_is_reproducible():
+    found = []
+    for _ in range(2):
+        random.seed(3)
+        found.append(Degrade(prob=1.0)(dict(img=GREY.copy()))["img"])
+    np.testing.assert_array_equal(*found)
+
+
+@pytest.mark.parametrize("name, value", [("noise", -1), ("blur", float("inf")), ("light", 1.5)])
+def test_wrong_amounts_in_training(name, value):
+    with pytest.raises(ValueError, match=f"^{name} must be"):
+        Degrade(**{name: value})
+    with pytest.raises(ValueError, match="^prob must be"):
+        Degrade(prob=2)

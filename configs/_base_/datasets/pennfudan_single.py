@@ -10,6 +10,7 @@ train_pipeline = [
     dict(type="LoadAnnotations", with_bbox=True, with_mask=True),
     dict(type="mmlevelset.CropInstance", factor=(1.1, 1.6)),
     dict(type="RandomFlip", prob=0.5),
+    dict(type="mmlevelset.Degrade", noise=40, blur=4, light=0.5, prob=0.5),
     dict(type="PhotoMetricDistortion"),
     dict(type="PackDetInputs"),
 ]

@@ -11,6 +11,7 @@ train_pipeline = [
     dict(type="mmlevelset.LoadImage"),
     dict(type="mmlevelset.LoadMaskAnnotations", annotator="random"),
     dict(type="RandomFlip", prob=0.5),
+    dict(type="mmlevelset.Degrade", noise=40, blur=4, light=0.5, prob=0.5),
     dict(type="PhotoMetricDistortion"),
     dict(type="PackDetInputs"),
 ]
