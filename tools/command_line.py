@@ -233,6 +233,30 @@ def require_file(path: str, what: str) -> str:
     return path
 
 
+def build_model(config: Config) -> Any:
+    """The config's model for inference, without weights, on a GPU if there is one."""
+    import torch
+    from mmdet.registry import MODELS
+    from mmengine.model import revert_sync_batchnorm
+    from mmengine.registry import init_default_scope
+
+    init_default_scope(config.get("default_scope", "mmdet"))
+    model = revert_sync_batchnorm(MODELS.build(config.model)).eval()
+    return model.to("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def load_weights(model: Any, checkpoint: str) -> None:
+    """Load a checkpoint into the model, which must have just its weights."""
+    from mmengine.runner import load_checkpoint
+
+    try:
+        load_checkpoint(model, checkpoint, map_location="cpu", strict=True)
+    except RuntimeError as error:
+        reasons = " ".join(str(error).split())
+        message = f"the checkpoint {checkpoint} is not of the config's model: {reasons:.300}"
+        raise UsageError(message) from error
+
+
 def make_runner(config: Config) -> Any:
     from mmengine.registry import RUNNERS
     from mmengine.runner import Runner

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from command_line import (
     UsageError,
+    build_model,
     choose_device,
     load_config,
+    load_weights,
     parser,
     require_file,
     short_errors,
@@ -89,13 +91,11 @@ class Results(ABC):
     nothing_to_compare: str
 
     def __init__(self, config: Config, checkpoint: str, dataset: Any) -> None:
-        import torch
         from mmcv.transforms import Compose
-        from mmdet.apis import init_detector
         from mmdet.utils import get_test_pipeline_cfg
 
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.model = init_detector(config, checkpoint, palette="random", device=device)
+        self.model = build_model(config)
+        load_weights(self.model, checkpoint)
         self.dataset = dataset
         self.load = Compose([get_test_pipeline_cfg(config)[0]])
 
@@ -188,26 +188,42 @@ class SemanticResults(Results):
 
     nothing_to_compare = "no image of the validation set has a labelled pixel"
 
-    def maps(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+    def __init__(self, config: Config, checkpoint: str, dataset: Any) -> None:
+        from mmlevelset.models.crls import RLS
+
+        super().__init__(config, checkpoint, dataset)
+        if isinstance(self.model, RLS):
+            self.model.test_cfg.update(level_sets=True)
+
+    def maps(self, sample: Any) -> tuple[np.ndarray, np.ndarray]:
         """The predicted and the true label map (H, W)."""
-        sample = self.test(index)
         if "pred_sem_seg" not in sample:
             raise UsageError("the config's model predicts no semantic map")
         pred, truth = sample.pred_sem_seg.sem_seg[0], sample.gt_sem_seg.sem_seg[0]
         return pred.cpu().numpy(), truth.cpu().numpy()
 
     def score(self, index: int) -> float | None:
-        return mean_iou(*self.maps(index))
+        return mean_iou(*self.maps(self.test(index)))
 
     def panels(self, index: int) -> tuple[list[Panel], list[Panel]]:
-        from mmlevelset.visualization import semantic_panels
+        import numpy as np
 
-        pred, truth = self.maps(index)
+        from mmlevelset.visualization import evolution_panels, semantic_panels
+
+        image, sample = self.image(index), self.test(index)
+        palette = self.dataset.metainfo["palette"]
+        if "crop_box" in sample:  # an instance of an image, with labels 0 and 1
+            left, top, right, bottom = sample.crop_box
+            image = image[top:bottom, left:right]
+            palette = [(0, 0, 0), palette[0]]
+        pred, truth = self.maps(sample)
         iou = mean_iou(pred, truth)
         title = "prediction" if iou is None else f"prediction, mIoU {iou:.2f}"
-        palette = self.dataset.metainfo["palette"]
-        row = semantic_panels(self.image(index), {title: pred}, truth, palette=palette)
-        return row, row
+        row = semantic_panels(image, {title: pred}, truth, palette=palette)
+        if "level_sets" not in sample:
+            return row, row
+        box = np.array([[0, 0, *truth.shape[::-1]]], dtype=np.float32)
+        return row, evolution_panels(image, sample.level_sets.data[None], box, truth[None] == 1)
 
 
 def mean_iou(pred: np.ndarray, truth: np.ndarray, ignored: int = 255) -> float | None:

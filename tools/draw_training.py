@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 from command_line import (
     UsageError,
+    build_model,
     choose_device,
     load_config,
+    load_weights,
     parser,
     require_file,
     short_errors,
@@ -130,21 +132,14 @@ class Images:
     """The images of a config's data set with their true boxes and masks, and its model."""
 
     def __init__(self, config: Any, name: str) -> None:
-        import torch
         from mmcv.transforms import Compose
         from mmdet.models.dense_heads import SOLOV2Head
-        from mmdet.registry import DATASETS, MODELS
+        from mmdet.registry import DATASETS
         from mmdet.utils import get_test_pipeline_cfg
-        from mmengine.model import revert_sync_batchnorm
-        from mmengine.registry import init_default_scope
 
-        init_default_scope(config.get("default_scope", "mmdet"))
-        # The weights come from checkpoints.
-        config.model.get("backbone", {}).pop("init_cfg", None)
-        self.model = revert_sync_batchnorm(MODELS.build(config.model)).eval()
+        self.model = build_model(config)
         if not isinstance(getattr(self.model, "mask_head", None), SOLOV2Head):
             raise UsageError("the config's model has no SOLOv2 mask head")
-        self.model.to("cuda" if torch.cuda.is_available() else "cpu")
         self.dataset = DATASETS.build(config[f"{name}_dataloader"].dataset)
         steps = get_test_pipeline_cfg(config)
         annotations = dict(type="mmlevelset.LoadMixedAnnotations")
@@ -178,16 +173,6 @@ class Images:
         if not objects:
             print(f"image {index} left out: no object of a size that the head is trained for")
         return Picture(index, inputs, info["img"], objects[:most])
-
-    def load_checkpoint(self, path: Path) -> None:
-        from mmengine.runner import load_checkpoint
-
-        try:
-            load_checkpoint(self.model, str(path), map_location="cpu", strict=True)
-        except RuntimeError as error:
-            reasons = " ".join(str(error).split())
-            message = f"the checkpoint {path} is not of the config's model: {reasons:.300}"
-            raise UsageError(message) from error
 
     def probabilities(self, picture: Picture) -> np.ndarray:
         """Masks (n, H, W) of the picture's objects, in [0, 1], at the image's own size."""
@@ -277,7 +262,7 @@ def draw(
         raise UsageError("none of the images holds an object to draw")
     rows: list[list[list[Panel]]] = [[[] for _ in picture.objects] for picture in pictures]
     for path in checkpoints:
-        images.load_checkpoint(path)
+        load_weights(images.model, str(path))
         title = path.stem.replace("_", " ")
         for picture, of_picture in zip(pictures, rows, strict=True):
             masks = images.probabilities(picture)

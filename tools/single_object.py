@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from command_line import UsageError
+from command_line import UsageError, build_model, load_weights
 
 if TYPE_CHECKING:
     import numpy as np
@@ -226,32 +226,17 @@ class Network(Method):
     kind = "network"
 
     def __init__(self, name: str, path: str, checkpoint: str) -> None:
-        import torch
         from mmcv.transforms import Compose
-        from mmdet.registry import MODELS
         from mmdet.utils import get_test_pipeline_cfg
         from mmengine.config import Config
-        from mmengine.model import revert_sync_batchnorm
-        from mmengine.registry import init_default_scope
-        from mmengine.runner import load_checkpoint
 
         self.name, self.path, self.checkpoint = name, path, checkpoint
         try:
             config = Config.fromfile(path)
         except Exception as error:
             raise UsageError(f"{path} cannot be read: {error}") from error
-        init_default_scope(config.get("default_scope", "mmdet"))
-        # The weights come from the checkpoint.
-        config.model.get("backbone", {}).pop("init_cfg", None)
-        self.model = revert_sync_batchnorm(MODELS.build(config.model)).eval()
-        try:
-            load_checkpoint(self.model, checkpoint, map_location="cpu", strict=True)
-        except RuntimeError as error:
-            reasons = " ".join(str(error).split())
-            raise UsageError(
-                f"the checkpoint {checkpoint} is not of the model of {path}: {reasons:.300}"
-            ) from error
-        self.model.to("cuda" if torch.cuda.is_available() else "cpu")
+        self.model = build_model(config)
+        load_weights(self.model, checkpoint)
         steps = get_test_pipeline_cfg(config)
         kept = [step for step in steps if not re.search(MADE_BEFORE, str(step["type"]))]
         self.prepare = Compose([dict(type="mmdet.LoadImageFromNDArray"), *kept])

@@ -254,7 +254,7 @@ def test_checkpoints_that_do_not_fit(command, network, capsys, tmp_path):
     with pytest.raises(SystemExit) as ended:
         command("--model", name, config, checkpoint)
     assert ended.value.code == 2
-    assert "is not of the model of" in capsys.readouterr().err
+    assert "is not of the config's model" in capsys.readouterr().err
 
 
 def test_two_networks_of_one_name(command, network, capsys):

@@ -27,6 +27,27 @@ model = dict(
 )
 """
 
+CROPS = """
+_base_ = [
+    "{root}/configs/_base_/models/rls_conv.py",
+    "{root}/configs/_base_/datasets/pennfudan_single.py",
+]
+default_scope = "mmdet"
+val_dataloader = dict(
+    dataset=dict(
+        data_root="{folder}/",
+        ann_file="a.json",
+        data_prefix=dict(img=""),
+        pipeline=[
+            dict(type="LoadImageFromFile"),
+            dict(type="LoadAnnotations", with_bbox=True, with_mask=True),
+            dict(type="mmlevelset.CropInstance", factor=1.2),
+            dict(type="PackDetInputs", meta_keys=("img_id", "ori_shape", "img_shape", "crop_box")),
+        ],
+    )
+)
+"""
+
 
 @pytest.fixture
 def tool(monkeypatch):
@@ -35,8 +56,9 @@ def tool(monkeypatch):
         monkeypatch.setenv(name, "0")
     monkeypatch.syspath_prepend(str(ROOT / "tools"))
 
-    def run(config: str | Path, checkpoint: Path, *more: str) -> None:
-        options = ["val_dataloader.dataset.length=3", "val_dataloader.dataset.image_size=(64,64)"]
+    small = ("val_dataloader.dataset.length=3", "val_dataloader.dataset.image_size=(64,64)")
+
+    def run(config: str | Path, checkpoint: Path, *more: str, options=small) -> None:
         words = [QUICKSTART / config, checkpoint, "--device=cpu", "--size=64"]
         words += ["--score-thr=0", *more, "--cfg-options", *options]
         monkeypatch.setattr(sys, "argv", ["draw_results.py", *map(str, words)])
@@ -150,6 +172,36 @@ def test_semantic_maps(tool, tmp_path, capsys):
         assert np.mean(np.abs(truth.astype(float) - colors).max(-1) < 30) > 0.8
     sheet = cv2.imread(str(tmp_path / "out/results.png"))
     assert sheet.shape == (8 + 2 * (30 + 64 + 8), 8 + 3 * (64 + 8), 3)
+
+
+def test_the_steps_of_a_recurrent_level_set(tool, tmp_path):
+    checkpoint = save_checkpoint("rls_conv_shapes.py", tmp_path / "epoch_1.pth")
+    tool("rls_conv_shapes.py", checkpoint, "--indices", "1", f"--out-dir={tmp_path / 'out'}")
+    strip = cv2.imread(str(tmp_path / "out/000001.png"))
+    assert strip.shape == (8 + 30 + 64 + 8, 8 + 7 * (64 + 8), 3)  # phi_0..phi_5, the truth
+
+
+def test_crops_of_single_objects(tool, tmp_path):
+    """The picture is the crop's, where the item of the data set is an image's instance."""
+    image = np.zeros((60, 90, 3), np.uint8)
+    image[20:50, 10:30] = 255
+    cv2.imwrite(str(tmp_path / "a.png"), image)
+    ring = [10, 20, 30, 20, 30, 50, 10, 50]
+    instance = dict(id=1, image_id=1, category_id=1, bbox=[10, 20, 20, 30], area=600, iscrowd=0)
+    content = dict(
+        images=[dict(id=1, file_name="a.png", height=60, width=90)],
+        categories=[dict(id=1, name="person")],
+        annotations=[dict(instance, segmentation=[ring])],
+    )
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    config = tmp_path / "config.py"
+    config.write_text(CROPS.format(root=ROOT, folder=tmp_path))
+    checkpoint = save_checkpoint(config, tmp_path / "epoch_1.pth")
+    tool(config, checkpoint, "--indices", "0", f"--out-dir={tmp_path / 'out'}", options=["model.input_size=None"])
+    sheet = cv2.imread(str(tmp_path / "out/results.png"))
+    width = round(64 * 24 / 36)  # the crop is the box times 1.2
+    assert sheet.shape == (8 + 30 + 64 + 8, 8 + 3 * (width + 8), 3)
+    assert np.mean(sheet[38:102, 8 : 8 + width] > 128) == pytest.approx(1 / 1.44, abs=0.1)
 
 
 def test_mean_iou_by_hand(monkeypatch):

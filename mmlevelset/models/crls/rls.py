@@ -32,7 +32,9 @@ class RLS(BaseDetector):
             ``size``; if that is None too, images stay as they are.
         data_preprocessor: mmdet's ``DetDataPreprocessor``.
         train_cfg: Must be None; there is nothing to set.
-        test_cfg: Likewise.
+        test_cfg: ``dict(level_sets=True)``: predictions have ``level_sets.data`` (N+1, h, w) on
+            the grid that the network sees: foreground minus background scores V phi_t + b_V of
+            t = 0..N, of which the last one's zero contour is the prediction's.
 
     Raises:
         ValueError: An argument is out of its range, or ``input_size`` is not the network's size.
@@ -48,9 +50,11 @@ class RLS(BaseDetector):
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(data_preprocessor, init_cfg)
-        for name, settings in dict(train_cfg=train_cfg, test_cfg=test_cfg).items():
-            if settings:
-                raise ValueError(f"{name} has no settings and must be None, but is {settings!r}")
+        if train_cfg:
+            raise ValueError(f"train_cfg has no settings and must be None, but is {train_cfg!r}")
+        self.test_cfg = dict(test_cfg or {})
+        if set(self.test_cfg) - {"level_sets"}:
+            raise ValueError(f"test_cfg has the setting level_sets alone, but is {test_cfg!r}")
         self.network = MODELS.build(network)
         self.input_size = self.network.size
         if input_size is not None:
@@ -81,10 +85,15 @@ class RLS(BaseDetector):
     def predict(self, batch_inputs: Tensor, batch_data_samples: SampleList) -> SampleList:
         """Adds ``pred_sem_seg``: where in the original images the object is."""
         for numbers, images in self._batches(batch_inputs, batch_data_samples):
-            for number, logits in zip(numbers, self.network(images).logits, strict=True):
+            found = self.network(images)
+            for number, logits in zip(numbers, found.logits, strict=True):
                 sample = batch_data_samples[number]
                 logits = _resized(logits, tuple(sample.ori_shape[:2]))
                 sample.pred_sem_seg = PixelData(sem_seg=logits.argmax(0, keepdim=True))
+            if self.test_cfg.get("level_sets") and len(found.trajectory):
+                scores = torch.stack([self.network.classify(phi) for phi in found.trajectory], 1)
+                for number, maps in zip(numbers, scores[:, :, 1] - scores[:, :, 0], strict=True):
+                    batch_data_samples[number].level_sets = PixelData(data=maps)
         return batch_data_samples
 
     def _forward(self, batch_inputs: Tensor, batch_data_samples: OptSampleList = None) -> Tensor:

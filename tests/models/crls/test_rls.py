@@ -217,7 +217,7 @@ def test_grey_images_have_one_channel(tmp_path):
     ("changes", "message"),
     [
         (dict(train_cfg=dict(a=1)), "train_cfg has no settings and must be None"),
-        (dict(test_cfg=dict(mode="whole")), "test_cfg has no settings and must be None"),
+        (dict(test_cfg=dict(mode="whole")), "test_cfg has the setting level_sets alone"),
         (dict(input_size=(8, 9)), "input_size must be the network's size (8, 8) or None, but is"),
         (dict(input_size=8), "size must be a height and a width in pixels, but is 8"),
     ],
@@ -239,3 +239,25 @@ def test_wrong_labels_are_named():
     data = prepared(model, [item(mask) for mask in MASKS])
     with pytest.raises(ValueError, match=r"\(1, 12, 20\), but is \(1, 12, 10\); set pad_seg=True"):
         model.loss(data["inputs"], data["data_samples"])
+
+
+@pytest.mark.parametrize("network", ["dense", "conv"])
+def test_level_sets_of_all_steps_end_in_the_prediction(network):
+    model = make(network, test_cfg=dict(level_sets=True)).eval()
+    rng = np.random.default_rng(0)
+    data = pseudo_collate([item(rng.random((8, 8)) > 0.5) for _ in range(2)])
+    with torch.no_grad():
+        samples = model.test_step(data)
+        trajectory = model.network(model.data_preprocessor(data)["inputs"]).trajectory
+    for number, sample in enumerate(samples):
+        found = sample.level_sets.data
+        assert found.shape == (3, 8, 8)
+        background, foreground = model.network.classify(trajectory[:, number]).unbind(1)
+        torch.testing.assert_close(found, foreground - background)
+        assert torch.equal(found[-1] > 0, sample.pred_sem_seg.sem_seg[0] == 1)
+
+
+def test_no_level_sets_where_the_network_has_none_or_nobody_asks():
+    data = pseudo_collate([item(None, 8, 8)])
+    for model in (make("f-connet", test_cfg=dict(level_sets=True)), make("conv")):
+        assert "level_sets" not in model.eval().test_step(data)[0]
