@@ -197,7 +197,8 @@ def test_crops_of_single_objects(tool, tmp_path):
     config = tmp_path / "config.py"
     config.write_text(CROPS.format(root=ROOT, folder=tmp_path))
     checkpoint = save_checkpoint(config, tmp_path / "epoch_1.pth")
-    tool(config, checkpoint, "--indices", "0", f"--out-dir={tmp_path / 'out'}", options=["model.input_size=None"])
+    out, options = f"--out-dir={tmp_path / 'out'}", ["model.input_size=None"]
+    tool(config, checkpoint, "--indices", "0", out, options=options)
     sheet = cv2.imread(str(tmp_path / "out/results.png"))
     width = round(64 * 24 / 36)  # the crop is the box times 1.2
     assert sheet.shape == (8 + 30 + 64 + 8, 8 + 3 * (width + 8), 3)
