@@ -14,7 +14,6 @@ train_pipeline = [
     dict(type="mmlevelset.LoadSemanticAnnotations"),
     dict(type="mmlevelset.BinaryLabels"),
     dict(type="RandomFlip", prob=0.75, direction=["horizontal", "vertical", "diagonal"]),
-    dict(type="mmlevelset.Degrade", noise=20, blur=1.5, light=0.5, prob=0.5),
     dict(type="PackDetInputs"),
 ]
 test_pipeline = [

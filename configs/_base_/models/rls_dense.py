@@ -29,4 +29,5 @@ model = dict(
         supervise="last",
     ),
     input_size=None,
+    standardise=True,
 )

@@ -30,6 +30,9 @@ class RLS(BaseDetector):
             result has ``logits`` (M, 2, H, W), and with ``loss(result, labels)``.
         input_size: Height and width that images are resized to, bilinearly. None: the network's
             ``size``; if that is None too, images stay as they are.
+        standardise: Give each channel of an image zero mean and unit variance, after it has been
+            resized: forces are squares of brightness, and would differ a hundredfold between images
+            of low and high contrast (our choice).
         data_preprocessor: mmdet's ``DetDataPreprocessor``.
         train_cfg: Must be None; there is nothing to set.
         test_cfg: ``dict(level_sets=True)``: predictions have ``level_sets.data`` (N+1, h, w) on
@@ -44,6 +47,7 @@ class RLS(BaseDetector):
         self,
         network: dict,
         input_size: Sequence[int] | None = None,
+        standardise: bool = False,
         data_preprocessor: dict | None = None,
         train_cfg: dict | None = None,
         test_cfg: dict | None = None,
@@ -55,6 +59,7 @@ class RLS(BaseDetector):
         self.test_cfg = dict(test_cfg or {})
         if set(self.test_cfg) - {"level_sets"}:
             raise ValueError(f"test_cfg has the setting level_sets alone, but is {test_cfg!r}")
+        self.standardise = standardise
         self.network = MODELS.build(network)
         self.input_size = self.network.size
         if input_size is not None:
@@ -98,23 +103,26 @@ class RLS(BaseDetector):
 
     def _forward(self, batch_inputs: Tensor, batch_data_samples: OptSampleList = None) -> Tensor:
         """Logits (B, 2, h, w) of images (B, C, H, W), at the size that the network sees."""
-        if self.input_size is not None:
-            batch_inputs = torch.stack([_resized(image, self.input_size) for image in batch_inputs])
-        return self.network(batch_inputs).logits
+        images = torch.stack([self._prepared(image) for image in batch_inputs])
+        return self.network(images).logits
 
     def _batches(self, images: Tensor, samples: SampleList) -> list[tuple[list[int], Tensor]]:
         """Images of one size as the network sees them (M, C, h, w), and their numbers."""
         groups: dict[tuple[int, ...], list[tuple[int, Tensor]]] = {}
         for number, (image, sample) in enumerate(zip(images, samples, strict=True)):
             height, width = sample.img_shape[:2]
-            image = image[:, :height, :width]
-            if self.input_size is not None:
-                image = _resized(image, self.input_size)
+            image = self._prepared(image[:, :height, :width])
             groups.setdefault(tuple(image.shape), []).append((number, image))
         return [
             ([number for number, _ in group], torch.stack([image for _, image in group]))
             for group in groups.values()
         ]
+
+    def _prepared(self, image: Tensor) -> Tensor:
+        """An image (C, H, W) as the network sees it."""
+        if self.input_size is not None:
+            image = _resized(image, self.input_size)
+        return F.instance_norm(image[None])[0] if self.standardise else image
 
     def _labels(self, sample, size: tuple[int, ...]) -> Tensor:
         """(H, W) of the image without its padding."""

@@ -261,3 +261,22 @@ def test_no_level_sets_where_the_network_has_none_or_nobody_asks():
     data = pseudo_collate([item(None, 8, 8)])
     for model in (make("f-connet", test_cfg=dict(level_sets=True)), make("conv")):
         assert "level_sets" not in model.eval().test_step(data)[0]
+
+
+def test_standardised_images_do_not_depend_on_light_and_contrast():
+    model = make("conv", standardise=True).eval()
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 100, (3, 9, 7)).astype(np.float32)
+    samples = [item(None, 9, 7)["data_samples"] for _ in range(3)]
+    changed = [image, 2 * image + 30, np.array([2, 1, 0.5])[:, None, None] * image + 7]
+    batch = torch.stack([torch.from_numpy(np.float32(one)) for one in changed])
+    with torch.no_grad():
+        model.predict(batch, samples)
+        logits = model(batch, mode="tensor")
+    torch.testing.assert_close(logits[1:], logits[:1].expand(2, -1, -1, -1), rtol=0, atol=1e-4)
+    assert all(
+        torch.equal(s.pred_sem_seg.sem_seg, samples[0].pred_sem_seg.sem_seg) for s in samples
+    )
+    plain = make("conv").eval()
+    with torch.no_grad():
+        assert not torch.allclose(plain(batch, mode="tensor")[0], plain(batch, mode="tensor")[1])
