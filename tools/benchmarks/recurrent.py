@@ -84,16 +84,12 @@ def as_written(model: RecurrentLevelSet, image: Tensor, phi: Tensor) -> Tensor:
     return scores.unflatten(1, (2, *phi.shape[1:]))
 
 
-def normalised(images: Tensor) -> Tensor:
-    return (images - images.mean((2, 3), True)) / images.std((2, 3), keepdim=True)
-
-
 @torch.inference_mode()
 def single_images(options: argparse.Namespace, device: torch.device) -> None:
     """Check, then time, the networks and Chan-Vese."""
     size = tuple(options.size)
     small = single_objects(options.batch, size, options.seed).to(device)
-    images = normalised(small)
+    images = F.instance_norm(small)
     dense = RecurrentLevelSet("dense", size)
     networks: dict[str, nn.Module] = {
         RLS: dense,

@@ -8,7 +8,7 @@ from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from mmlevelset.models.losses import mean_iou
+from mmlevelset.models.losses import check_roi_features, map_of_class, mean_iou
 from mmlevelset.registry import MODELS
 
 
@@ -66,19 +66,8 @@ class RefinedFCNMaskHead(FCNMaskHead):
         Raises:
             ValueError: A shape does not fit, or the labels are missing.
         """
-        if x.shape[2:] != self.roi_feat_size:
-            raise ValueError(
-                "roi_feat_size must be the output_size of mask_roi_extractor,"
-                f" {tuple(x.shape[2:])}, but is {self.roi_feat_size}"
-            )
-        logits = super().forward(x)
-        if self.class_agnostic:
-            labels = x.new_zeros(len(x), dtype=torch.long)
-        if labels is None:
-            raise ValueError(
-                "labels must be given unless class_agnostic is True: use mmlevelset.LevelSetRoIHead"
-            )
-        logits = logits[torch.arange(len(x), device=x.device), labels][:, None].float()
+        check_roi_features(x, self.roi_feat_size)
+        logits = map_of_class(super().forward(x), labels, self.class_agnostic)
         size = (self.mask_size, self.mask_size)
         if logits.shape[2:] != size:
             logits = F.interpolate(logits, size, mode="bilinear", align_corners=False)

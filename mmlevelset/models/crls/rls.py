@@ -10,6 +10,7 @@ from mmengine.structures import PixelData
 from torch import Tensor
 
 from mmlevelset.models.crls.recurrent_level_set import check_size
+from mmlevelset.models.losses import label_map
 from mmlevelset.registry import MODELS
 
 IGNORED = 255
@@ -126,17 +127,8 @@ class RLS(BaseDetector):
 
     def _labels(self, sample, size: tuple[int, ...]) -> Tensor:
         """(H, W) of the image without its padding."""
-        if "gt_sem_seg" not in sample:
-            raise ValueError(
-                "data samples must have gt_sem_seg: load it with"
-                " mmlevelset.LoadMaskAnnotations or mmlevelset.LoadSemanticAnnotations"
-            )
-        labels = sample.gt_sem_seg.sem_seg
-        if tuple(labels.shape) != (1, *size):
-            raise ValueError(
-                f"gt_sem_seg must have the size of the batch's images, (1, {size[0]}, {size[1]}),"
-                f" but is {tuple(labels.shape)}; set pad_seg=True in data_preprocessor"
-            )
+        loaders = "mmlevelset.LoadMaskAnnotations or mmlevelset.LoadSemanticAnnotations"
+        labels = label_map(sample, size, loaders)
         wrong = ((labels < 0) | (labels > 1)) & (labels != IGNORED)
         if wrong.any():
             raise ValueError(

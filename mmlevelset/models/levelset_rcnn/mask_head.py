@@ -9,7 +9,7 @@ from torch import Tensor
 from mmlevelset.models.levelset_rcnn.paste import paste_level_sets
 from mmlevelset.models.levelset_rcnn.polygons import level_set_polygons
 from mmlevelset.models.levelset_rcnn.targets import tsdf_targets
-from mmlevelset.models.losses import mean_iou
+from mmlevelset.models.losses import check_roi_features, map_of_class, mean_iou
 from mmlevelset.ops import evolve_chan_vese
 from mmlevelset.registry import MODELS
 
@@ -128,19 +128,8 @@ class LevelSetMaskHead(FCNMaskHead):
         Raises:
             ValueError: A shape does not fit, or the labels or the image are missing.
         """
-        if x.shape[2:] != self.roi_feat_size:
-            raise ValueError(
-                "roi_feat_size must be the output_size of mask_roi_extractor,"
-                f" {tuple(x.shape[2:])}, but is {self.roi_feat_size}"
-            )
-        tsdf = super().forward(x)
-        if self.class_agnostic:
-            labels = x.new_zeros(len(x), dtype=torch.long)
-        if labels is None:
-            raise ValueError(
-                "labels must be given unless class_agnostic is True: use mmlevelset.LevelSetRoIHead"
-            )
-        tsdf = tsdf[torch.arange(len(x), device=x.device), labels][:, None].float()
+        check_roi_features(x, self.roi_feat_size)
+        tsdf = map_of_class(super().forward(x), labels, self.class_agnostic)
         size = (self.mask_size, self.mask_size)
         initial = F.interpolate(tsdf, size=size, mode="bilinear", align_corners=False)
         level_sets = self._evolved(x, initial, image) if self.num_steps else initial

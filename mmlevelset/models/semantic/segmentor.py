@@ -9,6 +9,7 @@ from mmdet.structures import OptSampleList, SampleList
 from mmengine.structures import PixelData
 from torch import Tensor
 
+from mmlevelset.models.losses import label_map
 from mmlevelset.models.semantic.inference import Inference, MultiScale
 from mmlevelset.models.semantic.resize import resize_maps, scaled_size
 from mmlevelset.registry import MODELS
@@ -136,20 +137,9 @@ class SemanticSegmentor(BaseDetector):
 
     def _labels(self, images: Tensor, samples: SampleList) -> Tensor:
         """(B, H, W) of int64."""
-        for sample in samples:
-            if "gt_sem_seg" not in sample:
-                raise ValueError(
-                    "data samples must have gt_sem_seg: load it with"
-                    " mmlevelset.LoadSemanticAnnotations or mmlevelset.SemanticFromInstances"
-                )
-            shape = tuple(sample.gt_sem_seg.sem_seg.shape)
-            if shape != (1, *images.shape[2:]):
-                raise ValueError(
-                    f"gt_sem_seg must have the size of the batch's images, (1,"
-                    f" {images.shape[2]}, {images.shape[3]}), but is {shape}; set pad_seg=True in"
-                    f" data_preprocessor"
-                )
-        labels = torch.cat([sample.gt_sem_seg.sem_seg for sample in samples]).long()
+        loaders = "mmlevelset.LoadSemanticAnnotations or mmlevelset.SemanticFromInstances"
+        size = tuple(images.shape[2:])
+        labels = torch.cat([label_map(sample, size, loaders) for sample in samples]).long()
         classes = self.decode_head.num_classes
         wrong = ((labels < 0) | (labels >= classes)) & (labels != self.decode_head.ignore_index)
         if wrong.any():
