@@ -21,8 +21,6 @@ from mmlevelset.ops import (
 BATCH = 16
 """Images that are solved at once where they have one size; results do not depend on it."""
 
-SIDES = ("truth", "centre")
-
 IGNORED = 255
 
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# All benchmarks on a GPU, one after another. Needs torch, triton (and for its first launch a C
+# The benchmarks of mmlevelset.ops on a GPU, one after another. Needs torch, triton (and for its first launch a C
 # compiler with Python's headers) and this repository, and for one of them SciPy:
 #   sh tools/benchmarks/gpu.sh [FOLDER]      writes FOLDER/benchmarks.md as well (default: work_dirs)
 # A red check ends that benchmark, not the others; the exit status says whether there was one.
