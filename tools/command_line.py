@@ -154,7 +154,7 @@ def load_config(arguments: argparse.Namespace) -> Config:
     options = _parse_options(arguments.cfg_options)
     if not arguments.allow_new_keys:
         for key in options:
-            _require_key(config, key)
+            require_key(config, key, f"--cfg-options {key}", " (--allow-new-keys adds it)")
     if options:
         config.merge_from_dict(options)
     config.launcher = arguments.launcher
@@ -176,8 +176,15 @@ def _parse_options(words: list[str]) -> dict[str, Any]:
     return options.parse_args(["--cfg-options", *words]).cfg_options or {}
 
 
-def _require_key(config: Config, key: str) -> None:
-    """Raise where an override names a key that the config does not have: it would be ignored."""
+def require_key(config: Config, key: str, what: str, hint: str = "") -> None:
+    """Raise where an override names a key that the config does not have: it would be ignored.
+
+    Args:
+        config: what is overridden.
+        key: dotted, as ``model.backbone.depth``.
+        what: names the override in the error.
+        hint: the error's end where no key of the config is like it.
+    """
     from mmengine.runner import Runner
 
     steps = key.split(".")
@@ -192,10 +199,9 @@ def _require_key(config: Config, key: str) -> None:
         if step not in known:
             above = ".".join(steps[:number]) or "the config"
             close = difflib.get_close_matches(step, known, n=1)
-            hint = " (--allow-new-keys adds it)"
             if close:
                 hint = f"; did you mean {'.'.join([*steps[:number], close[0]])}?"
-            raise UsageError(f"--cfg-options {key}: {above} has no {step!r}{hint}")
+            raise UsageError(f"{what}: {above} has no {step!r}{hint}")
         value = value[int(step)] if isinstance(value, (list, tuple)) else value[step]
 
 

@@ -1,0 +1,375 @@
+"""Run a table of experiments, each variant with several seeds, and make the table.
+
+    python tools/sweep.py configs/sweeps/levelset-rcnn_table4_small.py
+    python tools/sweep.py SWEEP --status          # from another terminal, at any time
+    python tools/sweep.py SWEEP --cluster slurm --slurm slurm_partition=gpu timeout_min=1440
+
+Each run has a folder of its own in the work dir, <variant>_seed<number>, with config, log,
+checkpoints and result.json. What is finished is skipped, what was interrupted goes on from its
+latest checkpoint, what failed is tried again by the next call and does not stop the rest. The
+sweep's folder gets table.md, table.csv, table.tex, scores.png and losses.png. A run that another
+sweep beside this one has finished with the same config is linked, not repeated.
+
+tools/sweep_plan.py says what a sweep file holds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from command_line import UsageError
+from sweep_plan import Plan, Run, read_plan
+from sweep_results import shown, write_results
+from sweep_run import BUSY, write_json
+from sweep_status import duration, status, status_table, time_left
+
+TOOLS = Path(__file__).resolve().parent
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("sweep", type=Path, help="the sweep file")
+    parser.add_argument("--work-dir", type=Path, help="[work_dirs/sweeps/NAME OF THE FILE]")
+    parser.add_argument("--only", nargs="+", default=[], metavar="VARIANT", help="as b* too")
+    parser.add_argument("--seeds", nargs="+", type=int, help="in place of the file's")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--dry-run", action="store_true", help="check all, say what would run")
+    what.add_argument("--status", action="store_true", help="show how far it is, and end")
+    what.add_argument("--watch", action="store_true", help="show how far it is, until the end")
+    what.add_argument("--table", action="store_true", help="write the table of what is finished")
+    parser.add_argument(
+        "--workers", type=int, help="runs at a time, here [one a GPU; one on a CPU]"
+    )
+    parser.add_argument("--gpus-per-run", type=int, default=1, metavar="N", help="[1]")
+    parser.add_argument(
+        "--cluster",
+        choices=["slurm", "local"],
+        help="hand all runs to submitit: SLURM, or its stand-in on this machine",
+    )
+    parser.add_argument(
+        "--nodes-per-run", type=int, default=1, metavar="N", help="with --cluster slurm [1]"
+    )
+    parser.add_argument(
+        "--slurm",
+        nargs="+",
+        default=[],
+        metavar="KEY=VALUE",
+        help="submitit's parameters: timeout_min=1440 slurm_partition=gpu cpus_per_task=8",
+    )
+    parser.add_argument("--report", action="store_true", help="make report.html at the end")
+    return parser.parse_args()
+
+
+def main() -> None:
+    arguments = parse()
+    try:
+        sys.exit(sweep(arguments))
+    except UsageError as error:
+        print(f"sweep.py: error: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def sweep(arguments: argparse.Namespace) -> int:
+    for name in ("workers", "gpus_per_run", "nodes_per_run"):
+        value = getattr(arguments, name)
+        if value is not None and value < 1:
+            raise UsageError(f"--{name.replace('_', '-')} must be at least 1, and was {value}")
+    if arguments.nodes_per_run > 1 and arguments.cluster != "slurm":
+        raise UsageError("--nodes-per-run needs --cluster slurm")
+    if arguments.slurm and not arguments.cluster:
+        raise UsageError("--slurm needs --cluster")
+    folder = (arguments.work_dir or Path("work_dirs/sweeps", arguments.sweep.stem)).absolute()
+    plan = read_plan(arguments.sweep, folder, arguments.only, arguments.seeds)
+    if arguments.status or arguments.watch:
+        return show(plan, arguments)
+    if arguments.table:
+        table = write_results(plan)
+        print(table or "no run is finished")
+        return 0
+    check_earlier(plan)
+    if arguments.dry_run:
+        for run in plan.runs:
+            print(f"{status(run).state:12} {shown(run.folder)}")
+        return 0
+    folder.mkdir(parents=True, exist_ok=True)
+    reuse(plan)
+    todo = [run for run in plan.runs if status(run).state != "finished"]
+    print(f"{plan.name}: {len(plan.runs)} runs, {len(plan.runs) - len(todo)} finished", flush=True)
+    if arguments.cluster:
+        return submit(plan, todo, arguments)
+    slots = gpu_slots(arguments)
+    for run in todo:
+        prepare(run, arguments)
+    interrupted = not work(plan, todo, slots)
+    return end(plan, arguments, interrupted)
+
+
+def show(plan: Plan, arguments: argparse.Namespace) -> int:
+    from rich.console import Console
+    from rich.live import Live
+
+    workers = arguments.workers or 1
+    if arguments.status:
+        Console().print(status_table(plan, workers))
+        return 0
+    with Live(status_table(plan, workers), refresh_per_second=2) as live:
+        try:
+            while any(
+                status(run).state in ("running", "waiting", "interrupted") for run in plan.runs
+            ):
+                time.sleep(5)
+                live.update(status_table(plan, workers))
+        except KeyboardInterrupt:
+            pass
+    return 0
+
+
+def check_earlier(plan: Plan) -> None:
+    """What lies in the runs' folders must come from the same configs."""
+    for run in plan.runs:
+        config = run.folder / "config.py"
+        if config.exists() and config.read_text() != run.config_text():
+            before, now = config.read_text().splitlines(), run.config_text().splitlines()
+            changed = [
+                line
+                for line in difflib.unified_diff(before, now, lineterm="", n=0)
+                if line[:1] in "+-" and line[:3] not in ("+++", "---")
+            ]
+            raise UsageError(
+                f"{shown(run.folder)} was begun with another config: remove it, or choose another"
+                f" --work-dir. Changed: {'; '.join(' '.join(line.split()) for line in changed[:4])}"
+            )
+
+
+def reuse(plan: Plan) -> None:
+    """Link what a sweep beside this one has finished with the same config."""
+    known = {}
+    for file in sorted(plan.folder.parent.glob("*/*_seed*/result.json")):
+        if file.parent.parent != plan.folder and not file.parent.is_symlink():
+            known[json.loads(file.read_text()).get("fingerprint")] = file.parent
+    for run in plan.runs:
+        other = known.get(run.fingerprint())
+        if other and not run.folder.exists() and run.source is None:
+            run.folder.symlink_to(os.path.relpath(other, plan.folder))
+            print(f"{run.name}: the same as {shown(other)}")
+
+
+def prepare(run: Run, arguments: argparse.Namespace) -> None:
+    """Write what sweep_run.py needs into the run's folder."""
+    run.folder.mkdir(parents=True, exist_ok=True)
+    text = run.folder / ".config.py"
+    text.write_text(run.config_text())
+    text.replace(run.folder / "config.py")
+    launcher = "none"
+    if run.source is None and arguments.nodes_per_run > 1:
+        launcher = "slurm"
+    elif run.source is None and arguments.gpus_per_run > 1:
+        launcher = "pytorch"
+    write_json(
+        run.folder / "run.json",
+        dict(
+            variant=run.variant.name,
+            seed=run.seed,
+            fingerprint=run.fingerprint(),
+            source=str(run.source) if run.source else None,
+            command=run.variant.command,
+            arguments=list(run.variant.arguments),
+            launcher=launcher,
+            gpus=arguments.gpus_per_run,
+        ),
+    )
+
+
+def gpu_slots(arguments: argparse.Namespace) -> list[dict[str, str]]:
+    """For each run at a time the environment that gives it its GPUs, or its share of the cores."""
+    import torch
+
+    count = torch.cuda.device_count()
+    needed = arguments.gpus_per_run
+    if not count:
+        workers = arguments.workers or 1
+        threads = max(1, len(os.sched_getaffinity(0)) // (workers * needed))
+        return [dict(OMP_NUM_THREADS=os.environ.get("OMP_NUM_THREADS", str(threads)))] * workers
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    devices = visible.split(",") if visible else [str(number) for number in range(count)]
+    workers = arguments.workers or count // needed
+    if workers * needed > count:
+        raise UsageError(
+            f"--workers {workers} times --gpus-per-run {needed} is more than the {count} GPUs here"
+        )
+    return [
+        dict(CUDA_VISIBLE_DEVICES=",".join(devices[slot * needed : (slot + 1) * needed]))
+        for slot in range(workers)
+    ]
+
+
+def work(plan: Plan, todo: Sequence[Run], slots: Sequence[dict[str, str]]) -> bool:
+    """Do all runs, as many at a time as there are slots; False if it was interrupted."""
+    waiting = list(todo)
+    free = list(slots)
+    active: dict[int, tuple[Run, subprocess.Popen, dict[str, str], float]] = {}
+    ended: set[str] = set()
+    with interruptible() as asked_to_stop, display(plan, len(slots)) as refresh:
+        while waiting or active:
+            for pid, (run, process, slot, started) in list(active.items()):
+                if process.poll() is None:
+                    continue
+                del active[pid]
+                free.append(slot)
+                if process.returncode == BUSY:  # someone else has begun it in the meantime
+                    waiting.append(run)
+                    continue
+                ended.add(run.name)
+                tell(plan, run, time.monotonic() - started, len(slots))
+                if process.returncode == 0:
+                    write_results(plan)
+            if asked_to_stop:
+                for _, process, _, _ in active.values():
+                    process.terminate()
+                for _, process, _, _ in active.values():
+                    process.wait()
+                return False
+            for run in [run for run in waiting if is_ready(run)]:
+                if not free:
+                    break
+                waiting.remove(run)
+                if status(run).state == "finished":
+                    continue
+                slot = free.pop(0)
+                process = start(run, slot)
+                active[process.pid] = run, process, slot, time.monotonic()
+                print(f"{run.name}: started", flush=True)
+            for run in [run for run in waiting if is_blocked(run, ended)]:
+                waiting.remove(run)
+                print(f"{run.name}: left out, as {run.source.name} has no result", flush=True)
+            refresh()
+            time.sleep(0.5)
+    return True
+
+
+def is_ready(run: Run) -> bool:
+    """Whether nobody is at the run and what it evaluates is there."""
+    if status(run).state == "running":
+        return False
+    return run.source is None or (run.source / "result.json").exists()
+
+
+def is_blocked(run: Run, ended: set[str]) -> bool:
+    """Whether the run that it evaluates has failed."""
+    return (
+        run.source is not None
+        and run.source.name in ended
+        and not (run.source / "result.json").exists()
+    )
+
+
+def start(run: Run, slot: dict[str, str]) -> subprocess.Popen:
+    """sweep_run.py in a session of its own, so that Ctrl-C reaches it through us alone."""
+    return subprocess.Popen(
+        [sys.executable, str(TOOLS / "sweep_run.py"), str(run.folder)],
+        env={**os.environ, **slot},
+        start_new_session=True,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+def tell(plan: Plan, run: Run, seconds: float, workers: int) -> None:
+    """One line on a run that ended."""
+    now = status(run)
+    statuses = [status(other) for other in plan.runs]
+    left = duration(time_left(plan, statuses, workers))
+    done = sum(one.state == "finished" for one in statuses)
+    words = f"{now.state} after {duration(seconds)}"
+    if now.message:
+        words += f": {now.message}"
+    rest = f"; {done} of {len(statuses)} finished" + (f", about {left} left" if left else "")
+    print(f"{run.name}: {words}{rest}", flush=True)
+
+
+@contextmanager
+def interruptible() -> Iterator[list[int]]:
+    """A list that gets the signal's number on Ctrl-C or SIGTERM."""
+    asked: list[int] = []
+
+    def note(number: int, _: FrameType | None) -> None:
+        asked.append(number)
+
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, note) for number in numbers}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def display(plan: Plan, workers: int):
+    """A live table on a terminal; nothing elsewhere, where the lines of each run must do."""
+    from rich.console import Console
+    from rich.live import Live
+
+    console = Console()
+    if not console.is_terminal:
+        yield lambda: None
+        return
+    with Live(status_table(plan, workers), console=console, refresh_per_second=1) as live:
+        shown_at = time.monotonic()
+
+        def refresh() -> None:
+            nonlocal shown_at
+            if time.monotonic() - shown_at > 2:
+                live.update(status_table(plan, workers))
+                shown_at = time.monotonic()
+
+        yield refresh
+
+
+def end(plan: Plan, arguments: argparse.Namespace, interrupted: bool) -> int:
+    """Table, plots and report; the exit code: 0, 1 where not all is finished, 130 on a signal."""
+    table = write_results(plan)
+    if table:
+        print(f"\n{table}\n{shown(plan.folder)}: table.md, .csv, .tex, scores.png, losses.png")
+    failed = [one for one in map(status, plan.runs) if one.state != "finished"]
+    for one in failed:
+        print(f"{one.run.name}: {one.state} {one.message or one.progress}".rstrip())
+    if arguments.report and table and not interrupted:
+        folders = [str(r.folder) for r in plan.runs if (r.folder / "result.json").exists()]
+        report = [sys.executable, str(TOOLS / "report.py"), *folders]
+        subprocess.run([*report, "--out", str(plan.folder / "report.html")], check=True)
+    return 130 if interrupted else int(bool(failed))
+
+
+def submit(plan: Plan, todo: Sequence[Run], arguments: argparse.Namespace) -> int:
+    """Hand the runs to submitit and end; a SLURM job that is cut off is queued again."""
+    from sweep_cluster import submit_runs
+
+    busy = [run for run in todo if status(run).state == "running"]
+    ready = [run for run in todo if run not in busy and is_ready(run)]
+    for run in ready:
+        prepare(run, arguments)
+    jobs = submit_runs(plan, ready, arguments)
+    for run, job in zip(ready, jobs, strict=True):
+        print(f"{run.name}: job {job.job_id}")
+    later = len(todo) - len(busy) - len(ready)
+    if later:
+        print(f"{later} runs evaluate others that are not finished: call this again then")
+    print(f"see how far it is: python tools/sweep.py {shown(plan.file)} --watch")
+    return 0
+
+
+if __name__ == "__main__":
+    main()

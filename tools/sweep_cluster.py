@@ -1,0 +1,74 @@
+"""Runs of a sweep as jobs of submitit: SLURM, or its stand-in on this machine."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from command_line import UsageError
+from sweep_plan import Plan, Run
+
+TOOLS = Path(__file__).resolve().parent
+
+
+class Job:
+    """Does a run; when SLURM takes the machine away, it is queued again and goes on."""
+
+    def __init__(self, folder: Path) -> None:
+        self.command = [sys.executable, str(TOOLS / "sweep_run.py"), str(folder)]
+
+    def __call__(self) -> None:
+        subprocess.run(self.command, check=True)
+
+    def checkpoint(self) -> Any:
+        """submitit asks for this on pre-emption and at the time limit."""
+        from submitit.helpers import DelayedSubmission
+
+        return DelayedSubmission(self)
+
+
+def submit_runs(plan: Plan, runs: Sequence[Run], arguments: argparse.Namespace) -> list[Any]:
+    """Submit the runs, whose folders are prepared; submitit's jobs.
+
+    Raises:
+        UsageError: submitit is not there, or does not know a parameter or the cluster.
+    """
+    try:
+        import cloudpickle
+        import submitit
+    except ImportError as error:
+        raise UsageError("--cluster needs submitit: pip install submitit") from error
+    # The job's Python does not find this module by its name.
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    tasks = arguments.gpus_per_run if arguments.nodes_per_run > 1 else 1
+    parameters: dict[str, Any] = dict(
+        name=plan.name, nodes=arguments.nodes_per_run, tasks_per_node=tasks
+    )
+    if arguments.cluster == "slurm":
+        parameters["gpus_per_node"] = arguments.gpus_per_run
+    parameters |= _parameters(arguments.slurm)
+    try:
+        executor = submitit.AutoExecutor(plan.folder / "submitit", cluster=arguments.cluster)
+        executor.update_parameters(**parameters)
+        with executor.batch():  # one array of jobs
+            return [executor.submit(Job(run.folder)) for run in runs]
+    except (NameError, TypeError, RuntimeError, ValueError) as error:
+        raise UsageError(f"--cluster {arguments.cluster}: {error}") from error
+
+
+def _parameters(words: Sequence[str]) -> dict[str, Any]:
+    parameters = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not key or not equals:
+            raise UsageError(f"--slurm takes KEY=VALUE, and got {word!r}")
+        try:
+            parameters[key] = ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            parameters[key] = value
+    return parameters

@@ -1,0 +1,258 @@
+"""What a sweep file says, checked as a whole before anything runs.
+
+A sweep file is a config of mmengine's text style with these names:
+
+    title = "what the table shows"
+    seeds = (0, 1, 2)
+    metrics = {"AP": "coco/segm_mAP"}    # column -> what the evaluation logs
+    printed_on = "Cityscapes val"        # where the paper's own numbers come from
+    config = "../quickstart/a.py"        # of all variants; relative to the sweep file
+    options = {"model.x": 1}             # overrides of all variants
+    variants = dict(
+        ours=dict(label="Ours", options={"model.y": 2}, printed={"AP": 36.2}),
+        other=dict(label="Another config", config="../quickstart/b.py"),
+        tested=dict(of="ours", config="c.py"),    # evaluates the checkpoints of `ours`
+        tool=dict(of="ours", command="tools/x.py {config} {checkpoint} --json {result}"),
+        theirs=dict(printed={"AP": 34.3}, run=False),    # the paper's row alone
+    )
+
+Values of options that are dicts are merged into the config's, as mmengine does it, replacing them
+with ``_delete_=True``. A variant's ``seeds`` take the place of the sweep's, its ``arguments`` are
+added to the command line of train.py or, with ``of``, test.py.
+"""
+
+from __future__ import annotations
+
+import copy
+import fnmatch
+import hashlib
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from command_line import UsageError, require_key
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
+
+SWEEP_KEYS = {"title", "seeds", "metrics", "printed_on", "config", "options", "variants"}
+VARIANT_KEYS = {
+    "label",
+    "config",
+    "options",
+    "printed",
+    "seeds",
+    "of",
+    "command",
+    "arguments",
+    "run",
+}
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One row of the table."""
+
+    name: str
+    label: str
+    printed: dict[str, float]
+    seeds: tuple[int, ...]
+    of: str | None = None
+    command: str | None = None
+    arguments: tuple[str, ...] = ()
+    config: Config | None = field(default=None, repr=False)  # None: the paper's row alone
+
+
+@dataclass(frozen=True)
+class Run:
+    """A variant with one seed; all it writes is in ``folder``."""
+
+    variant: Variant
+    seed: int
+    folder: Path
+    source: Path | None = None  # the folder of the run whose checkpoint is evaluated
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    def config_text(self) -> str:
+        """The run's whole config."""
+        assert self.variant.config is not None
+        config = copy.deepcopy(self.variant.config)
+        config.merge_from_dict(dict(randomness=dict(seed=self.seed)))
+        return config.pretty_text
+
+    def fingerprint(self) -> str:
+        """The same for runs that must give the same result."""
+        variant = self.variant
+        said = [self.config_text(), str(variant.command), str(variant.arguments)]
+        return hashlib.sha256("\n".join(said).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A sweep: its rows, its columns, its runs in the order in which they should be done."""
+
+    name: str
+    file: Path
+    folder: Path
+    title: str
+    printed_on: str
+    metrics: dict[str, str]
+    variants: tuple[Variant, ...]
+    runs: tuple[Run, ...]
+
+    def runs_of(self, variant: Variant) -> list[Run]:
+        return [run for run in self.runs if run.variant.name == variant.name]
+
+
+def read_plan(
+    file: Path, folder: Path, only: Sequence[str] = (), seeds: Sequence[int] | None = None
+) -> Plan:
+    """The plan of a sweep file.
+
+    Args:
+        file: the sweep file.
+        folder: where the runs' folders are.
+        only: names of variants, patterns as ``b*`` allowed; none: all. What a chosen variant
+            evaluates is chosen as well.
+        seeds: in place of the sweep's own.
+
+    Raises:
+        UsageError: the file, a config it names, a key or an override is wrong.
+    """
+    from mmengine.config import Config
+
+    if not file.is_file():
+        raise UsageError(f"the sweep file {file} does not exist")
+    try:
+        sweep = Config.fromfile(file).to_dict()
+    except Exception as error:
+        raise UsageError(f"{file} cannot be read: {error}") from error
+    _check_keys(sweep, SWEEP_KEYS, str(file))
+    for key, kind in (("variants", dict), ("metrics", dict)):
+        if not isinstance(sweep.get(key), kind) or not sweep[key]:
+            raise UsageError(f"{file}: {key} must be a dict with an entry at least")
+    shared = tuple(sweep.get("seeds", (0,)) if seeds is None else seeds)
+    variants = []
+    for name, said in sweep["variants"].items():
+        if not re.fullmatch(r"[\w.+-]+", name) or re.search(r"_seed\d+$", name):
+            raise UsageError(f"{file}: variants: {name!r} cannot be the name of a folder of runs")
+        if not isinstance(said, dict):
+            raise UsageError(f"{file}: variants.{name} must be a dict, and is {said!r}")
+        variants.append(_variant(file, sweep, name, said, shared, seeds is not None))
+    variants = _chosen(file, variants, only)
+    return Plan(
+        name=folder.name,
+        file=file,
+        folder=folder,
+        title=sweep.get("title", folder.name),
+        printed_on=sweep.get("printed_on", ""),
+        metrics=sweep["metrics"],
+        variants=tuple(variants),
+        runs=tuple(_runs(folder, variants)),
+    )
+
+
+def _variant(
+    file: Path, sweep: dict, name: str, said: dict, shared: tuple[int, ...], forced: bool
+) -> Variant:
+    where = f"{file}: variants.{name}"
+    _check_keys(said, VARIANT_KEYS, where)
+    printed = said.get("printed", {})
+    _check_keys(printed, set(sweep["metrics"]), f"{where}.printed")
+    seeds = shared if forced else tuple(said.get("seeds", shared))
+    if not seeds or not all(isinstance(seed, int) and seed >= 0 for seed in seeds):
+        raise UsageError(f"{where}: seeds must be whole numbers >= 0, one at least, not {seeds}")
+    if len(set(seeds)) < len(seeds):
+        raise UsageError(f"{where}: seeds has a number twice: {seeds}")
+    if "command" in said and "of" not in said:
+        raise UsageError(f"{where}: command needs `of`, the variant whose checkpoints it takes")
+    config = None
+    if said.get("run", True):
+        path = said.get("config", sweep.get("config"))
+        if path is None:
+            raise UsageError(f"{where} has no config, nor has the sweep")
+        config = _overridden(
+            (file.parent / path).resolve(),
+            {**sweep.get("options", {}), **said.get("options", {})},
+            where,
+        )
+    return Variant(
+        name=name,
+        label=said.get("label", name),
+        printed=printed,
+        seeds=seeds,
+        of=said.get("of"),
+        command=said.get("command"),
+        arguments=tuple(said.get("arguments", ())),
+        config=config,
+    )
+
+
+def _overridden(path: Path, options: dict[str, Any], where: str) -> Config:
+    from mmengine.config import Config
+
+    if not path.is_file():
+        raise UsageError(f"{where}: the config {path} does not exist")
+    try:
+        config = Config.fromfile(path)
+    except Exception as error:
+        raise UsageError(f"{where}: {path} cannot be read: {error}") from error
+    for key, value in options.items():
+        for dotted in _keys(key, value):
+            require_key(config, dotted, f"{where}: option {dotted}")
+    config.merge_from_dict(copy.deepcopy(options))
+    return config
+
+
+def _keys(key: str, value: Any) -> Iterator[str]:
+    """The dotted keys that an option sets: of a dict, those of its entries."""
+    if isinstance(value, dict) and value and not value.get("_delete_", False):
+        for name, inner in value.items():
+            yield from _keys(f"{key}.{name}", inner)
+    else:
+        yield key
+
+
+def _chosen(file: Path, variants: list[Variant], only: Sequence[str]) -> list[Variant]:
+    known = {variant.name: variant for variant in variants}
+    for variant in variants:
+        if variant.of is not None and (
+            variant.of not in known or known[variant.of].of or known[variant.of].config is None
+        ):
+            raise UsageError(
+                f"{file}: variants.{variant.name}.of must name a variant that trains,"
+                f" and is {variant.of!r}"
+            )
+        missing = set(variant.seeds) - set(known[variant.of].seeds) if variant.of else set()
+        if missing:
+            raise UsageError(
+                f"{file}: variants.{variant.name}: {variant.of} has no seed {min(missing)}"
+            )
+    chosen: set[str] = set()
+    for pattern in only:
+        found = fnmatch.filter(known, pattern)
+        if not found:
+            raise UsageError(f"--only {pattern}: no such variant; there are {', '.join(known)}")
+        chosen |= {name for match in found for name in (match, known[match].of) if name}
+    return [variant for variant in variants if not only or variant.name in chosen]
+
+
+def _runs(folder: Path, variants: list[Variant]) -> Iterator[Run]:
+    """Seed by seed, so that an early look at the table shows every row."""
+    trained = [variant for variant in variants if variant.config is not None]
+    for seed in sorted({seed for variant in trained for seed in variant.seeds}):
+        for variant in sorted(trained, key=lambda variant: variant.of is not None):
+            if seed in variant.seeds:
+                source = folder / f"{variant.of}_seed{seed}" if variant.of else None
+                yield Run(variant, seed, folder / f"{variant.name}_seed{seed}", source)
+
+
+def _check_keys(said: dict, known: set[str], where: str) -> None:
+    for key in said:
+        if key not in known:
+            raise UsageError(f"{where}: unknown {key!r}; there are {', '.join(sorted(known))}")

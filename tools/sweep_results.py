@@ -1,0 +1,203 @@
+"""Tables and plots of a sweep's results."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import os
+import re
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sweep_plan import Plan, Variant
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Results = Mapping[str, Mapping[int, dict]]
+"""result.json by variant and seed, of the runs that are finished."""
+
+FRACTIONS = ("coco/", "lvis/")
+"""Metrics with these prefixes lie in 0..1 and are shown in percent, others as they are."""
+
+
+def read_results(plan: Plan) -> dict[str, dict[int, dict]]:
+    """What the finished runs of a plan left."""
+    results: dict[str, dict[int, dict]] = {}
+    for run in plan.runs:
+        file = run.folder / "result.json"
+        if file.exists():
+            results.setdefault(run.variant.name, {})[run.seed] = json.loads(file.read_text())
+    return results
+
+
+def scores(results: Results, variant: Variant, key: str) -> list[float]:
+    """A metric of a variant, seed by seed; NaN and COCO's -1 (nothing to measure) left out."""
+    runs = [result["metrics"] for _, result in sorted(results.get(variant.name, {}).items())]
+    fraction = key.startswith(FRACTIONS)
+    values = [float(metrics[key]) for metrics in runs if key in metrics]
+    return [
+        100 * value if fraction else value
+        for value in values
+        if math.isfinite(value) and not (fraction and value < 0)
+    ]
+
+
+def mean_and_spread(values: Sequence[float]) -> str:
+    """Mean ± sample standard deviation; the mean alone of one value."""
+    if not values:
+        return ""
+    mean = statistics.mean(values)
+    digits = 1 if abs(mean) >= 1 else 3
+    if len(values) == 1:
+        return f"{mean:.{digits}f}"
+    return f"{mean:.{digits}f} ± {statistics.stdev(values):.{digits}f}"
+
+
+def cells(plan: Plan, results: Results) -> Iterator[list[str]]:
+    """The table's rows of text, the titles first: label, runs, each metric and what is printed."""
+    printed = {title for variant in plan.variants for title in variant.printed}
+    titles = ["", "runs"]
+    for title in plan.metrics:
+        titles += [title, f"{title}, printed"] if title in printed else [title]
+    yield titles
+    for variant in plan.variants:
+        done = len(results.get(variant.name, {}))
+        planned = len(plan.runs_of(variant))
+        row = [variant.label, str(done) if done == planned else f"{done} of {planned}"]
+        if variant.config is None:
+            row[1] = ""
+        for title, key in plan.metrics.items():
+            row.append(mean_and_spread(scores(results, variant, key)))
+            if title in printed:
+                row.append(f"{variant.printed[title]:g}" if title in variant.printed else "")
+        yield row
+
+
+def markdown(plan: Plan, results: Results) -> str:
+    """The table, and below it what its numbers are and come from."""
+    titles, *rows = cells(plan, results)
+    lines = [f"| {' | '.join(titles)} |", f"|:---|{'---:|' * (len(titles) - 1)}"]
+    lines += [f"| {' | '.join(row)} |" for row in rows]
+    return "\n".join([f"**{plan.title}**", "", *lines, "", *notes(plan, results)]) + "\n"
+
+
+def notes(plan: Plan, results: Results) -> list[str]:
+    """What the table's numbers are, and where they were measured."""
+    said = ["Mean ± sample standard deviation over seeds."]
+    if any(variant.printed for variant in plan.variants):
+        where = f", on {plan.printed_on}" if plan.printed_on else ""
+        said.append(f"*Printed*: the paper's own number{where}.")
+    seeds = sorted({seed for runs in results.values() for seed in runs})
+    if seeds:
+        said.append(f"Seeds {', '.join(map(str, seeds))}.")
+    machines = {
+        ", ".join(f"{name} {version}" for name, version in result["environment"].items())
+        for runs in results.values()
+        for result in runs.values()
+    }
+    said += [f"Measured with {machine}." for machine in sorted(machines)]
+    said.append(f"Command: `python tools/sweep.py {shown(plan.file)}`")
+    return said
+
+
+def shown(path: Path) -> str:
+    """A path as one would type it here."""
+    relative = os.path.relpath(path)
+    return str(path) if relative.startswith("..") else relative
+
+
+def latex(plan: Plan, results: Results) -> str:
+    """The table for a paper; needs the package booktabs."""
+    titles, *rows = cells(plan, results)
+    lines = [f"% {line}" for line in notes(plan, results)]
+    lines += [f"\\begin{{tabular}}{{l{'r' * (len(titles) - 1)}}}", "\\toprule"]
+    lines += [_latex_row(titles), "\\midrule", *map(_latex_row, rows)]
+    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}"]) + "\n"
+
+
+def _latex_row(row: Sequence[str]) -> str:
+    special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    special |= {letter: f"\\{letter}" for letter in "&%$#_{}"} | {"±": r"$\pm$"}
+    escaped = ("".join(special.get(letter, letter) for letter in cell) for cell in row)
+    return " & ".join(escaped) + r" \\"
+
+
+def comma_separated(plan: Plan, results: Results) -> str:
+    """All numbers for other programs: a row a variant, seed and metric, what is printed too."""
+    made = io.StringIO()
+    table = csv.writer(made, lineterminator="\n")
+    table.writerow(["variant", "label", "seed", "metric", "key", "value"])
+    for variant in plan.variants:
+        for seed, result in sorted(results.get(variant.name, {}).items()):
+            for title, key in plan.metrics.items():
+                for value in scores({variant.name: {seed: result}}, variant, key):
+                    table.writerow([variant.name, variant.label, seed, title, key, value])
+        for title, value in variant.printed.items():
+            table.writerow([variant.name, variant.label, "printed", title, "", value])
+    return made.getvalue()
+
+
+def score_plot(plan: Plan, results: Results) -> Figure:
+    """A panel for each metric: every seed a dot, their mean a bar."""
+    from matplotlib.figure import Figure
+
+    rows = [variant for variant in plan.variants if variant.name in results]
+    height = 1.1 + 0.42 * len(rows)
+    figure = Figure(figsize=(2.2 + 2.9 * len(plan.metrics), height), dpi=110, layout="constrained")
+    panels = figure.subplots(1, len(plan.metrics), squeeze=False, sharey=True)[0]
+    for axes, (title, key) in zip(panels, plan.metrics.items(), strict=True):
+        for row, variant in enumerate(rows):
+            values = scores(results, variant, key)
+            if values:
+                axes.barh(row, statistics.mean(values), height=0.6, color="#9ec5e8")
+                axes.plot(values, [row] * len(values), "o", color="#1b4f72", markersize=4)
+        axes.set(title=title, yticks=range(len(rows)), xlim=(0, None))
+        axes.set_yticklabels([variant.label for variant in rows])
+        axes.grid(alpha=0.3, axis="x")
+        axes.spines[["top", "right"]].set_visible(False)
+    panels[0].invert_yaxis()
+    return figure
+
+
+def write_results(plan: Plan) -> str | None:
+    """Write the table (.md, .csv, .tex) and the plots of what is finished into the sweep's folder.
+
+    Returns:
+        The table in Markdown; None if no run is finished.
+    """
+    results = read_results(plan)
+    if not results:
+        return None
+    table = markdown(plan, results)
+    files: dict[str, Any] = {
+        "table.md": table,
+        "table.csv": comma_separated(plan, results),
+        "table.tex": latex(plan, results),
+    }
+    for name, text in files.items():
+        unfinished = plan.folder / f".{name}"
+        unfinished.write_text(text)
+        unfinished.replace(plan.folder / name)
+    score_plot(plan, results).savefig(plan.folder / "scores.png")
+    curves = {
+        variant.label: logs
+        for variant in plan.variants
+        if variant.of is None and (logs := _logs(plan, variant))
+    }
+    if curves:
+        from mmlevelset.visualization import plot_curves
+
+        plot_curves(curves, ["loss"]).savefig(plan.folder / "losses.png")
+    return table
+
+
+def _logs(plan: Plan, variant: Variant) -> list[list[Path]]:
+    """The logs of each finished run that trained here."""
+    runs = [run for run in plan.runs_of(variant) if (run.folder / "result.json").exists()]
+    logs = [sorted(run.folder.glob("*/vis_data/scalars.json")) for run in runs]
+    return [files for files in logs if any(re.search('"loss"', f.read_text()) for f in files)]

@@ -1,0 +1,292 @@
+"""One run of a sweep: trains or evaluates in its folder, and leaves result.json or failed.json.
+
+    python tools/sweep_run.py FOLDER
+
+sweep.py starts it, here or in a SLURM job. The folder holds run.json, what to do, and config.py.
+Training that was interrupted goes on from its latest checkpoint.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import json
+import os
+import platform
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import datetime
+from importlib import metadata
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+TOOLS = Path(__file__).resolve().parent
+BUSY = 75  # exit code: another process is at this run
+
+OTHER_KEYS = {"time", "data_time", "step", "iter", "epoch", "lr", "memory"}
+
+
+class Busy(Exception):
+    """Another process holds the run's lock."""
+
+
+class RunLock:
+    """The right to work in a run's folder.
+
+    The system takes it back when the process is dead, and with it the training that it started.
+    """
+
+    def __init__(self, folder: Path, patience: float = 2.0) -> None:
+        self.file = open(folder / "lock", "a")
+        until = time.monotonic() + patience  # `is_running` holds it for a moment, too
+        while True:
+            try:
+                fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except OSError as error:
+                if time.monotonic() > until:
+                    self.file.close()
+                    raise Busy(f"another process is at {folder}") from error
+                time.sleep(0.1)
+
+    def __enter__(self) -> RunLock:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.file.close()
+
+
+def is_running(folder: Path) -> bool:
+    """Whether a process is at the run in this folder."""
+    if not (folder / "lock").exists():
+        return False
+    try:
+        with RunLock(folder, patience=0):
+            return False
+    except Busy:
+        return True
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file that is whole or not there."""
+    handle, unfinished = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    with os.fdopen(handle, "w") as file:
+        json.dump(value, file, indent=2)
+        file.write("\n")
+    os.chmod(unfinished, 0o644)
+    os.replace(unfinished, path)
+
+
+def run(folder: Path) -> int:
+    """Do the run; its exit code. Everything printed goes to output.txt in the folder.
+
+    Raises:
+        Busy: another process is at it.
+    """
+    what = json.loads((folder / "run.json").read_text())
+    rank = int(os.environ.get("SLURM_PROCID", 0)) if what["launcher"] == "slurm" else 0
+    if rank:
+        return _call(_training(folder, what), folder / f"output_{rank}.txt")
+    with RunLock(folder) as lock:
+        if (folder / "result.json").exists():
+            return 0
+        (folder / "failed.json").unlink(missing_ok=True)
+        started = time.monotonic()
+        try:
+            metrics = _metrics(folder, what, lock)
+        except Failure as failure:
+            write_json(
+                folder / "failed.json",
+                dict(code=failure.code, message=failure.message, at=_now()),
+            )
+            return failure.code
+        write_json(
+            folder / "result.json",
+            dict(
+                variant=what["variant"],
+                seed=what["seed"],
+                fingerprint=what["fingerprint"],
+                metrics=metrics,
+                # Of a run that was resumed, the last part alone.
+                seconds=round(time.monotonic() - started, 1),
+                finished=_now(),
+                environment=environment(),
+            ),
+        )
+        return 0
+
+
+class Failure(Exception):
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+def _metrics(folder: Path, what: dict, lock: RunLock) -> dict[str, float]:
+    output = folder / "output.txt"
+    if what["source"] is None:
+        _must_succeed(_training(folder, what), output, lock)
+        metrics = final_evaluation(folder)
+        if metrics is None:  # it was killed between its last checkpoint and the evaluation
+            _must_succeed(_test(folder, folder, []), output, lock)
+            metrics = _tested(folder)
+    elif what["command"] is None:
+        _must_succeed(_test(folder, Path(what["source"]), what["arguments"]), output, lock)
+        metrics = _tested(folder)
+    else:
+        metrics = _of_command(folder, what, lock)
+    if not metrics:
+        raise Failure(1, f"no evaluation was logged, see {output}")
+    return metrics
+
+
+def _training(folder: Path, what: dict) -> list[str]:
+    train = [str(TOOLS / "train.py"), str(folder / "config.py"), "--work-dir", str(folder)]
+    train += ["--launcher", what["launcher"], *what["arguments"]]
+    if (folder / "last_checkpoint").exists():
+        train.append("--resume")
+    if what["launcher"] != "pytorch":
+        return [sys.executable, *train]
+    processes = ["--standalone", "--nproc-per-node", str(what["gpus"])]
+    return [sys.executable, "-m", "torch.distributed.run", *processes, *train]
+
+
+def _test(folder: Path, source: Path, arguments: list[str]) -> list[str]:
+    config = str(folder / "config.py")
+    test = [str(TOOLS / "test.py"), config, str(latest_checkpoint(source))]
+    return [sys.executable, *test, "--work-dir", str(folder), *arguments]
+
+
+def _of_command(folder: Path, what: dict, lock: RunLock) -> dict[str, float]:
+    result = folder / "metrics.json"
+    result.unlink(missing_ok=True)
+    source = Path(what["source"])
+    fields = dict(
+        config=folder / "config.py",
+        checkpoint=latest_checkpoint(source),
+        source_config=source / "config.py",
+        folder=folder,
+        result=result,
+    )
+    tool, *words = [word.format(**fields) for word in shlex.split(what["command"])]
+    if tool.startswith("tools/"):
+        tool = str(TOOLS / tool.removeprefix("tools/"))
+    _must_succeed([sys.executable, tool, *words], folder / "output.txt", lock)
+    if not result.exists():
+        raise Failure(1, f"{tool} wrote no {result}")
+    return json.loads(result.read_text())
+
+
+def latest_checkpoint(folder: Path) -> Path:
+    """The newest checkpoint of a work dir, wherever that has been moved."""
+    named = folder / "last_checkpoint"
+    if not named.exists():
+        raise Failure(1, f"{folder} has no checkpoint")
+    return folder / Path(named.read_text().strip()).name
+
+
+def final_evaluation(folder: Path) -> dict[str, float] | None:
+    """The metrics evaluated after the last step of training; None if that was not reached."""
+    last = last_step(folder)
+    for log in sorted(folder.glob("*/vis_data/scalars.json"), reverse=True):
+        for line in reversed(log.read_text().splitlines()):
+            record = json.loads(line)
+            if "loss" not in record and record.get("step") == last:
+                return {key: value for key, value in record.items() if key not in OTHER_KEYS}
+    return None
+
+
+def last_step(folder: Path) -> int:
+    """The number of epochs or iterations that the run's config asks for."""
+    from mmengine.config import Config
+
+    loop = Config.fromfile(folder / "config.py").train_cfg
+    return loop.get("max_epochs") or loop.get("max_iters")
+
+
+def _tested(folder: Path) -> dict[str, float]:
+    """What the newest test run wrote."""
+    for file in sorted(folder.glob("*/*.json"), reverse=True):
+        if re.fullmatch(r"\d{8}_\d{6}", file.stem):
+            metrics = json.loads(file.read_text())
+            return {key: value for key, value in metrics.items() if key not in OTHER_KEYS}
+    return {}
+
+
+def _must_succeed(command: list[str], output: Path, lock: RunLock) -> None:
+    start = output.stat().st_size if output.exists() else 0
+    code = _call(command, output, (lock.file.fileno(),))
+    if code:
+        with open(output, errors="replace") as file:
+            file.seek(start)
+            lines = [line.strip() for line in file if line.strip()]
+        told = [line for line in lines if ": error: " in line]
+        message = (told or lines or [f"{command[1]} printed nothing"])[-1]
+        raise Failure(code if code > 0 else 128 - code, f"{message} (see {output})")
+
+
+def _call(command: list[str], output: Path, keep: tuple[int, ...] = ()) -> int:
+    """Run a command with its output at the end of a file; it is stopped when we are."""
+    with open(output, "a") as file:
+        print(f"$ {shlex.join(command)}", file=file, flush=True)
+        process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, pass_fds=keep)
+
+        def stop(number: int, _: FrameType | None) -> None:
+            process.terminate()
+            process.wait()
+            sys.exit(128 + number)
+
+        before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            return process.wait()
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def environment() -> dict[str, str]:
+    """Versions and hardware, as a result must name them."""
+    import torch
+
+    versions = {"python": platform.python_version(), "torch": torch.__version__}
+    for name in ("mmlevelset", "onedl-mmengine", "onedl-mmcv", "onedl-mmdetection"):
+        for distribution in (name, name.removeprefix("onedl-").replace("mmdetection", "mmdet")):
+            try:
+                versions[name] = metadata.version(distribution)
+                break
+            except metadata.PackageNotFoundError:
+                continue
+    if torch.cuda.is_available():
+        versions["hardware"] = torch.cuda.get_device_name()
+    else:
+        cores = len(os.sched_getaffinity(0))
+        threads = torch.get_num_threads()
+        versions["hardware"] = f"{platform.machine()} CPU, {cores} cores, {threads} threads a run"
+    return versions
+
+
+def _now() -> str:
+    return datetime.now().astimezone().isoformat(timespec="seconds")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folder", type=Path)
+    try:
+        sys.exit(run(parser.parse_args().folder))
+    except Busy as busy:
+        print(f"sweep_run.py: error: {busy}", file=sys.stderr)
+        sys.exit(BUSY)
+
+
+if __name__ == "__main__":
+    main()

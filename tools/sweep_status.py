@@ -1,0 +1,134 @@
+"""How far the runs of a sweep are."""
+
+from __future__ import annotations
+
+import json
+import re
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sweep_plan import Plan, Run
+from sweep_results import mean_and_spread, read_results, scores
+from sweep_run import is_running
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+COLORS = dict(finished="green", running="cyan", failed="red", interrupted="yellow")
+PROGRESS = re.compile(
+    r"(?:Epoch|Iter)\((?P<phase>\w+)\)\s+(?:\[(?P<epoch>\d+)\])?\[\s*(?P<step>\d+)/(?P<steps>\d+)\]"
+    r"(?:.*?\beta: (?:(?P<days>\d+) days?, )?(?P<eta>\d+:\d\d:\d\d))?"
+)
+
+
+@dataclass(frozen=True)
+class Status:
+    """A run's state: finished, running, failed, interrupted, waiting.
+
+    Attributes:
+        progress: what its log says, as ``epoch 3/8``.
+        left: seconds, as its log estimates them; None if it does not.
+        message: of a failure.
+    """
+
+    run: Run
+    state: str
+    progress: str = ""
+    left: float | None = None
+    message: str = ""
+
+
+def status(run: Run) -> Status:
+    """The state of a run by what lies in its folder."""
+    folder = run.folder
+    if (folder / "result.json").exists():
+        return Status(run, "finished")
+    progress, left = _progress(folder)
+    if is_running(folder):
+        return Status(run, "running", progress, left)
+    if (folder / "failed.json").exists():
+        failed = json.loads((folder / "failed.json").read_text())
+        return Status(run, "failed", progress, message=failed["message"])
+    return Status(run, "interrupted" if progress else "waiting", progress)
+
+
+def _progress(folder: Path) -> tuple[str, float | None]:
+    logs = sorted(folder.glob("*/*.log"))
+    if not logs:
+        return "", None
+    with open(logs[-1], "rb") as file:
+        file.seek(max(0, logs[-1].stat().st_size - 8192))
+        found = list(PROGRESS.finditer(file.read().decode(errors="replace")))
+    if not found:
+        return "", None
+    last = found[-1]
+    part = f"{last['step']}/{last['steps']}"
+    if last["phase"] != "train":
+        return f"{last['phase']} {part}", None
+    left: float | None = None
+    if last["eta"]:
+        hours, minutes, seconds = map(int, last["eta"].split(":"))
+        left = 86400 * int(last["days"] or 0) + 3600 * hours + 60 * minutes + seconds
+        left = max(0.0, left - (time.time() - logs[-1].stat().st_mtime))
+    return (f"epoch {last['epoch']}, {part}" if last["epoch"] else part), left
+
+
+def time_left(plan: Plan, statuses: Sequence[Status], workers: int) -> float | None:
+    """Seconds until all is done, if what waits takes as long as what is finished; None: unknown."""
+    took = [result["seconds"] for runs in read_results(plan).values() for result in runs.values()]
+    pending = [one for one in statuses if one.state in ("waiting", "interrupted", "running")]
+    if not pending:
+        return 0.0
+    if not took and any(one.left is None for one in pending):
+        return None
+    typical = statistics.mean(took) if took else 0.0
+    total = sum(typical if one.left is None else one.left for one in pending)
+    return total / max(1, min(workers, len(pending)))
+
+
+def duration(seconds: float | None) -> str:
+    """As 1:02:03; empty if unknown."""
+    return "" if seconds is None else str(timedelta(seconds=round(seconds)))
+
+
+def status_table(plan: Plan, workers: int) -> Table:
+    """A table for the terminal: a row a run, and a summary."""
+    from rich.table import Table
+    from rich.text import Text
+
+    statuses = [status(run) for run in plan.runs]
+    results = read_results(plan)
+    title, key = next(iter(plan.metrics.items()))
+    counts = {state: sum(one.state == state for one in statuses) for state in COLORS}
+    left = duration(time_left(plan, statuses, workers))
+    summary = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+    table = Table(
+        title=f"{plan.name}: {len(statuses)} runs{': ' if summary else ''}{summary}",
+        caption=f"about {left} left" if left and pending(statuses) else None,
+        title_justify="left",
+    )
+    for column in ("variant", "seed", "state", "progress", "left", title):
+        table.add_column(column, justify="right" if column in ("seed", "left", title) else "left")
+    for one in statuses:
+        name = one.run.variant.name
+        finished = results.get(name, {}).get(one.run.seed)
+        score = scores({name: {one.run.seed: finished}} if finished else {}, one.run.variant, key)
+        table.add_row(
+            name,
+            str(one.run.seed),
+            Text(one.state, style=COLORS.get(one.state, "")),
+            one.message or one.progress,
+            duration(one.left),
+            mean_and_spread(score),
+        )
+    return table
+
+
+def pending(statuses: Sequence[Status]) -> bool:
+    """Whether anything is still to be done."""
+    return any(one.state in ("waiting", "interrupted", "running") for one in statuses)
