@@ -1,26 +1,25 @@
-"""What the converters of label maps share: checked input, files that are whole or not there."""
+"""What the converters of label maps share: reading maps of several kinds, writing PNG files."""
 
-import os
 import sys
-import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+from conversion import InputError, require, run, write_whole
 from mmengine.utils import track_iter_progress
 from PIL import Image
 
-
-class InputError(Exception):
-    """Something is wrong with the files to convert; the message names it."""
-
-
-def require(path: Path, what: str) -> Path:
-    """The path, which must exist."""
-    if not path.exists():
-        raise InputError(f"{what} {path} does not exist")
-    return path
+__all__ = [
+    "InputError",
+    "convert",
+    "read_label_map",
+    "read_mat",
+    "read_names",
+    "require",
+    "run",
+    "write_names",
+]
 
 
 def read_names(path: Path) -> list[str]:
@@ -58,7 +57,7 @@ def read_mat(path: Path, *keys: str) -> np.ndarray:
 def write_names(path: Path, names: Sequence[str]) -> None:
     """Write a list of names, one in each line."""
     text = "".join(f"{name}\n" for name in names)
-    _write(path, lambda name: Path(name).write_text(text))
+    write_whole(path, lambda name: Path(name).write_text(text))
     print(f"{path}: {len(names)} names")
 
 
@@ -74,26 +73,5 @@ def convert(jobs: Iterable[tuple[Path, Callable[[], np.ndarray]]], overwrite: bo
     for path, make in track_iter_progress(todo, file=sys.stderr):
         labels = make()
         assert labels.dtype == np.uint8 and labels.ndim == 2
-        _write(path, partial(Image.fromarray(labels).save, format="PNG"))
+        write_whole(path, partial(Image.fromarray(labels).save, format="PNG"))
     print(f"\nwrote {len(todo)} label maps, {len(jobs) - len(todo)} were there already")
-
-
-def run(main: Callable[[], None]) -> None:
-    """Call ``main``; what is wrong with the input ends it with one line."""
-    try:
-        main()
-    except InputError as error:
-        sys.exit(f"{Path(sys.argv[0]).name}: error: {error}")
-
-
-def _write(path: Path, write: Callable[[str], object]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, unfinished = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    os.close(handle)
-    try:
-        write(unfinished)
-        os.chmod(unfinished, 0o644)  # mkstemp's own mode shuts out other users
-        os.replace(unfinished, path)
-    except BaseException:
-        os.unlink(unfinished)
-        raise

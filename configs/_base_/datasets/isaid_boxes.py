@@ -1,6 +1,7 @@
 """Patches of iSAID in COCO's layout (``data/isaid``), of which training sees the boxes alone.
 
-The paper has 600 x 600 pixels; the authors' code scales patches to (1333, 800).
+The paper has 600 x 600 pixels, to which patches of 800 x 800 are scaled here; the authors' code
+scales patches to (1333, 800). Written by tools/dataset_converters/isaid.py.
 """
 
 data_root = "data/isaid/"

@@ -48,5 +48,5 @@ val_dataloader = dict(
     ),
 )
 test_dataloader = val_dataloader
-val_evaluator = dict(type="mmlevelset.LevelSetCocoMetric", metric=["bbox", "segm"])
+val_evaluator = dict(type="mmlevelset.LevelSetCocoMetric", metric=["bbox", "segm"], extra_ious=())
 test_evaluator = val_evaluator

@@ -1,0 +1,121 @@
+"""Cityscapes' instances of the 8 evaluated categories in COCO's layout.
+
+    python tools/dataset_converters/cityscapes_instances.py data/cityscapes
+
+Reads leftImg8bit/{train,val}/CITY/*_leftImg8bit.png and gtFine/{train,val}/CITY/
+*_gtFine_instanceIds.png; writes annotations/instancesonly_filtered_gtFine_{train,val}.json, 2,975
+images to train on and 500 to validate. Objects that are annotated as a group alone (ids below 1000)
+become crowds; ids of categories are Cityscapes' own. Run it again to go on after an interruption.
+"""
+
+import argparse
+import hashlib
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from coco_instances import (
+    InputError,
+    Parts,
+    add_options,
+    annotation,
+    check_counts,
+    convert_parts,
+    require,
+    run,
+    write_instances,
+)
+from label_maps import read_label_map
+from PIL import Image
+
+IMAGE, INSTANCES = "_leftImg8bit.png", "_gtFine_instanceIds.png"
+CATEGORIES = {
+    24: "person",
+    25: "rider",
+    26: "car",
+    27: "truck",
+    28: "bus",
+    31: "train",
+    32: "motorcycle",
+    33: "bicycle",
+}
+LABELS = 34
+PUBLISHED = {"train": 2975, "val": 500}
+PART = 25  # images
+
+
+def instances(ids: np.ndarray, image_id: int, path: Path) -> list[dict]:
+    """COCO's annotations of a map of instance ids (H, W).
+
+    Raises:
+        InputError: an id is of no label of Cityscapes; the message names ``path``.
+    """
+    found = []
+    for number in np.unique(ids).tolist():
+        label = number // 1000 if number >= 1000 else number
+        if label >= LABELS:
+            raise InputError(f"{path} has id {number}, whose label {label} is not one of 0..33")
+        if label in CATEGORIES:
+            found.append(annotation(ids == number, image_id, label, iscrowd=int(number < 1000)))
+    return [one for one in found if one is not None]
+
+
+def convert_part(parts: Parts, root: Path, job: tuple[str, list[str]]) -> None:
+    """Write the part of this name, SPLIT/NUMBER, of images CITY/NAME without their suffixes."""
+    name, stems = job
+    split = name.split("/")[0]
+    images, annotations = [], []
+    for image_id, stem in enumerate(stems):
+        path = require(root / "leftImg8bit" / split / f"{stem}{IMAGE}", "the image")
+        labelled = root / "gtFine" / split / f"{stem}{INSTANCES}"
+        ids = read_label_map(labelled)
+        height, width = ids.shape
+        try:
+            with Image.open(path) as image:
+                size = image.size
+        except (OSError, SyntaxError) as error:
+            raise InputError(f"the image {path} cannot be read: {error}") from error
+        if size != (width, height):
+            raise InputError(
+                f"{path} is {size[0]} x {size[1]} pixels, its map {labelled} {width} x {height}"
+            )
+        images.append(
+            {"id": image_id, "file_name": f"{stem}{IMAGE}", "width": width, "height": height}
+        )
+        annotations += instances(ids, image_id, labelled)
+    parts.write(name, images, annotations)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("root", type=Path, help="the folder with leftImg8bit and gtFine in it")
+    add_options(parser, " and ".join(f"{count} images of {s}" for s, count in PUBLISHED.items()))
+    arguments = parser.parse_args(argv)
+    root = arguments.root
+    stems: dict[str, list[str]] = {}
+    for split, published in PUBLISHED.items():
+        folder = require(root / "gtFine" / split, "the folder of the annotations")
+        found = sorted(folder.glob(f"*/*{INSTANCES}"))
+        if not found:
+            raise InputError(f"{folder} holds no CITY/*{INSTANCES}")
+        check_counts(f"images in {folder}", len(found), published, arguments.allow_partial)
+        stems[split] = [f"{path.parent.name}/{path.name.removesuffix(INSTANCES)}" for path in found]
+    digest = hashlib.sha256(repr(stems).encode()).hexdigest()
+    options = {"images": digest, "images in a part": PART}
+    parts = Parts(root / "leftImg8bit", options, arguments.overwrite)
+    categories = [{"id": number, "name": name} for number, name in CATEGORIES.items()]
+    for split, of_split in stems.items():
+        jobs = {
+            f"{split}/{start // PART:04d}": of_split[start : start + PART]
+            for start in range(0, len(of_split), PART)
+        }
+        convert_parts(parts, partial(convert_part, parts, root), jobs, arguments.workers)
+        path = root / f"annotations/instancesonly_filtered_gtFine_{split}.json"
+        write_instances(path, parts.read(jobs), categories)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,349 @@
+"""iSAID: patches of the aerial images of DOTA, with COCO's annotations.
+
+    python tools/dataset_converters/isaid.py data/iSAID data/isaid
+
+Reads {train,val}/images/images/P0000.png (or {train,val}/images/P0000.png; DOTA 1.0's images) and
+{train,val}/Annotations/iSAID_{train,val}.json: 1,411 and 458 images. The *_RGB.png beside them are
+not read, and the 937 images of test have no published masks. Writes train/ and val/
+(P0000_Y0_Y1_X0_X1.png, right and bottom edges exclusive) and
+annotations/instances_{train,val}.json.
+
+Patches are 800 x 800 and share 200 pixels, as the official toolkit cuts them; the last of a row or
+column ends at the image's edge, and an image that is smaller is one smaller patch. Of an instance
+each patch has the pixels that lie in it, and none where that is less than --min-visible.
+
+Run it again to go on after an interruption: finished images are kept.
+"""
+
+import argparse
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pycocotools.mask as mask_utils
+from coco_instances import (
+    InputError,
+    Parts,
+    add_options,
+    annotation,
+    check_counts,
+    convert_parts,
+    require,
+    run,
+    save_image,
+    whole_number,
+    write_instances,
+)
+
+IMAGES = {"train": 1411, "val": 458}
+CLASSES = (
+    "storage_tank",
+    "Large_Vehicle",
+    "Small_Vehicle",
+    "plane",
+    "ship",
+    "Swimming_pool",
+    "Harbor",
+    "tennis_court",
+    "Ground_Track_Field",
+    "Soccer_ball_field",
+    "baseball_diamond",
+    "Bridge",
+    "basketball_court",
+    "Roundabout",
+    "Helicopter",
+)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a patch's annotations depend on."""
+
+    size: int
+    overlap: int
+    min_visible: float
+    min_area: int
+    only_filled: bool
+
+
+@dataclass(frozen=True)
+class Source:
+    """An image, and its annotations as they are published, with our categories."""
+
+    path: Path
+    height: int
+    width: int
+    annotations: list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Region:
+    """An instance in its own box."""
+
+    mask: np.ndarray
+    """(H, W) bool."""
+    top: int
+    left: int
+    area: int
+    category: int
+    iscrowd: int
+
+
+def starts(length: int, size: int, overlap: int) -> list[int]:
+    """Where the patches begin along a side of an image."""
+    last = max(length - size, 0)
+    return sorted({min(start, last) for start in range(0, length, size - overlap)})
+
+
+def polygon_mask(polygons: Sequence[Sequence[float]]) -> tuple[np.ndarray, int, int]:
+    """COCO's mask of polygons, on a canvas as small as they are.
+
+    Args:
+        polygons: of at least 3 points, as x1, y1, x2, y2 ...
+
+    Returns:
+        The mask (H, W) bool and its top and left in the image: the pixels that pycocotools would
+        give in an image that has them all.
+    """
+    # pycocotools rounds corners to fifths of a pixel. Shifted corners would round differently, so
+    # they are rounded before.
+    fifths = [np.floor(5 * np.asarray(points, float).reshape(-1, 2) + 0.5) for points in polygons]
+    low = np.floor(np.min([points.min(axis=0) for points in fifths], axis=0) / 5)
+    high = np.ceil(np.max([points.max(axis=0) for points in fifths], axis=0) / 5)
+    width, height = (int(side) + 1 for side in high - low)
+    shifted = [((points - 5 * low) / 5).ravel().tolist() for points in fifths]
+    encoded = mask_utils.merge(mask_utils.frPyObjects(shifted, height, width))
+    left, top = (int(start) for start in low)
+    return mask_utils.decode(encoded).astype(bool), top, left
+
+
+def region(published: dict[str, Any], source: Source) -> Region | None:
+    """The pixels of an instance that are in the image; None if there are none."""
+    segmentation = published["segmentation"]
+    where = f"annotation {published['id']} of {source.path.name}"
+    if isinstance(segmentation, dict):
+        mask, top, left = _run_length_mask(segmentation, source, where), 0, 0
+    else:
+        polygons = [points for points in segmentation if len(points) >= 6]
+        for points in polygons:
+            if len(points) % 2 or not np.isfinite(points).all():
+                raise InputError(f"{where} has a polygon that is no list of x, y pairs")
+        if not polygons:
+            return None
+        mask, top, left = polygon_mask(polygons)
+    mask = mask[max(-top, 0) : source.height - top, max(-left, 0) : source.width - left]
+    top, left = max(top, 0), max(left, 0)
+    rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+    if not len(rows):
+        return None
+    mask = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    return Region(
+        mask,
+        top + int(rows[0]),
+        left + int(columns[0]),
+        int(mask.sum()),
+        published["category_id"],
+        int(published.get("iscrowd", 0)),
+    )
+
+
+def _run_length_mask(segmentation: dict, source: Source, where: str) -> np.ndarray:
+    size = [source.height, source.width]
+    if list(segmentation["size"]) != size:
+        raise InputError(f"{where} has a mask of {segmentation['size']} in an image of {size}")
+    if isinstance(segmentation["counts"], list):
+        segmentation = mask_utils.frPyObjects(segmentation, *size)
+    return mask_utils.decode(segmentation).astype(bool)
+
+
+def patch_annotations(
+    regions: Sequence[Region], box: tuple[int, int, int, int], image_id: int, options: Options
+) -> Iterator[dict]:
+    """COCO's annotations in a patch.
+
+    Args:
+        regions: of the whole image.
+        box: top, bottom, left and right of the patch.
+        image_id: the patch's.
+        options: how much of an instance must be visible.
+    """
+    top, bottom, left, right = box
+    for item in regions:
+        height, width = item.mask.shape
+        rows = slice(max(top, item.top), min(bottom, item.top + height))
+        columns = slice(max(left, item.left), min(right, item.left + width))
+        if rows.start >= rows.stop or columns.start >= columns.stop:
+            continue
+        visible = item.mask[_moved(rows, item.top), _moved(columns, item.left)]
+        area = np.count_nonzero(visible)
+        if area < options.min_area or area < options.min_visible * item.area:
+            continue
+        mask = np.zeros((bottom - top, right - left), bool, order="F")
+        mask[_moved(rows, top), _moved(columns, left)] = visible
+        found = annotation(mask, image_id, item.category, item.iscrowd)
+        assert found is not None
+        yield found
+
+
+def _moved(span: slice, origin: int) -> slice:
+    return slice(span.start - origin, span.stop - origin)
+
+
+def convert_image(parts: Parts, options: Options, named: tuple[str, Source]) -> None:
+    """Write the patches of an image, and its part."""
+    name, source = named
+    pixels = cv2.imread(str(source.path), cv2.IMREAD_COLOR)
+    if pixels is None:
+        raise InputError(f"{source.path} cannot be read as an image")
+    if pixels.shape[:2] != (source.height, source.width):
+        raise InputError(
+            f"{source.path} is {pixels.shape[1]} x {pixels.shape[0]} pixels, and "
+            f"{source.width} x {source.height} in its annotations"
+        )
+    found = [region(published, source) for published in source.annotations]
+    regions = [item for item in found if item]
+    notes = []
+    if len(regions) < len(found):
+        notes.append(f"{source.path.name}: {len(found) - len(regions)} annotations have no pixels")
+
+    images: list[dict] = []
+    annotations: list[dict] = []
+    for top in starts(source.height, options.size, options.overlap):
+        for left in starts(source.width, options.size, options.overlap):
+            bottom = min(top + options.size, source.height)
+            right = min(left + options.size, source.width)
+            inside = patch_annotations(regions, (top, bottom, left, right), len(images), options)
+            instances = list(inside)
+            if options.only_filled and not instances and name.startswith("train/"):
+                continue
+            file_name = f"{Path(name).name}_{top}_{bottom}_{left}_{right}.png"
+            patch = cv2.cvtColor(pixels[top:bottom, left:right], cv2.COLOR_BGR2RGB)
+            save_image(parts.out / Path(name).parent / file_name, patch)
+            images.append(
+                {
+                    "id": len(images),
+                    "file_name": file_name,
+                    "height": bottom - top,
+                    "width": right - left,
+                }
+            )
+            annotations += instances
+    parts.write(name, images, annotations, notes)
+
+
+def read_split(root: Path, split: str, allow_partial: bool) -> dict[str, Source]:
+    """The images of a split, by the names of their parts."""
+    folder = require(root / split, "the split's folder")
+    path = require(folder / f"Annotations/iSAID_{split}.json", "the annotation file")
+    images_folder = next(
+        (inner for inner in (folder / "images/images", folder / "images") if inner.is_dir()), None
+    )
+    if images_folder is None:
+        raise InputError(f"{folder} holds no images/images and no images")
+    try:
+        content = json.loads(path.read_bytes())
+        categories = {item["id"]: item["name"] for item in content["categories"]}
+        if sorted(categories.values()) != sorted(CLASSES):
+            raise InputError(
+                f"{path} has the categories {', '.join(categories.values())}; "
+                f"they must be {', '.join(CLASSES)}"
+            )
+        numbers = {key: CLASSES.index(name) + 1 for key, name in categories.items()}
+        sources = {
+            image["id"]: Source(
+                images_folder / image["file_name"], image["height"], image["width"], []
+            )
+            for image in content["images"]
+        }
+        for item in content["annotations"]:
+            kept = {key: item[key] for key in ("id", "segmentation", "iscrowd") if key in item}
+            kept["category_id"] = numbers[item["category_id"]]
+            sources[item["image_id"]].annotations.append(kept)
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path} is not in COCO's layout: {error!r}") from error
+    print(f"{path}: {len(sources)} images, {len(content['annotations'])} instances")
+    there = [source for source in sources.values() if source.path.exists()]
+    absent = [source.path.name for source in sources.values() if not source.path.exists()]
+    if absent and not allow_partial:
+        raise InputError(
+            f"{images_folder} lacks {len(absent)} images of {path.name}, {absent[0]} first; "
+            "--allow-partial converts what there is"
+        )
+    if not there:
+        raise InputError(f"{images_folder} holds no image of {path.name}")
+    check_counts(f"images of {split}", len(there), IMAGES[split], allow_partial)
+    return {f"{split}/{source.path.stem}": source for source in there}
+
+
+def fraction(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"must be from 0 to 1, not {text!r}")
+    return value
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("root", type=Path, help="the folder with train and val in it")
+    parser.add_argument("out", type=Path, help="the folder to write, such as data/isaid")
+    parser.add_argument(
+        "--size", type=whole_number, default=800, metavar="PIXELS", help="of a patch (800)"
+    )
+    parser.add_argument(
+        "--overlap", type=int, default=200, metavar="PIXELS", help="of neighbours (200)"
+    )
+    parser.add_argument(
+        "--min-visible",
+        type=fraction,
+        default=0.1,
+        metavar="PART",
+        help="of an instance's area that a patch must have to have the instance (0.1)",
+    )
+    parser.add_argument(
+        "--min-area", type=whole_number, default=1, metavar="PIXELS", help="in a patch (1)"
+    )
+    parser.add_argument(
+        "--only-filled",
+        action="store_true",
+        help="no training patches without instances, which our configs leave out anyway",
+    )
+    add_options(parser, " and ".join(f"{count} images of {s}" for s, count in IMAGES.items()))
+    arguments = parser.parse_args(argv)
+    if not 0 <= arguments.overlap < arguments.size:
+        parser.error(
+            f"--overlap must be from 0 to less than --size {arguments.size}, "
+            f"not {arguments.overlap}"
+        )
+    options = Options(
+        arguments.size,
+        arguments.overlap,
+        arguments.min_visible,
+        arguments.min_area,
+        arguments.only_filled,
+    )
+    parts = Parts(arguments.out, asdict(options), arguments.overwrite)
+    for split in IMAGES:
+        sources = read_split(arguments.root, split, arguments.allow_partial)
+        # The large ones first, so that the cores end together.
+        by_size = sorted(sources, key=lambda name: -sources[name].height * sources[name].width)
+        jobs = {name: sources[name] for name in by_size}
+        convert_parts(parts, partial(convert_image, parts, options), jobs, arguments.workers)
+        write_instances(
+            arguments.out / f"annotations/instances_{split}.json",
+            parts.read(sorted(sources)),
+            [{"id": number, "name": name} for number, name in enumerate(CLASSES, 1)],
+        )
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,134 @@
+"""The pictures of verify_dataset.py: a histogram of the categories, and a sheet of overlays."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from dataset_checks import decode
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+
+from mmlevelset.visualization.panels import Panel, draw_panels, instance_colors, mask_polygons
+
+PANEL = 400
+COLUMNS = 4
+
+
+def draw_histogram(categories: Sequence[dict[str, Any]], path: Path) -> None:
+    """Bars of the number of instances of each category, most frequent first, on a log scale."""
+    ordered = sorted(categories, key=lambda category: -category["instances"])
+    figure = Figure(figsize=(7, max(1.5, 0.2 * len(ordered) + 0.8)), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    numbers = [category["instances"] for category in ordered]
+    bars = axes.barh([str(category["name"]) for category in ordered], numbers, color="#4477aa")
+    axes.bar_label(bars, labels=[f"{number:,}" for number in numbers], padding=3, fontsize=8)
+    axes.invert_yaxis()
+    axes.set_xscale("symlog", linthresh=1)
+    axes.set_xlim(0, 3 * max([1, *numbers]))
+    axes.set_xlabel("instances (crowds left out)")
+    axes.tick_params(axis="y", labelsize=8)
+    axes.margins(y=0.01)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=100)
+
+
+def choose(content: dict[str, list[dict]], count: int, seed: int) -> list[dict]:
+    """Images to look at, at random: first such as show a category that none before showed."""
+    order = np.random.default_rng(seed).permutation(len(content["images"])).tolist()
+    shows: dict[Any, set] = {}
+    for one in content["annotations"]:
+        shows.setdefault(one["image_id"], set()).add(one["category_id"])
+    shuffled = [content["images"][index] for index in order]
+    first: list[dict] = []
+    rest: list[dict] = []
+    seen: set = set()
+    for image in shuffled:
+        categories = shows.get(image["id"], set())
+        (first if categories - seen else rest).append(image)
+        seen |= categories
+    return (first + rest)[:count]
+
+
+def draw_sheet(
+    images: Sequence[dict],
+    content: dict[str, list[dict]],
+    folder: Path,
+    path: Path,
+) -> int:
+    """Draw images with their instances, each in a colour and with its class's name.
+
+    Args:
+        images: those to draw; such as cannot be read are left out.
+        content: the annotations.
+        folder: where the images are.
+        path: the JPEG file to write.
+
+    Returns:
+        How many images are on it; with none there is no file.
+    """
+    names = {category["id"]: str(category["name"]) for category in content["categories"]}
+    wanted: dict[Any, list[dict]] = {image["id"]: [] for image in images}
+    for one in content["annotations"]:
+        if one["image_id"] in wanted:
+            wanted[one["image_id"]].append(one)
+    panels = []
+    for image in images:
+        picture = cv2.imread(str(folder / image["file_name"]), cv2.IMREAD_COLOR)
+        if picture is not None and picture.shape[:2] == (image["height"], image["width"]):
+            title = Path(image["file_name"]).name
+            panels.append(_overlay(picture, wanted[image["id"]], names, title))
+    if panels:
+        rows = [panels[start : start + COLUMNS] for start in range(0, len(panels), COLUMNS)]
+        cv2.imwrite(str(path), draw_panels(rows, PANEL), [cv2.IMWRITE_JPEG_QUALITY, 88])
+    return len(panels)
+
+
+def _overlay(picture: np.ndarray, annotations: list[dict], names: dict, title: str) -> Panel:
+    height, width = picture.shape[:2]
+    scale = PANEL / max(height, width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    shown = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    # Large ones first, so that small ones on them are seen.
+    annotations = sorted(annotations, key=lambda one: -float(one.get("area") or 0))
+    labels = []
+    for one, color in zip(annotations, instance_colors(len(annotations)), strict=True):
+        ink = tuple(round(255 * value) for value in to_rgb(color)[::-1])
+        mask = decode(one, height, width)
+        if mask is None:
+            outlines = _box_outline(one, scale)
+        else:
+            small = cv2.resize(255 * mask, size, interpolation=cv2.INTER_AREA) >= 64
+            shown[small] = (0.65 * shown[small] + 0.35 * np.array(ink)).astype(np.uint8)
+            outlines = mask_polygons(small[None])[0]
+        if outlines:
+            # Sixteenths of a pixel; the centre of the first pixel is OpenCV's zero.
+            points = [np.round(16 * (polygon - 0.5)).astype(np.int32) for polygon in outlines]
+            cv2.polylines(shown, points, True, ink, 2, cv2.LINE_AA, 4)
+            crowd = " (crowd)" if one.get("iscrowd") else ""
+            corners = np.concatenate(outlines)
+            highest = corners[corners[:, 1].argmin()]
+            labels.append((names.get(one["category_id"], "?") + crowd, highest, ink))
+    for text, point, ink in labels:
+        _write(shown, text, point, ink)
+    return Panel(shown, title)
+
+
+def _box_outline(one: dict, scale: float) -> list[np.ndarray]:
+    try:
+        x, y, w, h = (scale * float(value) for value in one["bbox"])
+    except (KeyError, TypeError, ValueError):
+        return []
+    return [np.array([[x, y], [x + w, y], [x + w, y + h], [x, y + h]])]
+
+
+def _write(image: np.ndarray, text: str, above: np.ndarray, ink: tuple[int, ...]) -> None:
+    font, size = cv2.FONT_HERSHEY_SIMPLEX, 0.36
+    (width, height), _ = cv2.getTextSize(text, font, size, 1)
+    x = int(np.clip(above[0] - width / 2, 0, max(0, image.shape[1] - width - 2)))
+    y = int(np.clip(above[1], height + 4, image.shape[0]))
+    cv2.rectangle(image, (x, y - height - 4), (x + width + 1, y - 1), ink, cv2.FILLED)
+    cv2.putText(image, text, (x + 1, y - 3), font, size, (0, 0, 0), 1, cv2.LINE_AA)
