@@ -5,17 +5,24 @@ import os.path as osp
 import tempfile
 from collections.abc import Sequence
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import torch
-from mmdet.datasets.api_wrappers import COCO, COCOeval
-from mmdet.evaluation.metrics import CocoMetric
+from mmdet.datasets.api_wrappers import COCOeval
+from mmdet.evaluation.metrics import CocoMetric, coco_metric
 from mmdet.structures.mask import encode_mask_results
 from mmengine.fileio import dump, load
 from mmengine.logging import MMLogger
 from pycocotools import mask as mask_util
 
 from mmlevelset.evaluation.boundary import rle_boundary_f1
+from mmlevelset.evaluation.coco_evaluation import (
+    BoundaryEvaluation,
+    GroundTruth,
+    average_precision,
+    evaluation_class,
+)
 from mmlevelset.registry import METRICS
 
 
@@ -38,6 +45,10 @@ class LevelSetCocoMetric(CocoMetric):
       for boxes: AP at that IoU (in hundredths) as ``segm_mAP_50`` is AP at 0.50: COCO's 101-point
       precision, all areas, at most 100 detections an image and class. The mean ``segm_mAP``
       stays that over 0.50:0.05:0.95.
+    - with ``boundary_ap``, ``boundary_mAP``, ``boundary_mAP_50`` and so on: Boundary AP (Cheng et
+      al., CVPR 2021), COCO's AP with the lesser of mask IoU and boundary IoU, the latter that of
+      the bands of 2% of the image's diagonal inside the outlines; at most 100 detections an image
+      and class.
     - ``initial_*``: all of the above mask values for ``pred_instances.initial_masks``, when the
       predictions carry them.
     - with ``classwise``, ``<class>_AF_1`` and so on.
@@ -48,6 +59,9 @@ class LevelSetCocoMetric(CocoMetric):
     Args:
         boundary_tolerances: distances in pixels for AF and BF.
         extra_ious: further IoU thresholds for AP, different whole hundredths in (0, 1].
+        boundary_ap: also Boundary AP.
+        coco_eval: what computes AP: ``pycocotools``, or ``faster-coco-eval``, the package of this
+            name, with the same values in less time.
         **kwargs: of :class:`mmdet.evaluation.CocoMetric`. Without ``ann_file`` the ground truth
             is taken from the data samples' ``instances``; its area is then that of the mask,
             so that small, medium and large mean what they mean in COCO's files.
@@ -55,8 +69,10 @@ class LevelSetCocoMetric(CocoMetric):
     Raises:
         ValueError: ``boundary_tolerances`` is empty or holds something else than numbers >= 0,
             ``extra_ious`` holds something else than different whole hundredths in (0, 1] or is
-            given with neither ``bbox`` nor ``segm`` to evaluate, or there is no result to
-            evaluate.
+            given with neither ``bbox`` nor ``segm`` to evaluate, ``boundary_ap`` is given without
+            ``segm``, ``coco_eval`` is unknown or not pycocotools beside ``use_mp_eval``, or there
+            is no result to evaluate.
+        ImportError: ``coco_eval`` names a package that is not installed.
     """
 
     metrics: list[str]
@@ -69,6 +85,8 @@ class LevelSetCocoMetric(CocoMetric):
         self,
         boundary_tolerances: Sequence[float] = (1, 2),
         extra_ious: Sequence[float] = (),
+        boundary_ap: bool = False,
+        coco_eval: str = "pycocotools",
         **kwargs,
     ) -> None:
         super().__init__(**kwargs)
@@ -84,8 +102,14 @@ class LevelSetCocoMetric(CocoMetric):
             raise ValueError(
                 f"extra_ious needs 'bbox' or 'segm' in metric, and metric is {self.metrics}"
             )
+        self.boundary_ap = boundary_ap
+        if boundary_ap and "segm" not in self.metrics:
+            raise ValueError(f"boundary_ap needs 'segm' in metric, and metric is {self.metrics}")
+        self._evaluation_class = evaluation_class(coco_eval)
+        if self.use_mp_eval and coco_eval != "pycocotools":
+            raise ValueError(f"use_mp_eval is pycocotools', but coco_eval is {coco_eval!r}")
         if self._coco_api is not None:
-            self._coco_api = _GroundTruth(self._coco_api.dataset)
+            self._coco_api = GroundTruth(self._coco_api.dataset)
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Keep a batch's predictions and ground truth, masks run-length encoded."""
@@ -110,7 +134,7 @@ class LevelSetCocoMetric(CocoMetric):
             prefix = self.outfile_prefix or osp.join(folder, "results")
             try:
                 if converted:
-                    self._coco_api = _GroundTruth(load(self.gt_to_coco_json(truths, prefix)))
+                    self._coco_api = GroundTruth(load(self.gt_to_coco_json(truths, prefix)))
                 self.outfile_prefix = prefix
                 values = self._evaluate(results)
                 if "segm" in self.metrics and all("initial_masks" in pred for pred in preds):
@@ -133,7 +157,7 @@ class LevelSetCocoMetric(CocoMetric):
     def gt_to_coco_json(self, gt_dicts: Sequence[dict], outfile_prefix: str) -> str:
         """Write the ground truth as a COCO file, with the masks' areas; see CocoMetric."""
         path = super().gt_to_coco_json(gt_dicts, outfile_prefix)
-        truth = _GroundTruth(load(path))
+        truth = GroundTruth(load(path))
         for annotation in truth.anns.values():
             if "segmentation" in annotation:
                 annotation["area"] = float(mask_util.area(truth.annToRLE(annotation)))
@@ -147,7 +171,9 @@ class LevelSetCocoMetric(CocoMetric):
         return path
 
     def _evaluate(self, results: list) -> dict[str, float]:
-        values = super().compute_metrics(results)
+        # CocoMetric has no argument for the class.
+        with mock.patch.object(coco_metric, "COCOeval", self._evaluation_class):
+            values = super().compute_metrics(results)
         if self.format_only:
             return values
         if self.extra_ious:
@@ -157,39 +183,64 @@ class LevelSetCocoMetric(CocoMetric):
                     values = {**self._extra_values(kind), **values}
         if "segm" in self.metrics:
             values.update(self._boundary_values())
+        if self.boundary_ap:
+            values.update(self._boundary_ap_values())
         return values
 
     def _extra_values(self, kind: str) -> dict[str, float]:
-        evaluation = self._matching(kind)
+        evaluation = self._evaluation(kind, self._evaluation_class)
+        evaluation.params.areaRng = evaluation.params.areaRng[:1]
         evaluation.params.iouThrs = np.array(self.extra_ious)
         evaluation.evaluate()
         evaluation.accumulate()
-        values = {}
-        # precision: (IoU, recall, class, area range, number of detections), -1 where undefined
-        for iou, precision in zip(self.extra_ious, evaluation.eval["precision"], strict=True):
-            known = precision[precision > -1]
-            average = float(known.mean()) if known.size else -1.0
-            values[f"{kind}_mAP_{round(100 * iou)}"] = round(average, 3)
-        MMLogger.get_current_instance().info(
-            "further thresholds: " + " ".join(f"{name} {ap:.3f}" for name, ap in values.items())
-        )
+        values = {
+            f"{kind}_mAP_{round(100 * iou)}": round(average_precision(evaluation, iou), 3)
+            for iou in self.extra_ious
+        }
+        log_values("further thresholds", values, 3)
         return values
 
-    def _matching(self, kind: str) -> COCOeval:
-        """COCO's evaluation of the written results, not yet run: all areas, 100 detections."""
+    def _boundary_ap_values(self) -> dict[str, float]:
+        evaluation = self._evaluation("segm", BoundaryEvaluation)
+        evaluation.evaluate()
+        evaluation.accumulate()
+        chosen: dict[str, dict] = {
+            "mAP": {},
+            "mAP_50": dict(iou=0.5),
+            "mAP_75": dict(iou=0.75),
+            "mAP_s": dict(area=1),
+            "mAP_m": dict(area=2),
+            "mAP_l": dict(area=3),
+        }
+        values = {
+            f"boundary_{name}": round(average_precision(evaluation, **of), 3)
+            for name, of in chosen.items()
+            if self.metric_items is None or name in self.metric_items
+        }
+        log_values("Boundary AP", values, 3)
+        return values
+
+    def _evaluation(self, kind: str, evaluation_type: type) -> Any:
+        """An evaluation of the written results, not yet run: at most 100 detections."""
+        found = self._coco_api.loadRes(self._predictions(kind))
+        evaluation = evaluation_type(self._coco_api, found, kind)
+        evaluation.params.catIds = list(self.cat_ids)
+        evaluation.params.imgIds = list(self.img_ids)
+        evaluation.params.maxDets = [100]
+        return evaluation
+
+    def _predictions(self, kind: str) -> list[dict]:
+        """The written results, without the boxes of masks: areas are then those of the masks."""
         predictions = load(f"{self.outfile_prefix}.{kind}.json")
         if kind == "segm":
             for prediction in predictions:
                 prediction.pop("bbox")
-        matching = COCOeval(self._coco_api, self._coco_api.loadRes(predictions), kind)
-        matching.params.catIds = list(self.cat_ids)
-        matching.params.imgIds = list(self.img_ids)
-        matching.params.maxDets = [100]
-        matching.params.areaRng = matching.params.areaRng[:1]
-        return matching
+        return predictions
 
     def _boundary_values(self) -> dict[str, float]:
-        scores = _match_boundaries(self._matching("segm"), self.boundary_tolerances)
+        matching = self._evaluation("segm", COCOeval)
+        matching.params.areaRng = matching.params.areaRng[:1]
+        scores = _match_boundaries(matching, self.boundary_tolerances)
         names = [f"{tolerance:g}" for tolerance in self.boundary_tolerances]
         per_class = {
             cat_id: np.mean([_mean(matched) for matched in thresholds], axis=0)
@@ -209,25 +260,8 @@ class LevelSetCocoMetric(CocoMetric):
                 for name, value in zip(names, per_class.get(cat_id, absent), strict=True):
                     values[f"{category}_AF_{name}"] = value
         values = {name: round(float(value), 4) for name, value in values.items()}
-        MMLogger.get_current_instance().info(
-            "boundary F1: " + " ".join(f"{name} {value:.4f}" for name, value in values.items())
-        )
+        log_values("boundary F1", values, 4)
         return values
-
-
-class _GroundTruth(COCO):
-    """COCO annotations that accept an empty list of results."""
-
-    def __init__(self, dataset: dict) -> None:
-        super().__init__()
-        self.dataset = dataset
-        self.createIndex()
-        self.img_ann_map, self.cat_img_map = self.imgToAnns, self.catToImgs
-
-    def loadRes(self, resFile: list) -> COCO:
-        if resFile:
-            return super().loadRes(resFile)
-        return _GroundTruth({**self.dataset, "annotations": []})
 
 
 def _checked_ious(ious: Sequence[float]) -> tuple[float, ...]:
@@ -278,3 +312,9 @@ def _match_boundaries(
 
 def _mean(scores: np.ndarray) -> np.ndarray:
     return scores.mean(axis=0) if len(scores) else np.zeros(scores.shape[1])
+
+
+def log_values(title: str, values: dict[str, float], digits: int) -> None:
+    """Log values on one line."""
+    listed = " ".join(f"{name} {value:.{digits}f}" for name, value in values.items())
+    MMLogger.get_current_instance().info(f"{title}: {listed}")

@@ -7,7 +7,13 @@ from pycocotools import mask as mask_util
 from scipy import ndimage
 from scipy.spatial.distance import cdist
 
-from mmlevelset.evaluation import boundary_f1, boundary_map, rle_boundary_f1
+from mmlevelset.evaluation import (
+    boundary_f1,
+    boundary_map,
+    rle_boundary_f1,
+    rle_boundary_iou,
+)
+from mmlevelset.evaluation.boundary import _decoded_crop
 
 
 def square(x: int, y: int, side: int = 20, size: int = 60) -> np.ndarray:
@@ -119,10 +125,65 @@ def test_cropping_changes_nothing(seed):
     assert (np.diff(whole) >= 0).all()
 
 
+@given(st.integers(0, 2**32 - 1))
+@settings(max_examples=100, deadline=None)
+def test_crops_are_decoded_as_pycocotools_decodes_the_whole(seed):
+    """Long and short runs, so that counts take one to four characters, and their signs differ."""
+    generator = np.random.default_rng(seed)
+    height, width = generator.integers(1, 400, 2)
+    noise = ndimage.gaussian_filter(generator.normal(size=(height, width)), 20 * seed / 2**32)
+    rle = encode(noise > np.quantile(noise, generator.random()))
+    low = generator.integers((0, 0), (width, height))
+    high = generator.integers(low + 1, (width + 1, height + 1))
+    expected = mask_util.decode(rle)[low[1] : high[1], low[0] : high[0]]
+    assert (_decoded_crop(rle, low, high).T == expected).all()
+
+
+def boundary_iou_by_definition(pred: np.ndarray, target: np.ndarray, ratio: float) -> float:
+    """Cheng et al.: pixels of a mask with one outside it, or beyond the image, within d."""
+    distance = max(1, round(ratio * np.hypot(*pred.shape)))
+    bands = []
+    for mask in (pred, target):
+        padded = np.pad(mask, distance)
+        bands.append(np.zeros_like(mask))
+        for y, x in np.argwhere(mask):
+            around = padded[y : y + 2 * distance + 1, x : x + 2 * distance + 1]
+            bands[-1][y, x] = not around.all()
+    union = (bands[0] | bands[1]).sum()
+    return (bands[0] & bands[1]).sum() / union if union else 0.0
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from([0.001, 0.02, 0.1, 1]))
+@settings(max_examples=60, deadline=None)
+def test_boundary_iou_equals_the_definition(seed, ratio):
+    generator = np.random.default_rng(seed)
+    size = generator.integers(1, 60, 2)
+    pred, target = ndimage.gaussian_filter(generator.normal(size=(2, *size)), (0, 5, 5)) > 0
+    expected = boundary_iou_by_definition(pred, target, ratio)
+    assert rle_boundary_iou(encode(pred), encode(target), ratio) == pytest.approx(expected)
+
+
+def test_boundary_iou_by_hand():
+    """In an image of 60 x 60 the diagonal is 84.9, the bands are 2 wide: frames of 400 - 256 = 144
+    pixels. Shifted by 2, squares have 18 x 20 in common, of which 18 x 16 are inside of one or the
+    other: 72 of 144 + 144 - 72 = 216."""
+    first, shifted = encode(square(10, 10)), encode(square(12, 10))
+    assert rle_boundary_iou(first, first) == 1
+    assert rle_boundary_iou(first, shifted) == pytest.approx(72 / 216)
+    assert rle_boundary_iou(first, encode(square(35, 35))) == 0
+    # The edge of the image is a boundary here: frames of 3600 - 56 x 56 = 464 and of 448, which
+    # have the left and upper bands in common: 58 x 58 - 56 x 56 = 228.
+    full, empty = encode(square(0, 0, 60)), encode(np.zeros((60, 60), bool))
+    assert rle_boundary_iou(full, full) == 1
+    assert rle_boundary_iou(full, encode(square(0, 0, 58))) == pytest.approx(228 / 684)
+    assert rle_boundary_iou(full, empty) == rle_boundary_iou(empty, empty) == 0
+
+
 def test_counts_as_text_are_accepted():
     rle = encode(square(5, 5))
     text = {**rle, "counts": rle["counts"].decode()}
     assert rle_boundary_f1(text, rle).tolist() == [1, 1]
+    assert rle_boundary_iou(rle, text) == 1
 
 
 def test_different_sizes_are_refused():

@@ -1,3 +1,4 @@
+import importlib.util
 import json
 import pickle
 
@@ -363,9 +364,33 @@ def test_extra_ious_by_hand():
         assert values[f"coco/{kind}_mAP"] == round(0.7 * 25.5 / 101, 3)
 
 
-def ap_of_pycocotools(path: str, samples: list[dict], cat_ids: list[int], iou: float) -> float:
-    """pycocotools with its own defaults, the detections given to it directly."""
-    truth = COCO(path)
+def test_the_thresholds_of_the_papers_by_hand():
+    """AP25, AP50, AP70 and AP75, of which AP50 and AP70 are also called mAP^r, over two classes.
+
+    Of the first class a square is found with IoU 340/460 = 0.739 and one with 0.333, after a false
+    detection: precision 2/3 at all recalls with IoU 0.25, and 1/2 at 51 of 101 recalls up to 0.70.
+    Of the second one with IoU 360/440 = 0.818 is found: right at all four."""
+    truths, found = np.zeros((2, 3, SIZE, SIZE), bool)
+    truths[0, 10:30, 10:30] = found[0, 10:30, 13:33] = True
+    truths[1, 34:54, 34:54] = found[1, 34:54, 44:64] = True
+    truths[2, 40:60, 5:25] = found[2, 38:58, 5:25] = True
+    wrong = np.zeros((SIZE, SIZE), bool)
+    wrong[:8, 50:] = True
+    labels = [0, 0, 1]
+    image = sample(
+        0,
+        [instance(mask, label) for mask, label in zip(truths, labels, strict=True)],
+        [*found, wrong],
+        [*labels, 0],
+        [0.9, 0.8, 0.7, 1.0],
+    )
+    values = evaluate([image], metric="segm", extra_ious=(0.25, 0.5, 0.7, 0.75))
+    for name, first in (("25", 2 / 3), ("50", 25.5 / 101), ("70", 25.5 / 101), ("75", 0)):
+        assert values[f"coco/segm_mAP_{name}"] == pytest.approx((first + 1) / 2, abs=5.1e-4)
+
+
+def detections_of(samples: list[dict]) -> list[dict]:
+    """The samples' masks as pycocotools takes them, with the categories of ``coco_file``."""
     detections = []
     for image in samples:
         pred = image["pred_instances"]
@@ -378,7 +403,13 @@ def ap_of_pycocotools(path: str, samples: list[dict], cat_ids: list[int], iou: f
                     segmentation=encode(mask.numpy()),
                 )
             )
-    evaluation = COCOeval(truth, truth.loadRes(detections), "segm")
+    return detections
+
+
+def ap_of_pycocotools(path: str, samples: list[dict], cat_ids: list[int], iou: float) -> float:
+    """pycocotools with its own defaults, the detections given to it directly."""
+    truth = COCO(path)
+    evaluation = COCOeval(truth, truth.loadRes(detections_of(samples)), "segm")
     evaluation.params.catIds = cat_ids
     evaluation.params.iouThrs = np.array([iou])
     evaluation.evaluate()
@@ -451,3 +482,129 @@ def test_bad_extra_ious(ious):
 def test_extra_ious_need_boxes_or_masks():
     with pytest.raises(ValueError, match=r"extra_ious needs .*\['proposal'\]"):
         LevelSetCocoMetric(metric="proposal", extra_ious=[0.25])
+
+
+def test_boundary_ap_by_hand():
+    """The diagonal is 90.5, the bands are 2 wide. A 20 x 30 rectangle 1 pixel off has mask IoU
+    570/630 = 0.905. The bands have 600 - 16 x 26 = 184 pixels, in common 19 x 30 - 17 x 26 = 128
+    of 240: boundary IoU 0.533, right at one threshold. The other class is found exactly."""
+    truth, shifted = np.zeros((2, SIZE, SIZE), bool)
+    truth[10:40, 10:30] = shifted[10:40, 11:31] = True
+    other = disk(48, 48, 9)
+    masks = [shifted, other]
+    image = sample(0, [instance(truth, 0), instance(other, 1)], masks, [0, 1], [0.9, 1], masks)
+    values = evaluate([image], boundary_ap=True)
+    for prefix in ("coco/", "coco/initial_"):
+        assert values[f"{prefix}segm_mAP"] == (0.9 + 1) / 2
+        assert values[f"{prefix}boundary_mAP"] == (0.1 + 1) / 2
+        assert values[f"{prefix}boundary_mAP_s"] == (0.1 + 1) / 2
+        assert values[f"{prefix}boundary_mAP_50"] == 1
+        assert values[f"{prefix}boundary_mAP_75"] == 0.5
+        assert values[f"{prefix}boundary_mAP_m"] == values[f"{prefix}boundary_mAP_l"] == -1
+
+
+class BoundaryByDefinition(COCOeval):
+    """The lesser of both IoUs for every pair, on whole masks."""
+
+    def computeIoU(self, imgId, catId):
+        truths = self._gts[imgId, catId]
+        found = sorted(self._dts[imgId, catId], key=lambda one: -one["score"])
+        ious = np.zeros((len(found), len(truths)))
+        for i, j in np.ndindex(*ious.shape):
+            pair = [mask_util.decode(a["segmentation"]).astype(bool) for a in (found[i], truths[j])]
+            bands = [mask & ~ndimage.binary_erosion(mask, np.ones((5, 5))) for mask in pair]
+            ious[i, j] = (pair[0] & pair[1]).sum() / (pair[0] | pair[1]).sum()
+            if truths[j]["iscrowd"]:
+                ious[i, j] = (pair[0] & pair[1]).sum() / pair[0].sum()
+            else:
+                ious[i, j] = min(
+                    ious[i, j], (bands[0] & bands[1]).sum() / (bands[0] | bands[1]).sum()
+                )
+        return ious
+
+
+@pytest.mark.parametrize("seed", [16, 17])
+def test_boundary_ap_equals_the_definition(tmp_path, seed):
+    samples = random_samples(seed)
+    path = coco_file(samples, tmp_path / "truth.json")
+    values = evaluate(samples, ann_file=path, boundary_ap=True)
+    truth = COCO(path)
+    evaluation = BoundaryByDefinition(truth, truth.loadRes(detections_of(samples)), "segm")
+    evaluation.evaluate()
+    evaluation.accumulate()
+    evaluation.summarize()
+    for name, expected in zip(AP_KEYS, evaluation.stats, strict=False):
+        assert values[f"coco/boundary_{name}"] == pytest.approx(expected, abs=5.1e-4)
+    assert 0 < values["coco/boundary_mAP"] < values["coco/segm_mAP"]
+    plain = evaluate(samples, ann_file=path)
+    assert {name: values[name] for name in plain} == plain
+
+
+def test_boundary_ap_without_predictions_or_ground_truth():
+    truth = [instance(disk(30, 30, 9), 0)]
+    missed = evaluate([sample(0, truth, [], [], [])], boundary_ap=True, metric_items=["mAP"])
+    assert missed["coco/boundary_mAP"] == 0
+    assert "coco/boundary_mAP_50" not in missed
+    empty = evaluate([sample(0, [], [disk(30, 30, 9)], [0], [0.5])], boundary_ap=True)
+    assert set(empty.values()) == {-1}
+
+
+def test_boundary_ap_needs_masks():
+    with pytest.raises(ValueError, match=r"boundary_ap needs 'segm' in metric, .* \['bbox'\]"):
+        LevelSetCocoMetric(metric="bbox", boundary_ap=True)
+
+
+class TestFasterCocoEval:
+    @pytest.fixture(autouse=True)
+    def installed(self):
+        pytest.importorskip("faster_coco_eval")
+
+    @pytest.mark.parametrize("seed", [18, 19])
+    @pytest.mark.parametrize("from_file", [False, True])
+    def test_values_are_those_of_pycocotools(self, tmp_path, seed, from_file):
+        samples = random_samples(seed, initial=True)
+        kwargs = dict(classwise=True, extra_ious=(0.25, 0.5, 0.7), boundary_ap=True)
+        if from_file:
+            kwargs["ann_file"] = coco_file(samples, tmp_path / "truth.json")
+        expected = evaluate(samples, **kwargs)
+        assert 0.1 < expected["coco/segm_mAP"] < 0.9
+        found = evaluate(samples, coco_eval="faster-coco-eval", **kwargs)
+        assert found == pytest.approx(expected, nan_ok=True)
+
+    @pytest.mark.parametrize(
+        "samples",
+        [
+            # The mean AP is that of a hundred detections in an image, AP at IoU 0.50 of all.
+            [
+                sample(
+                    0,
+                    [instance(disk(30, 30, 9), 0)],
+                    [disk(8, 8, 5)] * 120 + [disk(30, 30, 9)],
+                    [0] * 121,
+                    [0.9] * 120 + [0.1],
+                )
+            ],
+            [sample(0, [instance(disk(30, 30, 9), 0)], [], [], [])],
+            [sample(0, [], [disk(30, 30, 9)], [0], [0.5])],
+        ],
+        ids=["many", "none", "no truth"],
+    )
+    def test_odd_cases(self, samples):
+        kwargs = dict(metric=["bbox", "segm", "proposal"], extra_ious=(0.25,))
+        expected = evaluate(samples, **kwargs)
+        assert evaluate(samples, coco_eval="faster-coco-eval", **kwargs) == expected
+
+    def test_not_with_processes_of_pycocotools(self):
+        with pytest.raises(ValueError, match="use_mp_eval is pycocotools', but coco_eval is"):
+            LevelSetCocoMetric(coco_eval="faster-coco-eval", use_mp_eval=True)
+
+
+def test_faster_coco_eval_is_not_installed(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ImportError, match="not installed: pip install faster-coco-eval"):
+        LevelSetCocoMetric(coco_eval="faster-coco-eval")
+
+
+def test_unknown_evaluation():
+    with pytest.raises(ValueError, match="one of pycocotools, faster-coco-eval, got 'fast'"):
+        LevelSetCocoMetric(coco_eval="fast")

@@ -1,0 +1,148 @@
+"""AP* of a model with COCO's classes: federated AP on LVIS's annotations of them."""
+
+from collections import defaultdict
+
+import numpy as np
+
+from mmlevelset.evaluation.coco_evaluation import FederatedEvaluation, average_precision
+from mmlevelset.evaluation.level_set_coco import LevelSetCocoMetric, log_values
+from mmlevelset.registry import METRICS
+
+MAX_DETECTIONS = 300
+_FEDERATED_KEYS = ("neg_category_ids", "not_exhaustive_category_ids")
+_FREQUENCIES = ("r", "c", "f")
+
+
+@METRICS.register_module()
+class LVISCocoMetric(LevelSetCocoMetric):
+    """Federated AP of LVIS over COCO's classes, for the final masks and, where given, the initial.
+
+    It is AP* of PointRend and of LevelSet R-CNN's table 2: a model trained on COCO, judged by
+    LVIS's finer masks. The rules are LVIS's: an image counts for a category only if it has the
+    category or is verified not to have it; where it is not exhaustively annotated for the category,
+    detections without a match are ignored; the 300 detections of the highest scores count in an
+    image.
+
+    The values are ``segm_AP``, ``segm_AP50``, ``segm_AP75``, ``segm_APs``, ``segm_APm``,
+    ``segm_APl`` and, where the categories have a ``frequency``, ``segm_APr``, ``segm_APc``,
+    ``segm_APf`` (rare, common, frequent), the same with ``bbox_``, and ``initial_segm_*`` when the
+    predictions carry ``initial_masks``. They lie in [0, 1] with 3 digits and are -1 without ground
+    truth.
+
+    mmdet's ``LVISMetric`` needs the ``lvis`` package, whose 0.5.3 does not run with NumPy 1.24 or
+    later, and LVIS's own labels.
+
+    Args:
+        ann_file: annotations in LVIS's format whose categories are classes of the data set that is
+            predicted on, by name, with ``neg_category_ids`` and ``not_exhaustive_category_ids`` in
+            each image. A class that they lack counts nothing, and neither does an image that they
+            lack: it can stand beside a metric on COCO's own annotations of the same images.
+        metric: ``segm``, ``bbox`` or both.
+        outfile_prefix: as CocoMetric has it.
+        collect_device, prefix, backend_args: as CocoMetric has them.
+
+    Raises:
+        ValueError: ``metric`` is something else; an image of ``ann_file`` lacks one of the lists
+            or was not predicted; a category is no class; or there is no result to evaluate.
+
+    Reference:
+        Gupta et al., LVIS: A Dataset for Large Vocabulary Instance Segmentation, CVPR 2019.
+    """
+
+    default_prefix = "lvis"
+
+    def __init__(
+        self,
+        ann_file: str,
+        metric: str | list[str] = "segm",
+        outfile_prefix: str | None = None,
+        collect_device: str = "cpu",
+        prefix: str | None = None,
+        backend_args: dict | None = None,
+    ) -> None:
+        asked = [metric] if isinstance(metric, str) else metric
+        if not asked or not set(asked) <= {"bbox", "segm"}:
+            raise ValueError(f"metric must be 'segm', 'bbox' or both, got {metric!r}")
+        super().__init__(
+            ann_file=ann_file,
+            metric=metric,
+            outfile_prefix=outfile_prefix,
+            collect_device=collect_device,
+            prefix=prefix,
+            backend_args=backend_args,
+        )
+        self.ann_file = ann_file
+        for annotation in self._coco_api.anns.values():
+            annotation["iscrowd"] = 0  # LVIS has no crowds, pycocotools asks for the key
+        for number, image in self._coco_api.imgs.items():
+            for key in _FEDERATED_KEYS:
+                if key not in image:
+                    raise ValueError(
+                        f"each image of {ann_file} must have {key!r}, as LVIS's have; image "
+                        f"{number} has none"
+                    )
+
+    def _evaluate(self, results: list) -> dict[str, float]:
+        self._set_ids(results)
+        self.results2json([pred for _, pred in results], self.outfile_prefix)
+        return {
+            f"{kind}_{name}": value
+            for kind in self.metrics
+            for name, value in self._federated_values(kind).items()
+        }
+
+    def _set_ids(self, results: list) -> None:
+        classes = self.dataset_meta["classes"]
+        ids = {category["name"]: number for number, category in self._coco_api.cats.items()}
+        unknown = sorted(ids.keys() - set(classes))
+        if unknown:
+            raise ValueError(
+                f"the categories of {self.ann_file} must be classes of the data set, which has no "
+                f"{', '.join(unknown)}"
+            )
+        # None where the class has no annotation: those detections are dropped below.
+        self.cat_ids = [ids.get(name) for name in classes]
+        self.img_ids = self._coco_api.get_img_ids()
+        missing = sorted(set(self.img_ids) - {pred["img_id"] for _, pred in results})
+        if missing:
+            raise ValueError(
+                f"all images of {self.ann_file} must be predicted; {len(missing)} were not, the "
+                f"first of them image {missing[0]}"
+            )
+
+    def _predictions(self, kind: str) -> list[dict]:
+        """Those of images and categories that are annotated, the best 300 of each image."""
+        of_image: dict[int, list[dict]] = defaultdict(list)
+        for prediction in super()._predictions(kind):
+            if prediction["image_id"] in self._coco_api.imgs:
+                of_image[prediction["image_id"]].append(prediction)
+        return [
+            prediction
+            for found in of_image.values()
+            for prediction in sorted(found, key=lambda one: -one["score"])[:MAX_DETECTIONS]
+            if prediction["category_id"] is not None
+        ]
+
+    def _federated_values(self, kind: str) -> dict[str, float]:
+        evaluation = self._evaluation(kind, FederatedEvaluation)
+        evaluation.params.maxDets = [MAX_DETECTIONS]
+        evaluation.params.catIds = sorted(self._coco_api.cats)
+        evaluation.evaluate()
+        evaluation.accumulate()
+        values = {
+            "AP": average_precision(evaluation),
+            "AP50": average_precision(evaluation, iou=0.5),
+            "AP75": average_precision(evaluation, iou=0.75),
+            "APs": average_precision(evaluation, area=1),
+            "APm": average_precision(evaluation, area=2),
+            "APl": average_precision(evaluation, area=3),
+        }
+        categories = [self._coco_api.cats[number] for number in evaluation.params.catIds]
+        if all("frequency" in category for category in categories):
+            frequency = np.array([category["frequency"] for category in categories])
+            for letter in _FREQUENCIES:
+                chosen = np.flatnonzero(frequency == letter).tolist()
+                values[f"AP{letter}"] = average_precision(evaluation, classes=chosen)
+        values = {name: round(value, 3) for name, value in values.items()}
+        log_values(f"federated AP ({kind})", values, 3)
+        return values

@@ -1,0 +1,63 @@
+"""mmdet's CityScapesMetric, which the configs of Cityscapes name, takes our detectors' results."""
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmdet.datasets import CityscapesDataset
+from mmdet.registry import METRICS
+from mmdet.structures import DetDataSample
+from mmengine.structures import InstanceData
+
+pytest.importorskip("cityscapesscripts")
+
+CAR, PERSON = 26, 24
+CLASSES = CityscapesDataset.METAINFO["classes"]
+
+
+def rectangle(x: int, y: int, width: int = 20, height: int = 20) -> np.ndarray:
+    mask = np.zeros((64, 96), bool)
+    mask[y : y + height, x : x + width] = True
+    return mask
+
+
+def test_average_precision_by_hand(tmp_path):
+    """Two cars. One is predicted 2 pixels off: IoU 360/440 = 0.818, right at the seven thresholds
+    from 0.50 to 0.80; the other is missed. A detection of a lower score is wrong. The person is
+    found exactly.
+
+    The benchmark's curve has a point for each score and a last one of recall 0 and precision 1. Up
+    to IoU 0.80 those of the cars are (1/2, 1/2), (1/2, 1) and (0, 1). Each precision is weighted
+    with half the difference of its neighbours' recalls, the first repeated, 0 after the last: 0,
+    1/4 and 1/4, so that AP is 1/2. At higher thresholds it is 0."""
+    ids = np.zeros((64, 96), np.uint16)
+    ids[rectangle(10, 10)] = CAR * 1000
+    ids[rectangle(60, 10)] = CAR * 1000 + 1
+    ids[rectangle(10, 40)] = PERSON * 1000
+    truth = tmp_path / "gtFine" / "val" / "a_000000_000019_gtFine_instanceIds.png"
+    truth.parent.mkdir(parents=True)
+    cv2.imwrite(str(truth), ids)
+
+    masks = np.stack([rectangle(12, 10), rectangle(70, 40, 12), rectangle(10, 40)])
+    image = tmp_path / "leftImg8bit" / "val" / "a_000000_000019_leftImg8bit.png"
+    sample = DetDataSample(metainfo=dict(img_path=str(image)))
+    car, person = CLASSES.index("car"), CLASSES.index("person")
+    sample.pred_instances = InstanceData(
+        masks=torch.from_numpy(masks),
+        initial_masks=torch.from_numpy(masks),
+        labels=torch.tensor([car, car, person]),
+        scores=torch.tensor([0.9, 0.5, 0.8]),
+        bboxes=torch.zeros(3, 4),
+    )
+    metric = METRICS.build(
+        dict(
+            type="CityScapesMetric",
+            seg_prefix=str(truth.parent),
+            outfile_prefix=str(tmp_path / "results"),
+        )
+    )
+    metric.dataset_meta = dict(classes=CLASSES)
+    metric.process({}, [sample.to_dict()])
+    values = metric.evaluate(1)
+    assert values["cityscapes/mAP"] == pytest.approx((0.7 * 0.5 + 1) / 2)
+    assert values["cityscapes/AP@50"] == pytest.approx((0.5 + 1) / 2)
