@@ -5,7 +5,13 @@ model = dict(
     decode_head=dict(
         loss_decode=[
             {{_base_.cross_entropy}},
-            dict(type="mmlevelset.LevelSetLoss", eps=0.05, reduction="image", loss_weight=4e-5),
+            dict(
+                type="mmlevelset.LevelSetLoss",
+                kind="tanh",
+                eps=0.05,
+                reduction="image",
+                loss_weight=4e-5,
+            ),
         ]
     )
 )

@@ -1,6 +1,7 @@
 """The two heads that LevelSet R-CNN adds to the mask head: hyperparameters and features."""
 
 from itertools import pairwise
+from typing import NamedTuple
 
 import torch
 import torch.nn as nn
@@ -14,25 +15,37 @@ from mmlevelset.registry import MODELS
 MINIMUM_EPS = 1e-2
 
 
-class Hyperparameters:
+class Hyperparameters(NamedTuple):
     """The evolution's settings of M regions: lambda1, lambda2, mu (M,) and eps, dt (M, N)."""
 
-    def __init__(self, logits: Tensor, num_steps: int) -> None:
+    lambda1: Tensor
+    lambda2: Tensor
+    mu: Tensor
+    eps: Tensor
+    dt: Tensor
+
+
+class _Predicted:
+    """How the outputs are read; another evolution's heads replace both."""
+
+    @staticmethod
+    def initial_logits(num_steps: int) -> Tensor:
+        """All settings 1, but mu 0.1: at 1 the curvature alone moves the contour at the start."""
+        logits = torch.zeros(3 + 2 * num_steps)
+        logits[2] = -3
+        return logits
+
+    @staticmethod
+    def settings(logits: Tensor) -> tuple[Tensor, ...]:
+        """Those of M regions from the outputs (M, 3 + 2N)."""
         values = 2 * logits.float().sigmoid()
-        self.lambda1, self.lambda2, self.mu = values[:, :3].unbind(1)
-        eps, self.dt = values[:, 3:].split(num_steps, 1)
-        self.eps = eps.clamp(min=MINIMUM_EPS)
-
-
-def _initial_bias(num_steps: int) -> Tensor:
-    """All settings 1, but mu 0.1: at 1 the curvature alone moves the contour from the start."""
-    bias = torch.zeros(3 + 2 * num_steps)
-    bias[2] = -3
-    return bias
+        lambda1, lambda2, mu = values[:, :3].unbind(1)
+        eps, dt = values[:, 3:].chunk(2, 1)
+        return Hyperparameters(lambda1, lambda2, mu, eps.clamp(min=MINIMUM_EPS), dt)
 
 
 @MODELS.register_module()
-class HyperparameterHead(BaseModule):
+class HyperparameterHead(_Predicted, BaseModule):
     """Predicts each region's lambda1, lambda2, mu, eps_1..N and dt_1..N (LevelSet R-CNN, 4.1).
 
     Convolutions, average pooling, two fully connected layers and ``2 * sigmoid``; eps is at least
@@ -61,7 +74,7 @@ class HyperparameterHead(BaseModule):
         self.num_steps = num_steps
         self.convs = conv_stack(in_channels, conv_channels, num_convs, norm_cfg)
         self.fc = nn.Linear(conv_channels if num_convs else in_channels, fc_channels)
-        self.output = nn.Linear(fc_channels, 3 + 2 * num_steps)
+        self.output = nn.Linear(fc_channels, len(self.initial_logits(num_steps)))
 
     def init_weights(self) -> None:
         super().init_weights()
@@ -69,16 +82,16 @@ class HyperparameterHead(BaseModule):
         nn.init.zeros_(self.fc.bias)
         nn.init.normal_(self.output.weight, std=0.01)
         with torch.no_grad():
-            self.output.bias.copy_(_initial_bias(self.num_steps))
+            self.output.bias.copy_(self.initial_logits(self.num_steps))
 
-    def forward(self, x: Tensor) -> Hyperparameters:
-        """RoI features (M, in_channels, h, w) to the settings of M regions."""
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """RoI features (M, in_channels, h, w) to the :class:`Hyperparameters` of M regions."""
         x = self.convs(x).mean((2, 3))
-        return Hyperparameters(self.output(F.relu(self.fc(x))), self.num_steps)
+        return self.settings(self.output(F.relu(self.fc(x))))
 
 
 @MODELS.register_module()
-class GlobalHyperparameters(BaseModule):
+class GlobalHyperparameters(_Predicted, BaseModule):
     """One learned set of hyperparameters for all regions: the paper's ablation of the head.
 
     Takes the arguments of :class:`HyperparameterHead`, so that a config or a command line changes
@@ -97,11 +110,11 @@ class GlobalHyperparameters(BaseModule):
     ) -> None:
         super().__init__(init_cfg)
         self.num_steps = num_steps
-        self.logits = nn.Parameter(_initial_bias(num_steps))
+        self.logits = nn.Parameter(self.initial_logits(num_steps))
 
-    def forward(self, x: Tensor) -> Hyperparameters:
-        """The same settings for each of the M regions of ``x`` (M, in_channels, h, w)."""
-        return Hyperparameters(self.logits.expand(len(x), -1), self.num_steps)
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """The same :class:`Hyperparameters` for each of M regions ``x`` (M, in_channels, h, w)."""
+        return self.settings(self.logits.expand(len(x), -1))
 
 
 @MODELS.register_module()

@@ -1,5 +1,6 @@
 import torch
 import torch.nn as nn
+import torch.nn.functional as F
 from torch import Tensor
 
 from mmlevelset.ops import heaviside
@@ -44,3 +45,62 @@ class TSDFLoss(nn.Module):
 
     def extra_repr(self) -> str:
         return f"eps={self.eps}, l1_weight={self.l1_weight}, bce_weight={self.bce_weight}"
+
+
+@MODELS.register_module()
+class TSDFSquareLoss(nn.Module):
+    r"""DELSE's loss of the initial level set: :math:`\|\phi - \phi_{GT}\|_2^2`, a mean."""
+
+    def forward(self, phi: Tensor, tsdf: Tensor, mask: Tensor) -> Tensor:
+        """A scalar, 0 if there are no regions; arguments as for :class:`TSDFLoss`."""
+        return F.mse_loss(phi, tsdf) if phi.numel() else phi.sum()
+
+
+@MODELS.register_module()
+class BalancedMaskLoss(nn.Module):
+    r"""DELSE's loss of the final level set: the class-balanced cross-entropy of its mask.
+
+    :math:`-w M \log H_\varepsilon(\phi) - (1 - w)(1 - M) \log(1 - H_\varepsilon(\phi))` with the
+    arctan Heaviside function, w the share of the region's pixels outside: pixels of both classes
+    have the same weight in sum. A mean over pixels and regions.
+
+    Args:
+        eps: Width of the Heaviside function, in units of phi.
+    """
+
+    def __init__(self, eps: float = 0.1) -> None:
+        super().__init__()
+        if not eps > 0:
+            raise ValueError(f"eps must be positive, but is {eps}")
+        self.eps = eps
+
+    def forward(self, phi: Tensor, tsdf: Tensor, mask: Tensor) -> Tensor:
+        """A scalar, 0 if there are no regions; arguments as for :class:`TSDFLoss`."""
+        if phi.numel() == 0:
+            return phi.sum()
+        share = mask.to(phi).mean((1, 2), keepdim=True)
+        weight = torch.where(mask, 1 - share, share)
+        return -(weight * heaviside(torch.where(mask, phi, -phi), self.eps).log()).mean()
+
+    def extra_repr(self) -> str:
+        return f"eps={self.eps}"
+
+
+@MODELS.register_module()
+class AngularLoss(nn.Module):
+    """DELSE's loss of the velocity: the squared angle to the true direction, in radians."""
+
+    def forward(self, velocity: Tensor, direction: Tensor) -> Tensor:
+        """A mean over the pixels that have a direction; 0 if none has.
+
+        Args:
+            velocity: Unit vectors (M, 2, H, W).
+            direction: True unit vectors (M, 2, H, W), 0 where there is none.
+        """
+        dot = (velocity * direction).sum(1)
+        cross = velocity[:, 0] * direction[:, 1] - velocity[:, 1] * direction[:, 0]
+        known = direction.any(1)
+        # Unlike the arccos of the product, this has a gradient at all angles. Elsewhere any
+        # angle would do, but for atan2(0, 0), whose gradient is not finite.
+        angle = torch.atan2(cross, torch.where(known, dot, 1.0))
+        return angle.square().sum() / known.sum().clamp(min=1)

@@ -7,6 +7,9 @@ from torch import Tensor
 
 from mmlevelset.ops import signed_distance
 
+MINIMUM_SLOPE = 0.1
+"""Where the distance's slope, 1 elsewhere, is less, the nearest boundary is not unique."""
+
 
 def tsdf_targets(
     masks: Tensor, boxes: Tensor, indices: Tensor, size: int, truncation: float
@@ -28,6 +31,20 @@ def tsdf_targets(
         Masks (M, size, size), bool, and TSDFs (M, size, size) in [-1, 1], float32.
     """
     margin = math.ceil(truncation)
+    inside = inside_rois(masks, boxes, indices, size, margin)
+    tsdf = signed_distance(inside, truncation)
+    window = slice(margin, margin + size)
+    return inside[:, window, window], tsdf[:, window, window]
+
+
+def inside_rois(
+    masks: Tensor, boxes: Tensor, indices: Tensor, size: int, margin: int = 0
+) -> Tensor:
+    """Each RoI's mask with ``margin`` more samples on each side; arguments as above.
+
+    Returns:
+        (M, size + 2 margin, size + 2 margin), bool.
+    """
     side = size + 2 * margin
     pad = (boxes[:, 2:] - boxes[:, :2]) * (margin / size)
     wide = torch.cat([boxes[:, :2] - pad, boxes[:, 2:] + pad], 1)
@@ -35,8 +52,27 @@ def tsdf_targets(
     # Without a border of zeros, roi_align continues an object at the image's edge by a pixel.
     layers = F.pad(masks[:, None].float(), (1, 1, 1, 1))
     rois[:, 1:] += 1
-    crops = roi_align(layers, rois, (side, side), 1.0, 0, "avg", True)[:, 0]
-    inside = crops >= 0.5
-    tsdf = signed_distance(inside, truncation)
-    window = slice(margin, margin + size)
-    return inside[:, window, window], tsdf[:, window, window]
+    return roi_align(layers, rois, (side, side), 1.0, 0, "avg", True)[:, 0] >= 0.5
+
+
+def boundary_directions(inside: Tensor) -> Tensor:
+    """The unit vector from each pixel to the nearest boundary of its mask.
+
+    It is the gradient of the exact distance to the boundary, negated: on a medial axis, where two
+    boundaries are nearest, it is anything, or zero.
+
+    Args:
+        inside: Masks (M, H, W), bool.
+
+    Returns:
+        x and y of the direction (M, 2, H, W), float32: of length 1, or 0 where there is none, as
+        on a mask without boundary.
+    """
+    if not len(inside):
+        return torch.zeros(0, 2, *inside.shape[1:], device=inside.device)
+    distance = signed_distance(inside)
+    # The signed distance runs through the boundary without a kink, the unsigned one does not.
+    along_y, along_x = torch.gradient(distance, dim=(1, 2))
+    towards = torch.stack([along_x, along_y], 1) * torch.where(inside, -1, 1)[:, None]
+    length = torch.linalg.vector_norm(towards, dim=1, keepdim=True)
+    return torch.where(length > MINIMUM_SLOPE, towards / length.clamp(min=MINIMUM_SLOPE), 0)

@@ -1,0 +1,9 @@
+"""DELSE with its own losses and fixed hyperparameters: the paper's Table 3."""
+
+_base_ = [
+    "../_base_/models/delse_r50_fpn.py",
+    "../_base_/datasets/cityscapes_instance.py",
+    "../_base_/schedules/iterations_24k.py",
+    "../_base_/iteration_runtime.py",
+]
+model = dict(roi_head=dict(bbox_head=dict(num_classes=8), mask_head=dict(num_classes=8)))

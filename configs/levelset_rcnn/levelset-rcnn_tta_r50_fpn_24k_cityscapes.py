@@ -1,0 +1,11 @@
+"""LevelSet R-CNN on Cityscapes, tested at several scales and flipped (paper, Table 1: MS+F).
+
+tools/test.py CONFIG CHECKPOINT --tta; without --tta, and in training, the same as the config
+below.
+"""
+
+_base_ = [
+    "./levelset-rcnn_r50_fpn_24k_cityscapes.py",
+    "../_base_/tta/multi-scale_flip_cityscapes.py",
+]
+tta_model = dict(average="none")

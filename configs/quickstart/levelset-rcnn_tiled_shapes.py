@@ -1,0 +1,20 @@
+"""levelset-rcnn_shapes.py, tested on larger images in tiles of the size that it is trained on."""
+
+_base_ = ["./levelset-rcnn_shapes.py", "../_base_/inference/original_size_pipeline.py"]
+model = dict(
+    _delete_=True,
+    type="mmlevelset.TiledDetector",
+    module=_base_.model,
+    tile_size=128,
+    overlap=64,
+    batch_size=4,
+)
+val_dataloader = dict(
+    dataset=dict(
+        image_size=(512, 512),
+        num_objects=(20, 40),
+        length=20,
+        pipeline=_base_.original_size_pipeline,
+    )
+)
+test_dataloader = val_dataloader

@@ -1,0 +1,173 @@
+import math
+from collections.abc import Iterator
+
+import torch
+import torch.nn.functional as F
+from mmdet.utils import ConfigType, InstanceList
+from torch import Tensor
+
+from mmlevelset.models.levelset_rcnn.geodesic import evolve_geodesic
+from mmlevelset.models.levelset_rcnn.targets import boundary_directions, inside_rois
+from mmlevelset.models.levelset_rcnn.tsdf_mask_head import Stage, TSDFMaskHead
+from mmlevelset.ops import signed_distance
+from mmlevelset.registry import MODELS
+
+
+@MODELS.register_module()
+class DELSEMaskHead(TSDFMaskHead):
+    """DELSE (Wang et al., CVPR 2019) in Mask R-CNN, as in LevelSet R-CNN's Table 3.
+
+    The level set phi_0 of the TSDF head is moved along a predicted velocity, the direction to the
+    nearest boundary, and smoothed by its curvature where a predicted modulation lets it; the mask
+    is ``phi_N > 0``. :func:`~mmlevelset.models.levelset_rcnn.geodesic.evolve_geodesic` has the
+    equation. The RoI head must be ``mmlevelset.LevelSetRoIHead``.
+
+    By default the hyperparameters are fixed and the losses DELSE's (the paper's first setting). Its
+    second has ``mmlevelset.DELSEHyperparameterHead`` and twice ``mmlevelset.TSDFLoss``.
+
+    Args:
+        *args: Of the trunk, see :class:`TSDFMaskHead`.
+        mask_size: Side of phi, velocity and modulation, in samples of the RoI's grid.
+        num_steps: N, steps of the evolution, at least 1.
+        truncation: Truncation of the TSDF, in samples of the trunk's output (28 x 28).
+        detach_initial: Stop the gradients from phi_N into phi_0.
+        eta: See :func:`~mmlevelset.models.levelset_rcnn.geodesic.evolve_geodesic`.
+        hyperparameter_head: Config of what gives alpha, beta, gamma and dt; ``in_channels`` and
+            ``num_steps`` are set from this head's.
+        velocity_head: Config of the velocity head, with two output channels; ``in_channels`` is
+            set from this head's.
+        modulation_head: The same for the modulation head, with one output channel.
+        loss_initial: Loss of phi_0.
+        loss_final: Loss of phi_N.
+        loss_velocity: Loss of the velocity.
+        initial_weight: Weight of the loss of phi_0.
+        final_weight: Weight of the loss of phi_N.
+        velocity_weight: Weight of the loss of the velocity.
+        **kwargs: Of the trunk.
+
+    Raises:
+        ValueError: An argument is out of its range.
+    """
+
+    def __init__(
+        self,
+        *args,
+        mask_size: int = 112,
+        num_steps: int = 3,
+        truncation: float = 4.0,
+        detach_initial: bool = False,
+        eta: float = 1e-2,
+        hyperparameter_head: ConfigType = dict(type="mmlevelset.FixedDELSEHyperparameters"),
+        velocity_head: ConfigType = dict(
+            type="mmlevelset.ChanVeseFeatureHead", upsample_channels=(128, 64, 2)
+        ),
+        modulation_head: ConfigType = dict(
+            type="mmlevelset.ChanVeseFeatureHead", upsample_channels=(128, 64, 1)
+        ),
+        loss_initial: ConfigType = dict(type="mmlevelset.TSDFSquareLoss"),
+        loss_final: ConfigType = dict(type="mmlevelset.BalancedMaskLoss"),
+        loss_velocity: ConfigType = dict(type="mmlevelset.AngularLoss"),
+        initial_weight: float = 1.0,
+        final_weight: float = 5.0,
+        velocity_weight: float = 1.0,
+        **kwargs,
+    ) -> None:
+        super().__init__(
+            *args,
+            mask_size=mask_size,
+            num_steps=num_steps,
+            truncation=truncation,
+            detach_initial=detach_initial,
+            initial_weight=initial_weight,
+            final_weight=final_weight,
+            **kwargs,
+        )
+        if num_steps < 1:
+            raise ValueError(
+                f"num_steps must be at least 1, but is {num_steps}: the TSDF head alone is"
+                " mmlevelset.LevelSetMaskHead with num_steps=0"
+            )
+        if not eta > 0:
+            raise ValueError(f"eta must be positive, but is {eta}")
+        for name, head, channels in (
+            ("velocity_head", velocity_head, 2),
+            ("modulation_head", modulation_head, 1),
+        ):
+            widths = head.get("upsample_channels")
+            if widths is not None and widths[-1] != channels:
+                raise ValueError(
+                    f"{name}.upsample_channels must end in {channels}, but is {widths}"
+                )
+        self.eta = eta
+        self.hyperparameter_head = MODELS.build(
+            dict(hyperparameter_head, in_channels=self.in_channels, num_steps=num_steps)
+        )
+        self.velocity_head = MODELS.build(dict(velocity_head, in_channels=self.in_channels))
+        self.modulation_head = MODELS.build(dict(modulation_head, in_channels=self.in_channels))
+        self.loss_initial = MODELS.build(loss_initial)
+        self.loss_final = MODELS.build(loss_final)
+        self.loss_velocity = MODELS.build(loss_velocity)
+        self.velocity_weight = velocity_weight
+
+    def forward(
+        self, x: Tensor, labels: Tensor | None = None, image: Tensor | None = None
+    ) -> Tensor:
+        """Level sets and velocity of M RoIs.
+
+        Args:
+            x: RoI features (M, in_channels, h, w).
+            labels: Class of each RoI (M,), whose channel of the TSDF is taken; not used if
+                ``class_agnostic``.
+            image: Unused.
+
+        Returns:
+            phi_0..phi_N, positive inside, and x and y of the velocity, a unit vector:
+            (M, N+3, mask_size, mask_size), float32.
+
+        Raises:
+            ValueError: A shape does not fit, or the labels are missing.
+        """
+        initial = self.initial_level_set(x, labels)
+        settings = self.hyperparameter_head(x)
+        velocity = F.normalize(self.velocity_head(x, self.mask_size).float(), dim=1, eps=1e-6)
+        level_sets = evolve_geodesic(
+            initial[:, 0].detach() if self.detach_initial else initial[:, 0],
+            velocity,
+            self.modulation_head(x, self.mask_size)[:, 0].float().sigmoid(),
+            settings.alpha,
+            settings.beta,
+            settings.gamma,
+            settings.dt,
+            truncation=self.samples_in_truncation,
+            eta=self.eta,
+        )
+        return torch.cat([initial, level_sets[:, 1:], velocity], 1)
+
+    def stages(self) -> Iterator[Stage]:
+        yield Stage("initial", 0, self.loss_initial, self.initial_weight)
+        yield Stage("final", self.num_steps, self.loss_final, self.final_weight)
+
+    def _losses(self, mask_preds: Tensor, *targets: Tensor) -> dict[str, Tensor]:
+        masks, tsdfs, directions = targets
+        losses = super()._losses(mask_preds, masks, tsdfs)
+        loss = self.loss_velocity(mask_preds[:, -2:], directions)
+        losses["loss_velocity"] = self.velocity_weight * loss
+        return losses
+
+    def _targets_of_image(
+        self, masks: Tensor, boxes: Tensor, indices: Tensor
+    ) -> tuple[Tensor, ...]:
+        """Masks, TSDFs, and the directions to the boundary (M, 2, mask_size, mask_size)."""
+        margin = math.ceil(self.samples_in_truncation)
+        inside = inside_rois(masks, boxes, indices, self.mask_size, margin)
+        tsdfs = signed_distance(inside, self.samples_in_truncation)
+        directions = boundary_directions(inside)
+        window = slice(margin, margin + self.mask_size)
+        return tuple(maps[..., window, window] for maps in (inside, tsdfs, directions))
+
+    def predict_by_feat(
+        self, mask_preds: tuple[Tensor, ...], results_list: InstanceList, *args, **kwargs
+    ) -> InstanceList:
+        """As :meth:`TSDFMaskHead.predict_by_feat`, from what :meth:`forward` gives."""
+        level_sets = tuple(maps[:, :-2] for maps in mask_preds)
+        return super().predict_by_feat(level_sets, results_list, *args, **kwargs)

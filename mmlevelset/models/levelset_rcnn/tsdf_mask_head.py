@@ -1,0 +1,190 @@
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+from mmdet.models.roi_heads.mask_heads import FCNMaskHead
+from mmdet.utils import ConfigType, InstanceList
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+from mmlevelset.models.levelset_rcnn.paste import paste_level_sets
+from mmlevelset.models.levelset_rcnn.polygons import level_set_polygons
+from mmlevelset.models.levelset_rcnn.targets import tsdf_targets
+from mmlevelset.models.losses import check_roi_features, map_of_class, mean_count, mean_iou
+
+
+class Stage(NamedTuple):
+    """A level set that has a loss: its name in the log and its place in the trajectory."""
+
+    name: str
+    step: int
+    loss: nn.Module
+    weight: float
+
+
+class TSDFMaskHead(FCNMaskHead):
+    """What the mask heads share that evolve a level set from a predicted distance (TSDF).
+
+    Mask R-CNN's mask head regresses the truncated signed distance of the object, which is upsampled
+    to phi_0. The trunk is mmdet's ``FCNMaskHead``, so its arguments (``num_convs``,
+    ``in_channels``, ``conv_out_channels``, ``num_classes``, ``class_agnostic``, ``upsample_cfg``,
+    ...) apply and a Mask R-CNN checkpoint initialises it; only ``loss_mask`` and
+    ``test_cfg.rcnn.mask_thr_binary`` have no meaning here.
+
+    Args:
+        *args: Of :class:`mmdet.models.FCNMaskHead`.
+        mask_size: Side of phi, in samples of the RoI's grid.
+        num_steps: N, steps of the evolution.
+        truncation: Truncation of the TSDF, in samples of the trunk's output (28 x 28).
+        detach_initial: Stop the gradients from phi_N into phi_0.
+        initial_weight: Weight of the loss of phi_0.
+        final_weight: Weight of the loss of phi_N.
+        **kwargs: Of :class:`mmdet.models.FCNMaskHead`.
+    """
+
+    image_features = False
+    """Whether :meth:`forward` takes the RoI's crops of the image."""
+
+    def __init__(
+        self,
+        *args,
+        mask_size: int,
+        num_steps: int,
+        truncation: float,
+        detach_initial: bool,
+        initial_weight: float,
+        final_weight: float,
+        **kwargs,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        if num_steps < 0:
+            raise ValueError(f"num_steps must not be negative, but is {num_steps}")
+        if not truncation > 0:
+            raise ValueError(f"truncation must be positive, but is {truncation}")
+        self.mask_size = mask_size
+        self.num_steps = num_steps
+        self.truncation = truncation
+        self.detach_initial = detach_initial
+        self.initial_weight = initial_weight
+        self.final_weight = final_weight
+
+    @property
+    def samples_in_truncation(self) -> float:
+        """The truncation range in samples of phi's grid."""
+        grid = self.roi_feat_size[0] * (self.scale_factor or 1)
+        return self.truncation * self.mask_size / grid
+
+    def initial_level_set(self, x: Tensor, labels: Tensor | None) -> Tensor:
+        """phi_0 (M, 1, mask_size, mask_size), float32, of RoI features (M, in_channels, h, w)."""
+        check_roi_features(x, self.roi_feat_size)
+        tsdf = map_of_class(super().forward(x), labels, self.class_agnostic)
+        size = (self.mask_size, self.mask_size)
+        return F.interpolate(tsdf, size=size, mode="bilinear", align_corners=False)
+
+    def stages(self) -> Iterator[Stage]:
+        """The level sets that have a loss."""
+        raise NotImplementedError
+
+    def loss_and_target(
+        self,
+        mask_preds: Tensor,
+        sampling_results: list,
+        batch_gt_instances: InstanceList,
+        rcnn_train_cfg: ConfigType,
+    ) -> dict:
+        """Losses of the level sets, means over the RoIs of all processes.
+
+        Arguments are mmdet's, ``mask_preds`` as :meth:`forward` gives.
+
+        Returns:
+            ``loss_mask``: a dict of the losses and, for the log, of the mean IoU of the initial,
+            the final and the refined mask with the ground truth on the RoIs' grid.
+            ``mask_targets``: the masks (M, mask_size, mask_size).
+        """
+        targets = self._targets(sampling_results, batch_gt_instances)
+        losses = self._losses(mask_preds, *targets)
+        share = len(mask_preds) / mean_count(mask_preds.new_tensor(len(mask_preds)))
+        losses |= {name: share * loss for name, loss in losses.items() if "loss" in name}
+        return dict(loss_mask=losses, mask_targets=targets[0])
+
+    def _losses(self, level_sets: Tensor, masks: Tensor, tsdfs: Tensor) -> dict[str, Tensor]:
+        losses = {}
+        for stage in self.stages():
+            phi = level_sets[:, stage.step]
+            losses[f"loss_tsdf_{stage.name}"] = stage.weight * stage.loss(phi, tsdfs, masks)
+            with torch.no_grad():
+                losses[f"iou_{stage.name}"] = mean_iou(phi > 0, masks)
+        return losses
+
+    def _targets(
+        self, sampling_results: list, batch_gt_instances: InstanceList
+    ) -> tuple[Tensor, ...]:
+        targets = []
+        for sampled, truth in zip(sampling_results, batch_gt_instances, strict=True):
+            boxes = sampled.pos_priors
+            masks = truth.masks.to_tensor(dtype=torch.uint8, device=boxes.device)
+            targets.append(self._targets_of_image(masks, boxes, sampled.pos_assigned_gt_inds))
+        return tuple(torch.cat(parts) for parts in zip(*targets, strict=True))
+
+    def _targets_of_image(
+        self, masks: Tensor, boxes: Tensor, indices: Tensor
+    ) -> tuple[Tensor, ...]:
+        return tsdf_targets(masks, boxes, indices, self.mask_size, self.samples_in_truncation)
+
+    def predict_by_feat(
+        self,
+        mask_preds: tuple[Tensor, ...],
+        results_list: InstanceList,
+        batch_img_metas: list[dict],
+        rcnn_test_cfg: ConfigType,
+        rescale: bool = False,
+        activate_map: bool = False,
+    ) -> InstanceList:
+        """Masks at the size of the image from the level sets of each image's detections.
+
+        Args:
+            mask_preds: For each image, the level sets of its n detections, as :meth:`forward`
+                gives: (n, N+1, h, w), or (n, N+2, h, w) with a refinement.
+            results_list: Its detections, with boxes in pixels of the network's input.
+            batch_img_metas: Its meta information.
+            rcnn_test_cfg: ``initial_masks``, ``level_sets`` and ``polygons`` (all off by default)
+                say what each result carries besides the masks.
+            rescale: Give boxes and masks in the original image rather than the input.
+            activate_map: Unused.
+
+        Returns:
+            The results with ``masks``, bool (n, H, W), from the last level set; as asked for,
+            ``initial_masks`` from phi_0, ``level_sets`` as in ``mask_preds`` on the grid of the
+            box, and ``polygons``: for each detection a list of closed polygons (P, 2) of x, y.
+        """
+        for level_sets, results, meta in zip(
+            mask_preds, results_list, batch_img_metas, strict=True
+        ):
+            self._predict_single(level_sets, results, meta, rcnn_test_cfg, rescale)
+        return results_list
+
+    def _predict_single(
+        self,
+        level_sets: Tensor,
+        results: InstanceData,
+        meta: dict,
+        test_cfg: ConfigType,
+        rescale: bool,
+    ) -> None:
+        height, width = meta["ori_shape"][:2] if rescale else meta["img_shape"][:2]
+        if rescale:
+            results.bboxes = results.bboxes / results.bboxes.new_tensor(
+                meta["scale_factor"]
+            ).repeat(2)
+        final = level_sets[:, -1]
+        results.masks = paste_level_sets(final, results.bboxes, height, width)
+        if test_cfg.get("initial_masks", False):
+            results.initial_masks = paste_level_sets(
+                level_sets[:, 0], results.bboxes, height, width
+            )
+        if test_cfg.get("level_sets", False):
+            results.level_sets = level_sets
+        if test_cfg.get("polygons", False):
+            results.polygons = level_set_polygons(final, results.bboxes)
