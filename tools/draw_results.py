@@ -128,15 +128,15 @@ class InstanceResults(Results):
 
     def __init__(self, config: Config, checkpoint: str, dataset: Any, score_thr: float) -> None:
         from mmcv.transforms import Compose
-
-        from mmlevelset.models.levelset_rcnn import LevelSetMaskHead
+        from mmdet.models.roi_heads.base_roi_head import BaseRoIHead
 
         super().__init__(config, checkpoint, dataset)
         self.refined = False
         for head in self.model.modules():
-            if isinstance(getattr(head, "mask_head", None), LevelSetMaskHead):
+            if isinstance(head, BaseRoIHead) and head.with_mask:
+                # Heads without level sets do not read these settings.
                 head.test_cfg.update(initial_masks=True, level_sets=True)
-                self.refined = head.mask_head.refinement is not None
+                self.refined = getattr(head.mask_head, "refinement", None) is not None
         annotations = dict(type="mmdet.LoadAnnotations", with_bbox=True, with_mask=True)
         self.annotate = Compose([*self.load.transforms, annotations])
         self.score_thr = score_thr
@@ -250,17 +250,12 @@ def open_results(config: Config, checkpoint: str, score_thr: float) -> Results:
     return InstanceResults(config, checkpoint, dataset, score_thr)
 
 
-def choose(results: Results, arguments: argparse.Namespace) -> list[int]:
-    """The indices to draw: those asked for, or the best and then the worst by mean IoU."""
+def rank(results: Results, search: int) -> dict[int, float]:
+    """The mean IoU of at most ``search`` images, evenly spread, by index, the best first."""
     from mmengine.utils import track_iter_progress
 
     count = len(results.dataset)
-    if arguments.indices:
-        outside = [index for index in arguments.indices if not 0 <= index < count]
-        if outside:
-            raise UsageError(f"--indices must be in 0..{count - 1}, and {outside} are not")
-        return arguments.indices
-    number = min(arguments.search, count)
+    number = min(search, count)
     quality = {}
     for index in track_iter_progress([step * count // number for step in range(number)]):
         score = results.score(index)
@@ -269,7 +264,18 @@ def choose(results: Results, arguments: argparse.Namespace) -> list[int]:
     print()
     if not quality:
         raise UsageError(results.nothing_to_compare)
-    order = sorted(quality, key=lambda index: -quality[index])
+    return {index: quality[index] for index in sorted(quality, key=lambda index: -quality[index])}
+
+
+def choose(results: Results, arguments: argparse.Namespace) -> list[int]:
+    """The indices to draw: those asked for, or the best and then the worst by mean IoU."""
+    count = len(results.dataset)
+    if arguments.indices:
+        outside = [index for index in arguments.indices if not 0 <= index < count]
+        if outside:
+            raise UsageError(f"--indices must be in 0..{count - 1}, and {outside} are not")
+        return arguments.indices
+    order = list(rank(results, arguments.search))
     chosen = min(arguments.num, len(order))
     best, worst = order[: chosen - chosen // 2], order[len(order) - chosen // 2 :]
     print(f"best {best}, worst {worst}, by mean IoU among {len(order)} images")

@@ -4,7 +4,14 @@ from mmlevelset.requirements import require_openmmlab
 
 require_openmmlab()
 
-from mmlevelset.visualization.losses import plot_curves, plot_losses, read_log  # noqa: E402
+from mmlevelset.visualization.losses import (  # noqa: E402
+    curve_over_steps,
+    mean_curve,
+    plot_curves,
+    plot_losses,
+    read_log,
+    read_records,
+)
 from mmlevelset.visualization.panels import Panel, draw_panels, mask_polygons  # noqa: E402
 from mmlevelset.visualization.results import (  # noqa: E402
     comparison_panels,
@@ -20,6 +27,7 @@ __all__ = [
     "Panel",
     "color_labels",
     "comparison_panels",
+    "curve_over_steps",
     "draw_comparison",
     "draw_evolution",
     "draw_panels",
@@ -27,8 +35,10 @@ __all__ = [
     "mask_polygons",
     "match_masks",
     "matched_colors",
+    "mean_curve",
     "plot_curves",
     "plot_losses",
     "read_log",
+    "read_records",
     "semantic_panels",
 ]

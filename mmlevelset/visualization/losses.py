@@ -46,7 +46,7 @@ def read_log(paths: Log) -> tuple[list[dict], list[dict]]:
     training: list[dict] = []
     validation: list[dict] = []
     for file in files:
-        records = _read(Path(file))
+        records = read_records(Path(file))
         if not any("loss" in record for record in records):
             continue
         for kept, is_training in ((training, True), (validation, False)):
@@ -165,12 +165,14 @@ def plot_curves(
     logs = {run: [read_log(paths) for paths in seeds] for run, seeds in runs.items()}
     for axes, name in zip(panels, names, strict=True):
         for number, (run, seeds) in enumerate(logs.items()):
-            curves = [curve for log in seeds if len((curve := _over_steps(log, name, window))[0])]
+            curves = [
+                curve for log in seeds if len((curve := curve_over_steps(log, name, window))[0])
+            ]
             style = dict(color=f"C{number}", marker="o" if _is_sparse(curves) else None)
             for steps, values in curves if len(curves) > 1 else ():
                 axes.plot(steps, values, alpha=0.25, linewidth=0.8, color=f"C{number}")
             if curves:
-                axes.plot(*_mean_curve(curves), label=run, linewidth=1.5, markersize=3.5, **style)
+                axes.plot(*mean_curve(curves), label=run, linewidth=1.5, markersize=3.5, **style)
         if not axes.lines:
             raise ValueError(f"no run has a value of {name!r} in its log")
         axes.set(xlabel="iteration", title=CURVES.get(name, name.replace("_", " ")))
@@ -190,10 +192,18 @@ def plot_curves(
     return figure
 
 
-def _over_steps(
+def curve_over_steps(
     log: tuple[list[dict], list[dict]], name: str, window: int | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Iterations and values of one run's curve."""
+    """One run's curve of what its log calls ``name``: iterations and values, as floats.
+
+    Args:
+        log: what :func:`read_log` gives.
+        name: without prefix; of the training's records, or else of the validation's, which are
+            placed at the last step logged of their epoch. Empty where there is none.
+        window: number of logged steps in the running mean of training values; 1/20 of them if
+            None.
+    """
     training, validation = log
     steps, values = _curve(training, name)
     if len(steps):
@@ -211,8 +221,8 @@ def _is_sparse(curves: list[tuple[np.ndarray, np.ndarray]]) -> bool:
     return bool(curves) and max(len(steps) for steps, _ in curves) <= 30
 
 
-def _mean_curve(curves: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-    """The mean where all curves are, at the first one's steps."""
+def mean_curve(curves: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    """The mean of curves (steps, values) where all of them are, at the first one's steps."""
     low, high = max(steps[0] for steps, _ in curves), min(steps[-1] for steps, _ in curves)
     steps = curves[0][0]
     steps = steps[(low <= steps) & (steps <= high)]
@@ -231,7 +241,12 @@ def _curve(records: list[dict], name: str) -> tuple[np.ndarray, np.ndarray]:
     return steps, values
 
 
-def _read(path: Path) -> list[dict]:
+def read_records(path: Path) -> list[dict]:
+    """The records of one log, the last line left out where it is cut off.
+
+    Raises:
+        ValueError: another line is not JSON.
+    """
     lines = path.read_text().split("\n")
     records = []
     for number, line in enumerate(lines, 1):
