@@ -10,9 +10,13 @@ import argparse
 import difflib
 import gc
 import inspect
+import json
 import os
 import re
+import shutil
+import subprocess
 import sys
+import tempfile
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +25,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mmengine.config import Config
+
+
+# How gloo, NCCL and the store they meet at say so.
+LOST_PROCESS = re.compile(
+    r"connection (was )?(closed|reset) by (remote )?peer|broken pipe|remote process exited"
+    r"|ncclRemoteError|failed to recv|socket has likely closed",
+    re.IGNORECASE,
+)
+# What a launcher tells each process, by the first variable that mmengine reads.
+LAUNCHERS = dict(
+    pytorch=("RANK", "torchrun"),
+    slurm=("SLURM_PROCID", "srun"),
+    mpi=("OMPI_COMM_WORLD_RANK", "mpirun"),
+)
 
 
 class UsageError(Exception):
@@ -61,7 +79,10 @@ def parser(description: str) -> argparse.ArgumentParser:
 
 @contextmanager
 def short_errors(name: str, arguments: argparse.Namespace) -> Iterator[None]:
-    """End an error with one clear line; its traceback goes to a file in the work dir."""
+    """End an error with one clear line; its traceback goes to a file in the work dir.
+
+    Where several processes run, the line says which one it was, and the file's name too.
+    """
     try:
         yield
     except UsageError as error:
@@ -77,10 +98,20 @@ def short_errors(name: str, arguments: argparse.Namespace) -> Iterator[None]:
         # A worker process of the data loader hands on its own traceback: its end says what it was.
         message = lines[-1 if "Original Traceback" in str(error) else 0] if lines else ""
         kind = type(error).__name__
-        if not message.startswith(kind):
+        rank = _rank()
+        if rank is not None and LOST_PROCESS.search(str(error)):
+            message = (
+                "another process of this run has ended: its message or the launcher's says why"
+            )
+            if hasattr(arguments, "resume"):
+                message += "; --resume goes on from the latest checkpoint"
+        elif not message.startswith(kind):
             message = f"{kind}: {message}"
+        if re.search(r"DataLoader worker .*(killed by signal|exited unexpectedly)", message):
+            message += "; often for lack of memory: fewer num_workers take less"
         if config is not None:
-            file = Path(config.work_dir, "traceback.txt")
+            suffix = "" if rank is None else f"_rank{rank}"
+            file = Path(config.work_dir, f"traceback{suffix}.txt")
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(traceback.format_exc())
             message += f" (traceback: {file})"
@@ -88,8 +119,19 @@ def short_errors(name: str, arguments: argparse.Namespace) -> Iterator[None]:
 
 
 def _complain(name: str, message: str, code: int) -> int:
-    print(f"{name}: error: {message}", file=sys.stderr, flush=True)
+    rank = _rank()
+    who = "" if rank is None else f"rank {rank}: "
+    # At once, so that lines of several processes do not run into each other.
+    sys.stderr.write(f"{name}: error: {who}{message}\n")
+    sys.stderr.flush()
     return code
+
+
+def _rank() -> int | None:
+    """Which of several processes this is; None if it is the only one."""
+    if int(os.environ.get("WORLD_SIZE") or 1) == 1:
+        return None
+    return int(os.environ["RANK"])
 
 
 def _unregistered_type(error: Exception, config: Config | None) -> str | None:
@@ -160,8 +202,8 @@ def load_config(arguments: argparse.Namespace) -> Config:
     config.launcher = arguments.launcher
     default = Path("work_dirs", Path(arguments.config).stem)
     config.work_dir = arguments.work_dir or config.get("work_dir") or str(default)
-    _prepare_cpu_processes(config)
     arguments.loaded = config  # for short_errors
+    prepare_processes(config)
     return config
 
 
@@ -205,12 +247,30 @@ def require_key(config: Config, key: str, what: str, hint: str = "") -> None:
         value = value[int(step)] if isinstance(value, (list, tuple)) else value[step]
 
 
-def _prepare_cpu_processes(config: Config) -> None:
-    """Several processes on a CPU: mmengine would give each a CUDA device."""
+def prepare_processes(config: Config) -> None:
+    """Make sure of the launcher; on a CPU, let several processes meet there.
+
+    mmengine would give each of them a CUDA device.
+
+    Raises:
+        UsageError: The launcher did not start this process.
+    """
     import torch
 
-    if config.launcher != "pytorch" or torch.cuda.is_available():
+    if config.launcher == "none":
         return
+    variable, program = LAUNCHERS[config.launcher]
+    if variable not in os.environ:
+        raise UsageError(
+            f"--launcher {config.launcher} needs processes that {program} has started:"
+            f" {variable} is not set"
+        )
+    if torch.cuda.is_available():
+        return
+    if config.launcher == "mpi":
+        raise UsageError("--launcher mpi needs CUDA devices; on a CPU, take pytorch or slurm")
+    if config.launcher == "slurm":
+        _tell_torch_of_slurm()
     if not torch.distributed.is_initialized():
         torch.distributed.init_process_group("gloo")
     if config.get("model_wrapper_cfg") is None:
@@ -220,6 +280,21 @@ def _prepare_cpu_processes(config: Config) -> None:
             broadcast_buffers=False,
             find_unused_parameters=config.get("find_unused_parameters", False),
         )
+
+
+def _tell_torch_of_slurm() -> None:
+    """Set what torch reads of a process and its group, as mmengine does."""
+    given = os.environ
+    given["RANK"] = given["SLURM_PROCID"]
+    given["WORLD_SIZE"] = given["SLURM_NTASKS"]
+    given["LOCAL_RANK"] = given["SLURM_LOCALID"]
+    given.setdefault("MASTER_PORT", "29500")
+    if "MASTER_ADDR" not in given:
+        if shutil.which("scontrol") is None:
+            raise UsageError("--launcher slurm needs MASTER_ADDR where there is no scontrol")
+        words = ["scontrol", "show", "hostnames", given["SLURM_NODELIST"]]
+        hosts = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+        given["MASTER_ADDR"] = hosts.split()[0]
 
 
 def leave_process_group() -> None:
@@ -237,6 +312,16 @@ def require_file(path: str, what: str) -> str:
     if "://" not in path and not Path(path).is_file():
         raise UsageError(f"{what} {path} does not exist")
     return path
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file, which is whole or not there."""
+    handle, unfinished = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    with os.fdopen(handle, "w") as file:
+        json.dump(value, file, indent=2)
+        file.write("\n")
+    os.chmod(unfinished, 0o644)
+    os.replace(unfinished, path)
 
 
 def build_model(config: Config) -> Any:

@@ -27,6 +27,7 @@ from command_line import (
     parser,
     require_file,
     short_errors,
+    write_json,
 )
 from single_object import (
     CLEAN,
@@ -112,6 +113,12 @@ def parse() -> argparse.Namespace:
     made.add_argument("--panel", type=int, default=200, help="longer side of each in pixels [200]")
     made.add_argument(
         "--format", choices=["png", "jpg"], default="png", help="of the pictures [png]"
+    )
+    made.add_argument(
+        "--json",
+        metavar="FILE",
+        help="write the means alone: NAME/FM in percent, or NAME/FM_1 and so on for each"
+        " annotator, and NAME/seconds",
     )
     made.add_argument(
         "--out-dir", metavar="FOLDER", help="where files go [`comparison` in the work dir]"
@@ -250,11 +257,27 @@ def save(
     write(text.encode(), folder / "comparison.md")
     numbers = numbers_of(results, items, arguments)
     write(json.dumps(numbers, indent=1).encode(), folder / "comparison.json")
+    if arguments.json:
+        write_json(Path(arguments.json), means_of(results))
     for condition, seen in images.items() if arguments.pictures else ():
         picture = draw(results, items, seen, condition, arguments)
         suffix = "" if condition == CLEAN else f"_{condition.replace('=', '_')}"
         encoded = cv2.imencode(f".{arguments.format}", picture)[1]
         write(encoded.tobytes(), folder / f"comparison{suffix}.{arguments.format}")
+
+
+def means_of(results: Sequence[Result]) -> dict[str, float]:
+    import numpy as np
+
+    means = {}
+    for result in results:
+        scores = np.mean(result.scores[CLEAN], 0)
+        several = len(scores) > 1
+        for number, score in enumerate(scores, 1):
+            means[f"{result.method.name}/FM{f'_{number}' if several else ''}"] = 100 * float(score)
+        if result.seconds:
+            means[f"{result.method.name}/seconds"] = float(np.mean(result.seconds))
+    return means
 
 
 def write(content: bytes, path: Path) -> None:

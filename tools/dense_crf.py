@@ -17,6 +17,7 @@ import math
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from command_line import (
@@ -26,6 +27,7 @@ from command_line import (
     parser,
     require_file,
     short_errors,
+    write_json,
 )
 
 KERNELS = {
@@ -49,6 +51,12 @@ def parse() -> argparse.Namespace:
     made.add_argument(
         "--iterations", type=int, nargs="+", default=[1, 5, 10], help="a row for each [1 5 10]"
     )
+    made.add_argument(
+        "--json",
+        metavar="FILE",
+        help="write the numbers as well: crf_5/mIoU, crf_5/seconds (of network and CRF) and so on;"
+        " crf_0 is the network alone",
+    )
     for name, (default, what) in KERNELS.items():
         made.add_argument(
             f"--{name}", type=float, default=default, metavar="X", help=f"{what} [{default}]"
@@ -64,7 +72,10 @@ def main() -> None:
         config = load_config(arguments)
         require_file(arguments.checkpoint, "the checkpoint")
         require_library()
-        print_table(*compare(config, arguments), arguments)
+        count, rows = compare(config, arguments)
+        print_table(count, rows, arguments)
+        if arguments.json:
+            write_json(Path(arguments.json), numbers_of(rows))
 
 
 def check(arguments: argparse.Namespace) -> None:
@@ -202,6 +213,16 @@ def mean_field(
             start = time.perf_counter()
             labels = np.asarray(state[0]).argmax(0).reshape(height, width)
             yield step, labels, spent + time.perf_counter() - start
+
+
+def numbers_of(rows: dict[int, tuple[dict[str, float], float]]) -> dict[str, float]:
+    network = rows[0][1]
+    numbers = {}
+    for step, (metrics, seconds) in rows.items():
+        total = network + (seconds if step else 0.0)
+        for name, value in {**metrics, "seconds": total}.items():
+            numbers[f"crf_{step}/{name}"] = float(value)
+    return numbers
 
 
 def print_table(count: int, rows: dict, arguments: argparse.Namespace) -> None:

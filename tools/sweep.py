@@ -28,10 +28,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from command_line import UsageError
+from command_line import UsageError, write_json
 from sweep_plan import Plan, Run, read_plan
 from sweep_results import shown, write_results
-from sweep_run import BUSY, write_json
+from sweep_run import BUSY
 from sweep_status import duration, status, status_table, time_left
 
 TOOLS = Path(__file__).resolve().parent
@@ -162,7 +162,7 @@ def reuse(plan: Plan) -> None:
             known[json.loads(file.read_text()).get("fingerprint")] = file.parent
     for run in plan.runs:
         other = known.get(run.fingerprint())
-        if other and not run.folder.exists() and run.source is None:
+        if other and run.source is None and not run.folder.exists():
             run.folder.symlink_to(os.path.relpath(other, plan.folder))
             print(f"{run.name}: the same as {shown(other)}")
 
@@ -174,9 +174,10 @@ def prepare(run: Run, arguments: argparse.Namespace) -> None:
     text.write_text(run.config_text())
     text.replace(run.folder / "config.py")
     launcher = "none"
-    if run.source is None and arguments.nodes_per_run > 1:
+    trains = run.source is None and run.variant.command is None
+    if trains and arguments.nodes_per_run > 1:
         launcher = "slurm"
-    elif run.source is None and arguments.gpus_per_run > 1:
+    elif trains and arguments.gpus_per_run > 1:
         launcher = "pytorch"
     write_json(
         run.folder / "run.json",

@@ -13,12 +13,18 @@ A sweep file is a config of mmengine's text style with these names:
         other=dict(label="Another config", config="../quickstart/b.py"),
         tested=dict(of="ours", config="c.py"),    # evaluates the checkpoints of `ours`
         tool=dict(of="ours", command="tools/x.py {config} {checkpoint} --json {result}"),
+        initial=dict(same="ours", metrics={"AP": "coco/initial_segm_mAP"}),    # its other scores
         theirs=dict(printed={"AP": 34.3}, run=False),    # the paper's row alone
     )
 
+A command's fields are the files {config}, {result}, which it must write (a JSON dict of numbers),
+and, of the run whose checkpoint it takes, {checkpoint} and {source_config}; and {folder}, its own.
+
 Values of options that are dicts are merged into the config's, as mmengine does it, replacing them
 with ``_delete_=True``. A variant's ``seeds`` take the place of the sweep's, its ``arguments`` are
-added to the command line of train.py or, with ``of``, test.py.
+added to the command line of train.py or, with ``of``, test.py; its ``metrics`` take the place of
+the sweep's in its row. ``show=False`` keeps it out of the table. Names that start with ``_`` are
+the file's own.
 """
 
 from __future__ import annotations
@@ -45,8 +51,11 @@ VARIANT_KEYS = {
     "printed",
     "seeds",
     "of",
+    "same",
     "command",
     "arguments",
+    "metrics",
+    "show",
     "run",
 }
 
@@ -59,9 +68,12 @@ class Variant:
     label: str
     printed: dict[str, float]
     seeds: tuple[int, ...]
+    metrics: dict[str, str]
     of: str | None = None
+    same: str | None = None
     command: str | None = None
     arguments: tuple[str, ...] = ()
+    shown: bool = True
     config: Config | None = field(default=None, repr=False)  # None: the paper's row alone
 
 
@@ -130,6 +142,7 @@ def read_plan(
         raise UsageError(f"the sweep file {file} does not exist")
     try:
         sweep = Config.fromfile(file).to_dict()
+        sweep = {key: value for key, value in sweep.items() if not key.startswith("_")}
     except Exception as error:
         raise UsageError(f"{file} cannot be read: {error}") from error
     _check_keys(sweep, SWEEP_KEYS, str(file))
@@ -169,10 +182,10 @@ def _variant(
         raise UsageError(f"{where}: seeds must be whole numbers >= 0, one at least, not {seeds}")
     if len(set(seeds)) < len(seeds):
         raise UsageError(f"{where}: seeds has a number twice: {seeds}")
-    if "command" in said and "of" not in said:
-        raise UsageError(f"{where}: command needs `of`, the variant whose checkpoints it takes")
+    metrics = said.get("metrics", {})
+    _check_keys(metrics, set(sweep["metrics"]), f"{where}.metrics")
     config = None
-    if said.get("run", True):
+    if said.get("run", True) and "same" not in said:
         path = said.get("config", sweep.get("config"))
         if path is None:
             raise UsageError(f"{where} has no config, nor has the sweep")
@@ -186,7 +199,10 @@ def _variant(
         label=said.get("label", name),
         printed=printed,
         seeds=seeds,
+        metrics=sweep["metrics"] | metrics,
         of=said.get("of"),
+        same=said.get("same"),
+        shown=said.get("show", True),
         command=said.get("command"),
         arguments=tuple(said.get("arguments", ())),
         config=config,
@@ -221,24 +237,26 @@ def _keys(key: str, value: Any) -> Iterator[str]:
 def _chosen(file: Path, variants: list[Variant], only: Sequence[str]) -> list[Variant]:
     known = {variant.name: variant for variant in variants}
     for variant in variants:
-        if variant.of is not None and (
-            variant.of not in known or known[variant.of].of or known[variant.of].config is None
-        ):
-            raise UsageError(
-                f"{file}: variants.{variant.name}.of must name a variant that trains,"
-                f" and is {variant.of!r}"
-            )
-        missing = set(variant.seeds) - set(known[variant.of].seeds) if variant.of else set()
-        if missing:
-            raise UsageError(
-                f"{file}: variants.{variant.name}: {variant.of} has no seed {min(missing)}"
-            )
+        where = f"{file}: variants.{variant.name}"
+        for key, name in (("of", variant.of), ("same", variant.same)):
+            if name is None:
+                continue
+            other = known.get(name)
+            if other is None or other.config is None:
+                raise UsageError(f"{where}.{key} must name a variant that runs, and is {name!r}")
+            if key == "of" and (other.of or other.command):
+                raise UsageError(f"{where}.of must name a variant that trains, and is {name!r}")
+            missing = set(variant.seeds) - set(other.seeds)
+            if missing:
+                raise UsageError(f"{where}: {name} has no seed {min(missing)}")
     chosen: set[str] = set()
     for pattern in only:
         found = fnmatch.filter(known, pattern)
         if not found:
             raise UsageError(f"--only {pattern}: no such variant; there are {', '.join(known)}")
-        chosen |= {name for match in found for name in (match, known[match].of) if name}
+        for name in found:
+            for one in (name, known[name].same or name):
+                chosen |= {one, known[one].of or one}
     return [variant for variant in variants if not only or variant.name in chosen]
 
 
@@ -246,7 +264,7 @@ def _runs(folder: Path, variants: list[Variant]) -> Iterator[Run]:
     """Seed by seed, so that an early look at the table shows every row."""
     trained = [variant for variant in variants if variant.config is not None]
     for seed in sorted({seed for variant in trained for seed in variant.seeds}):
-        for variant in sorted(trained, key=lambda variant: variant.of is not None):
+        for variant in sorted(trained, key=lambda variant: variant.of is not None):  # those last
             if seed in variant.seeds:
                 source = folder / f"{variant.of}_seed{seed}" if variant.of else None
                 yield Run(variant, seed, folder / f"{variant.name}_seed{seed}", source)

@@ -35,9 +35,10 @@ def read_results(plan: Plan) -> dict[str, dict[int, dict]]:
     return results
 
 
-def scores(results: Results, variant: Variant, key: str) -> list[float]:
-    """A metric of a variant, seed by seed; NaN and COCO's -1 (nothing to measure) left out."""
-    runs = [result["metrics"] for _, result in sorted(results.get(variant.name, {}).items())]
+def scores(results: Results, variant: Variant, title: str) -> list[float]:
+    """A column's values of a variant, seed by seed; NaN and COCO's -1 (nothing there) left out."""
+    key = variant.metrics[title]
+    runs = [result["metrics"] for _, result in sorted(finished(results, variant).items())]
     fraction = key.startswith(FRACTIONS)
     values = [float(metrics[key]) for metrics in runs if key in metrics]
     return [
@@ -45,6 +46,11 @@ def scores(results: Results, variant: Variant, key: str) -> list[float]:
         for value in values
         if math.isfinite(value) and not (fraction and value < 0)
     ]
+
+
+def finished(results: Results, variant: Variant) -> Mapping[int, dict]:
+    """The results that a row shows, by seed."""
+    return results.get(variant.same or variant.name, {})
 
 
 def mean_and_spread(values: Sequence[float]) -> str:
@@ -66,13 +72,13 @@ def cells(plan: Plan, results: Results) -> Iterator[list[str]]:
         titles += [title, f"{title}, printed"] if title in printed else [title]
     yield titles
     for variant in plan.variants:
-        done = len(results.get(variant.name, {}))
-        planned = len(plan.runs_of(variant))
-        row = [variant.label, str(done) if done == planned else f"{done} of {planned}"]
-        if variant.config is None:
-            row[1] = ""
-        for title, key in plan.metrics.items():
-            row.append(mean_and_spread(scores(results, variant, key)))
+        if not variant.shown:
+            continue
+        done, planned = len(finished(results, variant)), len(variant.seeds)
+        runs = str(done) if done == planned else f"{done} of {planned}"
+        row = [variant.label, runs if variant.config or variant.same else ""]
+        for title in plan.metrics:
+            row.append(mean_and_spread(scores(results, variant, title)))
             if title in printed:
                 row.append(f"{variant.printed[title]:g}" if title in variant.printed else "")
         yield row
@@ -133,9 +139,10 @@ def comma_separated(plan: Plan, results: Results) -> str:
     table = csv.writer(made, lineterminator="\n")
     table.writerow(["variant", "label", "seed", "metric", "key", "value"])
     for variant in plan.variants:
-        for seed, result in sorted(results.get(variant.name, {}).items()):
-            for title, key in plan.metrics.items():
-                for value in scores({variant.name: {seed: result}}, variant, key):
+        for seed in finished(results, variant):
+            one = {name: {seed: runs[seed]} for name, runs in results.items() if seed in runs}
+            for title, key in variant.metrics.items():
+                for value in scores(one, variant, title):
                     table.writerow([variant.name, variant.label, seed, title, key, value])
         for title, value in variant.printed.items():
             table.writerow([variant.name, variant.label, "printed", title, "", value])
@@ -146,13 +153,13 @@ def score_plot(plan: Plan, results: Results) -> Figure:
     """A panel for each metric: every seed a dot, their mean a bar."""
     from matplotlib.figure import Figure
 
-    rows = [variant for variant in plan.variants if variant.name in results]
+    rows = [one for one in plan.variants if one.shown and finished(results, one)]
     height = 1.1 + 0.42 * len(rows)
     figure = Figure(figsize=(2.2 + 2.9 * len(plan.metrics), height), dpi=110, layout="constrained")
     panels = figure.subplots(1, len(plan.metrics), squeeze=False, sharey=True)[0]
-    for axes, (title, key) in zip(panels, plan.metrics.items(), strict=True):
+    for axes, title in zip(panels, plan.metrics, strict=True):
         for row, variant in enumerate(rows):
-            values = scores(results, variant, key)
+            values = scores(results, variant, title)
             if values:
                 axes.barh(row, statistics.mean(values), height=0.6, color="#9ec5e8")
                 axes.plot(values, [row] * len(values), "o", color="#1b4f72", markersize=4)

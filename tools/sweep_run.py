@@ -18,18 +18,19 @@ import shlex
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
 from types import FrameType
-from typing import Any
+
+from command_line import write_json
 
 TOOLS = Path(__file__).resolve().parent
 BUSY = 75  # exit code: another process is at this run
 
-OTHER_KEYS = {"time", "data_time", "step", "iter", "epoch", "lr", "memory"}
+NO_METRICS = {"data_time", "step"}
+"""What mmengine logs beside an evaluation's metrics; its seconds an image, `time`, stay."""
 
 
 class Busy(Exception):
@@ -71,16 +72,6 @@ def is_running(folder: Path) -> bool:
             return False
     except Busy:
         return True
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file that is whole or not there."""
-    handle, unfinished = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    with os.fdopen(handle, "w") as file:
-        json.dump(value, file, indent=2)
-        file.write("\n")
-    os.chmod(unfinished, 0o644)
-    os.replace(unfinished, path)
 
 
 def run(folder: Path) -> int:
@@ -131,17 +122,18 @@ class Failure(Exception):
 
 def _metrics(folder: Path, what: dict, lock: RunLock) -> dict[str, float]:
     output = folder / "output.txt"
-    if what["source"] is None:
+    metrics: dict[str, float] | None
+    if what["command"] is not None:
+        metrics = _of_command(folder, what, lock)
+    elif what["source"] is None:
         _must_succeed(_training(folder, what), output, lock)
         metrics = final_evaluation(folder)
         if metrics is None:  # it was killed between its last checkpoint and the evaluation
             _must_succeed(_test(folder, folder, []), output, lock)
             metrics = _tested(folder)
-    elif what["command"] is None:
+    else:
         _must_succeed(_test(folder, Path(what["source"]), what["arguments"]), output, lock)
         metrics = _tested(folder)
-    else:
-        metrics = _of_command(folder, what, lock)
     if not metrics:
         raise Failure(1, f"no evaluation was logged, see {output}")
     return metrics
@@ -167,14 +159,10 @@ def _test(folder: Path, source: Path, arguments: list[str]) -> list[str]:
 def _of_command(folder: Path, what: dict, lock: RunLock) -> dict[str, float]:
     result = folder / "metrics.json"
     result.unlink(missing_ok=True)
-    source = Path(what["source"])
-    fields = dict(
-        config=folder / "config.py",
-        checkpoint=latest_checkpoint(source),
-        source_config=source / "config.py",
-        folder=folder,
-        result=result,
-    )
+    fields = dict(config=folder / "config.py", folder=folder, result=result)
+    if what["source"] is not None:
+        source = Path(what["source"])
+        fields |= dict(source_config=source / "config.py", checkpoint=latest_checkpoint(source))
     tool, *words = [word.format(**fields) for word in shlex.split(what["command"])]
     if tool.startswith("tools/"):
         tool = str(TOOLS / tool.removeprefix("tools/"))
@@ -199,7 +187,7 @@ def final_evaluation(folder: Path) -> dict[str, float] | None:
         for line in reversed(log.read_text().splitlines()):
             record = json.loads(line)
             if "loss" not in record and record.get("step") == last:
-                return {key: value for key, value in record.items() if key not in OTHER_KEYS}
+                return {key: value for key, value in record.items() if key not in NO_METRICS}
     return None
 
 
@@ -216,7 +204,7 @@ def _tested(folder: Path) -> dict[str, float]:
     for file in sorted(folder.glob("*/*.json"), reverse=True):
         if re.fullmatch(r"\d{8}_\d{6}", file.stem):
             metrics = json.loads(file.read_text())
-            return {key: value for key, value in metrics.items() if key not in OTHER_KEYS}
+            return {key: value for key, value in metrics.items() if key not in NO_METRICS}
     return {}
 
 
@@ -239,13 +227,15 @@ def _call(command: list[str], output: Path, keep: tuple[int, ...] = ()) -> int:
         process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, pass_fds=keep)
 
         def stop(number: int, _: FrameType | None) -> None:
-            process.terminate()
-            process.wait()
             sys.exit(128 + number)
 
         before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
         try:
             return process.wait()
+        except SystemExit:
+            process.terminate()
+            process.wait()
+            raise
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)

@@ -103,7 +103,7 @@ def status_table(plan: Plan, workers: int) -> Table:
 
     statuses = [status(run) for run in plan.runs]
     results = read_results(plan)
-    title, key = next(iter(plan.metrics.items()))
+    title = next(iter(plan.metrics))
     counts = {state: sum(one.state == state for one in statuses) for state in COLORS}
     left = duration(time_left(plan, statuses, workers))
     summary = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
@@ -116,8 +116,8 @@ def status_table(plan: Plan, workers: int) -> Table:
         table.add_column(column, justify="right" if column in ("seed", "left", title) else "left")
     for one in statuses:
         name = one.run.variant.name
-        finished = results.get(name, {}).get(one.run.seed)
-        score = scores({name: {one.run.seed: finished}} if finished else {}, one.run.variant, key)
+        result = results.get(name, {}).get(one.run.seed)
+        score = scores({name: {one.run.seed: result}} if result else {}, one.run.variant, title)
         table.add_row(
             name,
             str(one.run.seed),

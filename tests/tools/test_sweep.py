@@ -1,0 +1,291 @@
+"""Sweeps: what is wrong is said first, what is finished stays, what was cut off goes on."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SWEEP = ROOT / "tools" / "sweep.py"
+QUICKSTART = ROOT / "configs" / "quickstart"
+
+SWEEP_FILE = """
+title = "a table"
+printed_on = "other data"
+metrics = {"AP": "coco/segm_mAP", "FM": "FM"}
+seeds = (0, 1)
+config = "base.py"
+"""
+BASE = "a = 1\nnested = dict(x=1, inner=dict(y=2), items=[dict(z=3)])\n"
+# Leaves a line in `calls`, waits for `go` if told to, and writes numbers that depend on the config.
+TOOL = """
+import json, sys, time
+from pathlib import Path
+from mmengine.config import Config
+
+config, result, here, name = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), sys.argv[4]
+with open(here / "calls", "a") as file:
+    print(name, file=file)
+if name == "fails":
+    sys.exit("tool.py: error: out of luck")
+while name == "waits" and not (here / "go").exists():
+    time.sleep(0.02)
+config = Config.fromfile(config)
+seed = config.randomness.seed
+result.write_text(json.dumps({"coco/segm_mAP": 0.1 * config.a + 0.02 * seed, "FM": 50 + seed}))
+"""
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Writes a sweep file of variants, given as text, and returns its path."""
+    (tmp_path / "base.py").write_text(BASE)
+    (tmp_path / "tool.py").write_text(TOOL)
+
+    def make(**variants: str) -> Path:
+        rows = "".join(f"    {name}=dict({said}),\n" for name, said in variants.items())
+        (tmp_path / "sweep.py").write_text(f"{SWEEP_FILE}variants = dict(\n{rows})\n")
+        return tmp_path / "sweep.py"
+
+    return make
+
+
+def tool(tmp_path: Path, name: str) -> str:
+    """A variant's command."""
+    return f'command="{tmp_path}/tool.py {{config}} {{result}} {tmp_path} {name}"'
+
+
+def command(file: Path, *words: str) -> list[str]:
+    return [sys.executable, str(SWEEP), str(file), "--work-dir", str(file.parent / "out"), *words]
+
+
+def sweep(file: Path, *words: str) -> subprocess.CompletedProcess:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        command(file, *words), capture_output=True, text=True, timeout=300, env=environment
+    )
+
+
+def result(folder: Path) -> dict:
+    return json.loads((folder / "result.json").read_text())
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ('options={"a": 1, "nested.w": 2}', ("variants.one", "nested.w", "nested has no 'w'")),
+        ('options={"nested": dict(inner=dict(q=1))}', ("nested.inner.q", "no 'q'")),
+        ('options={"nested.items.0.zz": 1}', ("nested.items.0", "did you mean nested.items.0.z?")),
+        ('config="missing.py"', ("variants.one", "missing.py does not exist")),
+        ("optons={}", ("variants.one", "'optons'")),
+        ('printed={"AQ": 1.0}', ("variants.one.printed", "'AQ'")),
+        ("seeds=(1, 1)", ("variants.one", "twice")),
+        ("seeds=(-1,)", ("variants.one", "seeds")),
+        ('of="two"', ("variants.one.of", "'two'")),
+    ],
+)
+def test_a_mistake_is_said_before_anything_starts(write, tmp_path, said, words):
+    done = sweep(write(right=tool(tmp_path, "right"), one=said))
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    for word in words:
+        assert word in done.stderr
+    assert not (tmp_path / "out").exists() and not (tmp_path / "calls").exists()
+
+
+def test_replacing_a_dict_may_bring_new_keys(write, tmp_path):
+    replaced = 'options={"nested.inner": dict(_delete_=True, w=5)}'
+    file = write(one=f"{tool(tmp_path, 'one')}, {replaced}")
+    assert sweep(file, "--seeds", "0").returncode == 0
+    config = (tmp_path / "out/one_seed0/config.py").read_text()
+    assert "inner=dict(w=5)" in config.replace(" ", "").replace("\n", "")
+
+
+def test_tables_have_mean_spread_and_what_is_printed(write, tmp_path):
+    file = write(
+        one=f'{tool(tmp_path, "one")}, label="One & only", printed={{"AP": 12.5}}',
+        two=f'{tool(tmp_path, "two")}, options={{"a": 3}}, seeds=(1,)',
+        again='same="two", seeds=(1,), label="its FM", metrics={"AP": "FM"}',
+        hidden=f"{tool(tmp_path, 'hidden')}, show=False",
+        theirs='run=False, printed={"AP": 40}',
+    )
+    done = sweep(file, "--workers", "2")
+    assert done.returncode == 0, done.stderr
+    table = (tmp_path / "out/table.md").read_text()
+    rows = [line for line in table.splitlines() if line.startswith("|")]
+    assert rows[0] == "|  | runs | AP | AP, printed | FM |"
+    assert rows[2:] == [
+        "| One & only | 2 | 11.0 ± 1.4 | 12.5 | 50.5 ± 0.7 |",  # 10 and 12 percent
+        "| two | 1 | 32.0 |  | 51.0 |",
+        "| its FM | 1 | 51.0 |  | 51.0 |",
+        "| theirs |  |  | 40 |  |",
+    ]
+    for word in ("other data", "Seeds 0, 1", "torch", "tools/sweep.py"):
+        assert word in table
+    assert table.split("\n\nMeasured")[0] in done.stdout
+    assert r"One \& only & 2 & 11.0 $\pm$ 1.4 & 12.5 &" in (tmp_path / "out/table.tex").read_text()
+    with open(tmp_path / "out/table.csv") as text:
+        cells = {(row["variant"], row["seed"], row["metric"]): row for row in csv.DictReader(text)}
+    assert float(cells["one", "1", "AP"]["value"]) == pytest.approx(12)
+    assert cells["one", "printed", "AP"]["value"] == "12.5"
+    assert cells["again", "1", "AP"]["key"] == "FM"
+    assert (tmp_path / "out/scores.png").stat().st_size > 1000
+
+
+def test_a_failure_is_reported_and_does_not_stop_the_rest(write, tmp_path):
+    file = write(bad=tool(tmp_path, "fails"), good=tool(tmp_path, "good"))
+    done = sweep(file, "--seeds", "0")
+    assert done.returncode == 1
+    assert "bad_seed0: failed" in done.stdout and "out of luck" in done.stdout
+    assert result(tmp_path / "out/good_seed0")["metrics"]["FM"] == 50
+    failed = json.loads((tmp_path / "out/bad_seed0/failed.json").read_text())
+    assert failed["code"] == 1 and "out of luck" in failed["message"]
+    shown = sweep(file, "--seeds", "0", "--status").stdout
+    assert "1 failed" in shown and "1 finished" in shown
+    # The next call tries it again, and nothing else.
+    (tmp_path / "tool.py").write_text(TOOL.replace('name == "fails"', "False"))
+    assert sweep(file, "--seeds", "0").returncode == 0
+    assert (tmp_path / "calls").read_text().split() == ["fails", "good", "fails"]
+    assert not (tmp_path / "out/bad_seed0/failed.json").exists()
+
+
+def test_only_some_variants_and_a_dry_run(write, tmp_path):
+    file = write(**{name: tool(tmp_path, name) for name in ("big_a", "big_b", "small")})
+    shown = sweep(file, "--only", "big*", "--dry-run")
+    assert shown.returncode == 0 and not (tmp_path / "out").exists()
+    assert [line.split()[0] for line in shown.stdout.splitlines()] == ["waiting"] * 4
+    assert "small" not in shown.stdout
+    wrong = sweep(file, "--only", "tiny")
+    assert wrong.returncode == 2 and "--only tiny" in wrong.stderr and "small" in wrong.stderr
+
+
+def test_a_killed_sweep_loses_nothing(write, tmp_path):
+    file = write(first=tool(tmp_path, "first"), waits=tool(tmp_path, "waits"))
+    started = subprocess.Popen(command(file, "--seeds", "0"), stdout=subprocess.DEVNULL)
+    until(lambda: (tmp_path / "calls").exists() and "waits" in (tmp_path / "calls").read_text())
+    started.kill()
+    started.wait()
+    before = result(tmp_path / "out/first_seed0")
+    # The run itself is still alive: it is not started a second time, but awaited.
+    again = subprocess.Popen(command(file, "--seeds", "0"), stdout=subprocess.PIPE, text=True)
+    time.sleep(6)
+    assert (tmp_path / "calls").read_text().split() == ["first", "waits"]
+    (tmp_path / "go").touch()
+    printed, _ = again.communicate(timeout=120)
+    assert again.returncode == 0, printed
+    assert result(tmp_path / "out/first_seed0") == before
+    assert result(tmp_path / "out/waits_seed0")["metrics"]["FM"] == 50
+    assert (tmp_path / "calls").read_text().split() == ["first", "waits"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_sweep_stops_its_runs_and_goes_on_later(write, tmp_path, number):
+    file = write(first=tool(tmp_path, "first"), waits=tool(tmp_path, "waits"))
+    started = subprocess.Popen(command(file, "--seeds", "0"), stdout=subprocess.PIPE, text=True)
+    until(lambda: (tmp_path / "calls").exists() and "waits" in (tmp_path / "calls").read_text())
+    started.send_signal(number)
+    printed, _ = started.communicate(timeout=60)
+    assert started.returncode == 130
+    assert "| first | 1 |" in printed  # the table of what is finished
+    assert not (tmp_path / "out/waits_seed0/failed.json").exists()
+    (tmp_path / "go").touch()
+    assert sweep(file, "--seeds", "0").returncode == 0
+    assert (tmp_path / "calls").read_text().split() == ["first", "waits", "waits"]
+
+
+def test_another_config_in_a_run_folder_is_an_error(write, tmp_path):
+    one = tool(tmp_path, "one")
+    assert sweep(write(one=one), "--seeds", "0").returncode == 0
+    wrong = sweep(write(one=f'{one}, options={{"a": 7}}'), "--seeds", "0")
+    assert wrong.returncode == 2
+    assert "one_seed0" in wrong.stderr and "-a = 1" in wrong.stderr and "+a = 7" in wrong.stderr
+    assert result(tmp_path / "out/one_seed0")["metrics"]["coco/segm_mAP"] == pytest.approx(0.1)
+
+
+def test_what_a_sweep_beside_has_finished_is_linked(write, tmp_path):
+    file = write(one=tool(tmp_path, "one"))
+    assert sweep(file, "--seeds", "0").returncode == 0
+    other = tmp_path / "other.py"
+    other.write_text(file.read_text().replace("one=", "renamed="))
+    words = [sys.executable, str(SWEEP), str(other), "--work-dir", str(tmp_path / "other")]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "other/renamed_seed0").resolve() == tmp_path / "out/one_seed0"
+    assert (tmp_path / "calls").read_text().split() == ["one", "one"]  # seeds 0 and 1
+    assert "| renamed | 2 | 11.0 ± 1.4 |" in done.stdout
+
+
+def test_submitit_runs_the_jobs(write, tmp_path):
+    pytest.importorskip("submitit")
+    file = write(one=tool(tmp_path, "one"), bad=tool(tmp_path, "fails"))
+    wrong = sweep(file, "--cluster", "local", "--slurm", "timeout")
+    assert wrong.returncode == 2 and "'timeout'" in wrong.stderr
+    done = sweep(file, "--seeds", "0", "--cluster", "local", "--slurm", "timeout_min=5")
+    assert done.returncode == 0, done.stderr
+    assert "one_seed0: job" in done.stdout
+    until(lambda: (tmp_path / "out/bad_seed0/failed.json").exists())
+    until(lambda: (tmp_path / "out/one_seed0/result.json").exists())
+    table = sweep(file, "--seeds", "0", "--table").stdout
+    assert "| one | 1 | 10.0 |" in table and "| bad | 0 of 1 |" in table
+
+
+@pytest.mark.slow
+def test_training_goes_on_from_its_checkpoint_and_gives_the_same(write, tmp_path):
+    small = {
+        "train_dataloader.dataset.length": 48,
+        "val_dataloader.dataset.length": 8,
+        "test_dataloader.dataset.length": 8,
+        "train_cfg.max_epochs": 3,
+        "train_cfg.val_interval": 3,
+        "default_hooks.logger.interval": 1,
+    }
+    said = f'config="{QUICKSTART}/rls_conv_shapes.py", options={small}'
+    file = write(trained=said, tested=f'of="trained", {said}')
+    straight = sweep(file, "--seeds", "0")
+    assert straight.returncode == 0, straight.stdout + straight.stderr
+    expected = result(tmp_path / "out/trained_seed0")["metrics"]
+    tested = result(tmp_path / "out/tested_seed0")["metrics"]
+    assert expected["FM"] == tested["FM"] and expected["FM"] > 0
+    assert "curve" not in (tmp_path / "out/table.md").read_text()
+    assert (tmp_path / "out/losses.png").stat().st_size > 1000
+
+    resumed = tmp_path / "resumed"
+    words = [*command(file, "--seeds", "0", "--only", "trained"), "--work-dir", str(resumed)]
+    started = subprocess.Popen(words, stdout=subprocess.DEVNULL)
+    until(lambda: (resumed / "trained_seed0/last_checkpoint").exists(), 120)
+    os.killpg(subprocess_group(resumed / "trained_seed0"), signal.SIGKILL)  # the training alone
+    started.wait(120)
+    assert started.returncode == 1
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+    output = (resumed / "trained_seed0/output.txt").read_text()
+    assert "resumed epoch" in output
+    again = result(resumed / "trained_seed0")["metrics"]
+    assert {key: again[key] for key in ("FM", "BF_1")} == {
+        key: expected[key] for key in ("FM", "BF_1")
+    }
+
+
+def subprocess_group(folder: Path) -> int:
+    """The process group of the run at work in a folder."""
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (process / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if str(folder).encode() in words and any(b"sweep_run.py" in word for word in words):
+            return os.getpgid(int(process.name))
+    raise AssertionError(f"nothing is at work in {folder}")
+
+
+def until(condition, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.05)
