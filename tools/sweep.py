@@ -19,6 +19,7 @@ import argparse
 import difflib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -140,13 +141,14 @@ def show(plan: Plan, arguments: argparse.Namespace) -> int:
 def check_earlier(plan: Plan) -> None:
     """What lies in the runs' folders must come from the same configs."""
     for run in plan.runs:
-        config = run.folder / "config.py"
-        if config.exists() and config.read_text() != run.config_text():
-            before, now = config.read_text().splitlines(), run.config_text().splitlines()
+        begun = run.folder / "run.json"
+        if begun.exists() and json.loads(begun.read_text())["fingerprint"] != run.fingerprint():
+            before = (run.folder / "config.py").read_text().splitlines()
+            now = run.config_text().splitlines()
             changed = [
                 line
                 for line in difflib.unified_diff(before, now, lineterm="", n=0)
-                if line[:1] in "+-" and line[:3] not in ("+++", "---")
+                if line[:1] in "+-" and not re.match(r"\+\+\+|---|-(launcher|work_dir) = ", line)
             ]
             raise UsageError(
                 f"{shown(run.folder)} was begun with another config: remove it, or choose another"

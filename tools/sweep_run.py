@@ -15,10 +15,12 @@ import os
 import platform
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
@@ -243,23 +245,31 @@ def _call(command: list[str], output: Path, keep: tuple[int, ...] = ()) -> int:
 
 def environment() -> dict[str, str]:
     """Versions and hardware, as a result must name them."""
-    import torch
-
-    versions = {"python": platform.python_version(), "torch": torch.__version__}
-    for name in ("mmlevelset", "onedl-mmengine", "onedl-mmcv", "onedl-mmdetection"):
-        for distribution in (name, name.removeprefix("onedl-").replace("mmdetection", "mmdet")):
-            try:
-                versions[name] = metadata.version(distribution)
-                break
-            except metadata.PackageNotFoundError:
-                continue
-    if torch.cuda.is_available():
-        versions["hardware"] = torch.cuda.get_device_name()
-    else:
-        cores = len(os.sched_getaffinity(0))
-        threads = torch.get_num_threads()
-        versions["hardware"] = f"{platform.machine()} CPU, {cores} cores, {threads} threads a run"
+    versions = {"python": platform.python_version()}
+    for name, other in (
+        ("torch", "torch"),
+        ("mmlevelset", "mmlevelset"),
+        ("onedl-mmengine", "mmengine"),
+        ("onedl-mmcv", "mmcv"),
+        ("onedl-mmdetection", "mmdet"),
+    ):
+        for distribution in (name, other):
+            with suppress(metadata.PackageNotFoundError):
+                versions.setdefault(other, f"{metadata.version(distribution)}")
+    versions["hardware"] = _hardware()
     return versions
+
+
+def _hardware() -> str:
+    if shutil.which("nvidia-smi"):  # without a driver torch, slow to import, has nothing to tell
+        import torch
+
+        if torch.cuda.is_available():
+            return f"{torch.cuda.device_count()} x {torch.cuda.get_device_name()}"
+    cores = len(os.sched_getaffinity(0))
+    threads = os.environ.get("OMP_NUM_THREADS", str(cores))
+    plural = "" if threads == "1" else "s"
+    return f"{platform.machine()} CPU, {cores} cores, {threads} thread{plural} a run"
 
 
 def _now() -> str:

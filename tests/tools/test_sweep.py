@@ -1,12 +1,14 @@
 """Sweeps: what is wrong is said first, what is finished stays, what was cut off goes on."""
 
 import csv
+import importlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -25,9 +27,8 @@ config = "base.py"
 BASE = "a = 1\nnested = dict(x=1, inner=dict(y=2), items=[dict(z=3)])\n"
 # Leaves a line in `calls`, waits for `go` if told to, and writes numbers that depend on the config.
 TOOL = """
-import json, sys, time
+import json, runpy, sys, time
 from pathlib import Path
-from mmengine.config import Config
 
 config, result, here, name = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), sys.argv[4]
 with open(here / "calls", "a") as file:
@@ -36,9 +37,9 @@ if name == "fails":
     sys.exit("tool.py: error: out of luck")
 while name == "waits" and not (here / "go").exists():
     time.sleep(0.02)
-config = Config.fromfile(config)
-seed = config.randomness.seed
-result.write_text(json.dumps({"coco/segm_mAP": 0.1 * config.a + 0.02 * seed, "FM": 50 + seed}))
+config = runpy.run_path(config)
+seed, a = config["randomness"]["seed"], config["a"]
+result.write_text(json.dumps({"coco/segm_mAP": 0.1 * a + 0.02 * seed, "FM": 50 + seed}))
 """
 
 
@@ -65,11 +66,28 @@ def command(file: Path, *words: str) -> list[str]:
     return [sys.executable, str(SWEEP), str(file), "--work-dir", str(file.parent / "out"), *words]
 
 
-def sweep(file: Path, *words: str) -> subprocess.CompletedProcess:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        command(file, *words), capture_output=True, text=True, timeout=300, env=environment
-    )
+@dataclass
+class Ended:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def sweep(monkeypatch, capfd):
+    """Calls sweep.py in this process, which spares it the imports."""
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    module = importlib.import_module("sweep")
+
+    def call(file: Path, *words: str) -> Ended:
+        monkeypatch.setattr(sys, "argv", command(file, *words)[1:])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            module.main()
+        return Ended(ended.value.code, *capfd.readouterr())
+
+    return call
 
 
 def result(folder: Path) -> dict:
@@ -90,7 +108,7 @@ def result(folder: Path) -> dict:
         ('of="two"', ("variants.one.of", "'two'")),
     ],
 )
-def test_a_mistake_is_said_before_anything_starts(write, tmp_path, said, words):
+def test_a_mistake_is_said_before_anything_starts(write, sweep, tmp_path, said, words):
     done = sweep(write(right=tool(tmp_path, "right"), one=said))
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
@@ -99,7 +117,7 @@ def test_a_mistake_is_said_before_anything_starts(write, tmp_path, said, words):
     assert not (tmp_path / "out").exists() and not (tmp_path / "calls").exists()
 
 
-def test_replacing_a_dict_may_bring_new_keys(write, tmp_path):
+def test_replacing_a_dict_may_bring_new_keys(write, sweep, tmp_path):
     replaced = 'options={"nested.inner": dict(_delete_=True, w=5)}'
     file = write(one=f"{tool(tmp_path, 'one')}, {replaced}")
     assert sweep(file, "--seeds", "0").returncode == 0
@@ -107,7 +125,7 @@ def test_replacing_a_dict_may_bring_new_keys(write, tmp_path):
     assert "inner=dict(w=5)" in config.replace(" ", "").replace("\n", "")
 
 
-def test_tables_have_mean_spread_and_what_is_printed(write, tmp_path):
+def test_tables_have_mean_spread_and_what_is_printed(write, sweep, tmp_path):
     file = write(
         one=f'{tool(tmp_path, "one")}, label="One & only", printed={{"AP": 12.5}}',
         two=f'{tool(tmp_path, "two")}, options={{"a": 3}}, seeds=(1,)',
@@ -138,7 +156,7 @@ def test_tables_have_mean_spread_and_what_is_printed(write, tmp_path):
     assert (tmp_path / "out/scores.png").stat().st_size > 1000
 
 
-def test_a_failure_is_reported_and_does_not_stop_the_rest(write, tmp_path):
+def test_a_failure_is_reported_and_does_not_stop_the_rest(write, sweep, tmp_path):
     file = write(bad=tool(tmp_path, "fails"), good=tool(tmp_path, "good"))
     done = sweep(file, "--seeds", "0")
     assert done.returncode == 1
@@ -155,7 +173,7 @@ def test_a_failure_is_reported_and_does_not_stop_the_rest(write, tmp_path):
     assert not (tmp_path / "out/bad_seed0/failed.json").exists()
 
 
-def test_only_some_variants_and_a_dry_run(write, tmp_path):
+def test_only_some_variants_and_a_dry_run(write, sweep, tmp_path):
     file = write(**{name: tool(tmp_path, name) for name in ("big_a", "big_b", "small")})
     shown = sweep(file, "--only", "big*", "--dry-run")
     assert shown.returncode == 0 and not (tmp_path / "out").exists()
@@ -185,7 +203,7 @@ def test_a_killed_sweep_loses_nothing(write, tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_sweep_stops_its_runs_and_goes_on_later(write, tmp_path, number):
+def test_an_interrupted_sweep_stops_its_runs_and_goes_on_later(write, sweep, tmp_path, number):
     file = write(first=tool(tmp_path, "first"), waits=tool(tmp_path, "waits"))
     started = subprocess.Popen(command(file, "--seeds", "0"), stdout=subprocess.PIPE, text=True)
     until(lambda: (tmp_path / "calls").exists() and "waits" in (tmp_path / "calls").read_text())
@@ -199,7 +217,7 @@ def test_an_interrupted_sweep_stops_its_runs_and_goes_on_later(write, tmp_path, 
     assert (tmp_path / "calls").read_text().split() == ["first", "waits", "waits"]
 
 
-def test_another_config_in_a_run_folder_is_an_error(write, tmp_path):
+def test_another_config_in_a_run_folder_is_an_error(write, sweep, tmp_path):
     one = tool(tmp_path, "one")
     assert sweep(write(one=one), "--seeds", "0").returncode == 0
     wrong = sweep(write(one=f'{one}, options={{"a": 7}}'), "--seeds", "0")
@@ -208,20 +226,19 @@ def test_another_config_in_a_run_folder_is_an_error(write, tmp_path):
     assert result(tmp_path / "out/one_seed0")["metrics"]["coco/segm_mAP"] == pytest.approx(0.1)
 
 
-def test_what_a_sweep_beside_has_finished_is_linked(write, tmp_path):
+def test_what_a_sweep_beside_has_finished_is_linked(write, sweep, tmp_path):
     file = write(one=tool(tmp_path, "one"))
     assert sweep(file, "--seeds", "0").returncode == 0
     other = tmp_path / "other.py"
     other.write_text(file.read_text().replace("one=", "renamed="))
-    words = [sys.executable, str(SWEEP), str(other), "--work-dir", str(tmp_path / "other")]
-    done = subprocess.run(words, capture_output=True, text=True)
+    done = sweep(other, "--work-dir", str(tmp_path / "other"))
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "other/renamed_seed0").resolve() == tmp_path / "out/one_seed0"
     assert (tmp_path / "calls").read_text().split() == ["one", "one"]  # seeds 0 and 1
     assert "| renamed | 2 | 11.0 ± 1.4 |" in done.stdout
 
 
-def test_submitit_runs_the_jobs(write, tmp_path):
+def test_submitit_runs_the_jobs(write, sweep, tmp_path):
     pytest.importorskip("submitit")
     file = write(one=tool(tmp_path, "one"), bad=tool(tmp_path, "fails"))
     wrong = sweep(file, "--cluster", "local", "--slurm", "timeout")
@@ -236,7 +253,7 @@ def test_submitit_runs_the_jobs(write, tmp_path):
 
 
 @pytest.mark.slow
-def test_training_goes_on_from_its_checkpoint_and_gives_the_same(write, tmp_path):
+def test_training_goes_on_from_its_checkpoint_and_gives_the_same(write, sweep, tmp_path):
     small = {
         "train_dataloader.dataset.length": 48,
         "val_dataloader.dataset.length": 8,
@@ -262,7 +279,7 @@ def test_training_goes_on_from_its_checkpoint_and_gives_the_same(write, tmp_path
     os.killpg(subprocess_group(resumed / "trained_seed0"), signal.SIGKILL)  # the training alone
     started.wait(120)
     assert started.returncode == 1
-    done = subprocess.run(words, capture_output=True, text=True)
+    done = sweep(file, "--seeds", "0", "--only", "trained", "--work-dir", str(resumed))
     assert done.returncode == 0, done.stdout
     output = (resumed / "trained_seed0/output.txt").read_text()
     assert "resumed epoch" in output
