@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests import fake_slurm
+
 if not torch.cuda.is_available():
     # Before the first import of Triton: its kernels then run in its interpreter, on the CPU.
     os.environ["TRITON_INTERPRET"] = "1"
@@ -22,3 +24,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def checkout() -> Path:
     """The root of the repository."""
     return Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def slurm(tmp_path, monkeypatch) -> None:
+    """Has ``srun`` and ``scontrol`` on the PATH, which run a job's tasks on this machine."""
+    folder = tmp_path / "slurm"
+    folder.mkdir()
+    fake_slurm.install(folder)
+    monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)

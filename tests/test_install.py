@@ -197,6 +197,19 @@ def test_mim_trains_in_two_processes(wheel, empty):
     assert (empty / "out" / "epoch_1.pth").is_file()
 
 
+def test_mim_trains_through_slurm(wheel, empty, slurm):
+    cluster = ["--partition", "any", "--gpus", "2", "--gpus-per-node", "2"]
+    # mim 0.5.1 breaks without --srun-args.
+    launch = ["--launcher", "slurm", *cluster, "--srun-args", "--time=10"]
+    options = ["--work-dir", "out", "--device", "cpu", "--cfg-options", *SMALL]
+    output = wheel.mim("train", "mmlevelset", CONFIG, *launch, *options, cwd=empty)
+    assert "Training command is srun -p any --gres=gpu:2 --ntasks=2 --ntasks-per-node=2" in output
+    assert "Distributed launcher: slurm" in output
+    assert "GPU number: 2" in output
+    assert "Training finished successfully" in output
+    assert (empty / "out" / "epoch_1.pth").is_file()
+
+
 def test_several_gpus_without_a_launcher_are_refused(wheel, empty):
     output = wheel.mim("train", "mmlevelset", CONFIG, "--gpus", "2", cwd=empty, fails=True)
     assert "train.py: error: --gpus 2 needs a process per GPU: add --launcher pytorch" in output

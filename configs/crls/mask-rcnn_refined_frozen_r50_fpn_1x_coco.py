@@ -13,6 +13,7 @@ optim_wrapper = dict(
 custom_hooks = [
     dict(type="mmlevelset.NonFiniteLossHook"),
     dict(type="mmlevelset.ReseedHook"),
+    dict(type="mmlevelset.MeanLossHook"),
     dict(type="mmlevelset.FreezeHook", trained=("refinement",)),
 ]
 find_unused_parameters = True

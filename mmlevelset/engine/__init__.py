@@ -4,7 +4,8 @@ require_openmmlab()
 
 from mmlevelset.engine.checkpoint import CheckpointHook  # noqa: E402
 from mmlevelset.engine.freeze import FreezeHook  # noqa: E402
+from mmlevelset.engine.mean_loss import MeanLossHook  # noqa: E402
 from mmlevelset.engine.nonfinite import NonFiniteLossHook  # noqa: E402
 from mmlevelset.engine.reseed import ReseedHook  # noqa: E402
 
-__all__ = ["CheckpointHook", "FreezeHook", "NonFiniteLossHook", "ReseedHook"]
+__all__ = ["CheckpointHook", "FreezeHook", "MeanLossHook", "NonFiniteLossHook", "ReseedHook"]

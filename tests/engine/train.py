@@ -1,22 +1,10 @@
 """Trains a config in a process of its own that dies at an iteration, as by a power cut."""
 
 import argparse
-import os
-import signal
 
+from killing import KillHook
 from mmengine import Config
-from mmengine.hooks import Hook
 from mmengine.runner import Runner
-
-
-class KillHook(Hook):
-    def __init__(self, iteration: int) -> None:
-        self.iteration = iteration
-
-    def before_train_iter(self, runner, *args, **kwargs) -> None:
-        if runner.iter == self.iteration:
-            os.kill(os.getpid(), signal.SIGKILL)
-
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)

@@ -10,6 +10,7 @@ from mmdet.models.utils import unpack_gt_instances
 from mmdet.structures import SampleList
 from mmdet.structures.mask import mask2bbox
 from mmdet.utils import ConfigType, InstanceList, OptConfigType, reduce_mean
+from mmengine.dist import get_world_size
 from mmengine.logging import MessageHub
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
@@ -166,7 +167,7 @@ class BoxSOLOv2Head(SOLOV2Head):
         batch_img_metas: list[dict],
         images: Tensor,
     ) -> dict:
-        """Losses of the predictions, in float32."""
+        """Losses of the predictions, in float32, means over the positives of all processes."""
         device = images.device.type
         with torch.autocast(device, enabled=False):
             kernels = _cells([level.float() for level in mlvl_kernel_preds])
@@ -184,7 +185,9 @@ class BoxSOLOv2Head(SOLOV2Head):
             count = reduce_mean(kernels.new_tensor(len(positives.cell)))
             labels = boxes.labels.new_full(scores.shape[:1], self.num_classes)
             labels[positives.cell] = boxes.labels[positives.box]
-            losses = dict(loss_cls=self.loss_cls(scores, labels, avg_factor=count + 1))
+            # SOLOv2's number of positives plus one, of all processes together.
+            avg_factor = count + 1 / get_world_size()
+            losses = dict(loss_cls=self.loss_cls(scores, labels, avg_factor=avg_factor))
             masks = None
             if self.supervision != "box":
                 masks = _true_masks(batch_gt_instances, tuple(images.shape[2:]), images.device)
@@ -216,7 +219,8 @@ class BoxSOLOv2Head(SOLOV2Head):
                         group._replace(logits=logits), box, boxes, masks, image, features, meta
                     ).items():
                         sums[name + suffix] = sums[name + suffix] + value.sum()
-            losses.update((name, value / count.clamp(min=1)) for name, value in sums.items())
+            count = count.where(count > 0, 1)
+            losses.update((name, value / count) for name, value in sums.items())
         return losses
 
     def _mask_losses(self) -> list[str]:

@@ -8,7 +8,7 @@ from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from mmlevelset.models.losses import check_roi_features, map_of_class, mean_iou
+from mmlevelset.models.losses import check_roi_features, map_of_class, mean_count, mean_iou
 from mmlevelset.registry import MODELS
 
 
@@ -90,7 +90,9 @@ class RefinedFCNMaskHead(FCNMaskHead):
         batch_gt_instances: InstanceList,
         rcnn_train_cfg: ConfigType,
     ) -> dict:
-        """Losses of both masks; arguments as mmdet's, ``mask_preds`` as :meth:`forward` gives.
+        """Losses of both masks, means over the RoIs of all processes.
+
+        Arguments are mmdet's, ``mask_preds`` as :meth:`forward` gives.
 
         Returns:
             ``loss_mask``: a dict of the losses and, for the log, of both masks' mean IoU with the
@@ -98,11 +100,12 @@ class RefinedFCNMaskHead(FCNMaskHead):
         """
         targets = self.get_targets(sampling_results, batch_gt_instances, rcnn_train_cfg)
         classes = targets.new_zeros(len(targets), dtype=torch.long)
+        share = len(targets) / mean_count(mask_preds.new_tensor(len(targets)))
         losses = {}
         for index, (suffix, weight) in enumerate((("", 1.0), ("_refined", self.refined_weight))):
             logits = mask_preds[:, index : index + 1]
             loss = self.loss_mask(logits, targets, classes) if len(targets) else logits.sum()
-            losses[f"loss_mask{suffix}"] = weight * loss
+            losses[f"loss_mask{suffix}"] = weight * share * loss
         with torch.no_grad():
             for index, name in enumerate(("iou_initial", "iou_refined")):
                 losses[name] = mean_iou(mask_preds[:, index] > 0, targets > 0.5)

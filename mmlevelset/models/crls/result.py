@@ -30,8 +30,8 @@ def segmentation_loss(logits: Tensor, target: Tensor, ignore_index: int = 255) -
         ignore_index: The value of pixels without a label.
 
     Returns:
-        The mean over the labelled pixels, a scalar in float32 at least; 0 with zero gradients if
-        there is none.
+        The mean over the images of the means over their labelled pixels, a scalar in float32 at
+        least; 0 with zero gradients for an image without any, or without images.
 
     Raises:
         TypeError: The logits are not floating point, or the target is.
@@ -44,5 +44,6 @@ def segmentation_loss(logits: Tensor, target: Tensor, ignore_index: int = 255) -
         raise TypeError(f"target must be bool or integers, but is {target.dtype}")
     logits = logits.float() if logits.element_size() < 4 else logits
     target = target.long()
-    total = F.cross_entropy(logits, target, ignore_index=ignore_index, reduction="sum")
-    return total / (target != ignore_index).sum().clamp(min=1)
+    losses = F.cross_entropy(logits, target, ignore_index=ignore_index, reduction="none")
+    labelled = (target != ignore_index).sum((1, 2)).clamp(min=1)
+    return (losses.sum((1, 2)) / labelled).sum() / max(len(target), 1)

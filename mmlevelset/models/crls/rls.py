@@ -76,8 +76,7 @@ class RLS(BaseDetector):
         return (batch_inputs,)
 
     def loss(self, batch_inputs: Tensor, batch_data_samples: SampleList) -> dict[str, Tensor]:
-        """``loss_ce`` of images (B, C, H, W): the mean over images; one of pixels where all have
-        one size."""
+        """``loss_ce`` of images (B, C, H, W): the mean over images of those over pixels."""
         labels = [
             self._labels(sample, tuple(batch_inputs.shape[2:])) for sample in batch_data_samples
         ]

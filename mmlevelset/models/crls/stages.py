@@ -10,7 +10,7 @@ from mmengine.model import Sequential
 from torch import Tensor, nn
 
 from mmlevelset.models.crls.result import Segmentation
-from mmlevelset.models.losses import mean_iou
+from mmlevelset.models.losses import mean_count, mean_iou
 from mmlevelset.registry import MODELS
 
 
@@ -100,12 +100,15 @@ class CRLSMaskHead(FCNMaskHead):
     ) -> dict:
         """``loss_mask`` of the positive RoIs, whose :class:`Segmentation` is ``mask_preds``.
 
+        It is the mean over those of all processes.
+
         Returns:
             ``loss_mask``: a dict of the loss and, for the log, of the masks' mean IoU with the
             ground truth on the RoIs' grid. ``mask_targets``: :meth:`get_targets`.
         """
         targets = self.get_targets(sampling_results, batch_gt_instances, rcnn_train_cfg).long()
-        loss = self.loss_weight * self.network.loss(mask_preds, targets)
+        share = len(targets) / mean_count(mask_preds.logits.new_tensor(len(targets)))
+        loss = self.loss_weight * share * self.network.loss(mask_preds, targets)
         with torch.no_grad():
             iou = mean_iou(mask_preds.logits.argmax(1) > 0, targets > 0)
         return dict(loss_mask=dict(loss_mask=loss, iou_mask=iou), mask_targets=targets)

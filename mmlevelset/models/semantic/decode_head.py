@@ -8,6 +8,7 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from mmlevelset.models.losses import mean_count
 from mmlevelset.models.semantic.resize import resize_maps, shrink_labels
 from mmlevelset.registry import MODELS
 
@@ -19,7 +20,8 @@ class DecodeHead(BaseModule):
 
     A loss is called as ``loss(logits, labels, weight=None, ignore_index=ignore_index)`` with
     logits (B, K, H, W) and labels (B, H, W), as mmsegmentation calls it; mmdet's CrossEntropyLoss
-    needs ``avg_non_ignore=True`` to be a mean over the labelled pixels.
+    needs ``avg_non_ignore=True`` to be a mean over the labelled pixels, in distributed training
+    over those of all processes.
 
     Args:
         num_classes: K, at least 2; where there is a background, it is one of them.
@@ -114,6 +116,9 @@ class DecodeHead(BaseModule):
         values: dict[str, Tensor] = {}
         for loss in losses:
             value = loss(logits, labels, weight=None, ignore_index=self.ignore_index)
+            if getattr(loss, "avg_non_ignore", False):
+                labelled = (labels != self.ignore_index).sum(dtype=torch.float32)
+                value = value * (labelled / mean_count(labelled))
             name = _loss_name(loss)
             values[name] = values[name] + value if name in values else value
         return values

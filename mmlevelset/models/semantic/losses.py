@@ -5,9 +5,11 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import torch
+from mmengine.dist import get_world_size
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from mmlevelset.models.losses import mean_count
 from mmlevelset.ops import dirac, heaviside
 from mmlevelset.ops.checks import (
     accumulation_dtype,
@@ -45,7 +47,8 @@ class LevelSetLoss(nn.Module):
             as if it were the identity, since its own are zero.
         reduction: ``sum`` over pixels, classes and images, which the paper's weight is for;
             ``image``: the mean over images of their sums; ``pixel``: the sum divided by the number
-            of labelled pixels of the batch, or by the sum of their weights.
+            of labelled pixels of the batch, or by the sum of their weights. In distributed
+            training the batch is that of all processes, and the mean of their results the loss.
         loss_weight: Factor on the loss, lambda of eq. 8. Default 4e-4, the paper's.
         ignore_index: Label of pixels that are left out.
         loss_name: Name in the logs of mmsegmentation's heads. Only values whose name holds
@@ -111,8 +114,9 @@ class LevelSetLoss(nn.Module):
             total = total / max(len(pred), 1)
         elif reduction == "pixel":
             labelled = _mass(target.long(), ignore_index, weight, energy.dtype).sum()
-            # Without labelled pixels the energy is zero whatever it is divided by.
-            total = total / labelled.where(labelled > 0, 1)
+            total = total / mean_count(labelled)
+        else:
+            total = total * get_world_size()
         return self.loss_weight * total
 
     def extra_repr(self) -> str:

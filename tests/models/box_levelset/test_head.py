@@ -242,10 +242,10 @@ def test_positives_are_averaged_over_ranks(monkeypatch):
     # A rank without objects where the others have some takes part.
     assert losses_of(head, boxes=[[], []], masks="ellipses")["loss_projection"] == 0
     assert asked[1:] == [0]
-    # Where the ranks have less than one together, sums stay as they are.
+    # One positive of many ranks: less than one each.
     monkeypatch.setattr(module, "reduce_mean", lambda tensor: tensor / (2 * count))
     torch.testing.assert_close(
-        losses_of(head, masks="some")["loss_projection"], alone["loss_projection"] * count
+        losses_of(head, masks="some")["loss_projection"], alone["loss_projection"] * count * 2
     )
 
 
