@@ -78,6 +78,7 @@ def sweep(monkeypatch, capfd):
     """Calls sweep.py in this process, which spares it the imports."""
     monkeypatch.syspath_prepend(str(ROOT / "tools"))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
     module = importlib.import_module("sweep")
 
     def call(file: Path, *words: str) -> Ended:
@@ -258,8 +259,8 @@ def test_training_goes_on_from_its_checkpoint_and_gives_the_same(write, sweep, t
         "train_dataloader.dataset.length": 48,
         "val_dataloader.dataset.length": 8,
         "test_dataloader.dataset.length": 8,
-        "train_cfg.max_epochs": 3,
-        "train_cfg.val_interval": 3,
+        "train_cfg.max_epochs": 8,  # time to be killed in
+        "train_cfg.val_interval": 8,
         "default_hooks.logger.interval": 1,
     }
     said = f'config="{QUICKSTART}/rls_conv_shapes.py", options={small}'

@@ -1,0 +1,301 @@
+"""Test-time augmentation of detectors with masks."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from mmdet.models.detectors import TwoStageDetector
+from mmdet.models.roi_heads import StandardRoIHead
+from mmdet.models.roi_heads.base_roi_head import BaseRoIHead
+from mmdet.models.roi_heads.mask_heads import FCNMaskHead
+from mmdet.structures import DetDataSample, SampleList
+from mmdet.structures.bbox import bbox_flip, bbox_overlaps
+from mmdet.utils import InstanceList
+from mmengine.model import BaseTTAModel
+from mmengine.structures import InstanceData
+from pycocotools import mask as mask_util
+from torch import Tensor, nn
+
+from mmlevelset.models.inference.encoded import EncodedMasks
+from mmlevelset.models.inference.views import group_views, vote_masks
+from mmlevelset.registry import MODELS
+
+FLIPS = {"horizontal": (-1,), "vertical": (-2,), "diagonal": (-2, -1)}
+
+
+@MODELS.register_module()
+class MaskTTAModel(BaseTTAModel):
+    """Averages what a detector finds in views of an image: scaled, flipped, or both.
+
+    Detections of different views that overlap are one (:func:`group_views`). Its box is the mean
+    of theirs, weighted by their scores; its score is the mean over all views, 0 where one has not
+    found it. Masks come in one of two ways:
+
+    - ``boxes``, for detectors that predict the mask of a given box (Mask R-CNN, LevelSet R-CNN):
+      each view predicts the masks of the merged boxes, and the maps on the boxes' grids are
+      averaged before the mask is pasted. What the mask head gives besides, such as initial masks,
+      is averaged too. Features are computed twice, so that those of one view are held at a time.
+    - ``vote``, for any detector: boxes and masks are those found in the views, compared by the
+      IoU of masks; a pixel is inside if masks with half of the scores hold it. Results have
+      boxes, those of the masks where the detector has none, scores, labels and masks.
+
+    Of one view that is neither scaled nor flipped, the detections are the detector's own.
+    Checkpoints of the detector fit.
+
+    Args:
+        module: The detector, or its config.
+        masks: ``boxes``, ``vote``, or ``auto``: by boxes where the detector can.
+        average: Of maps, before the mean: ``sigmoid``, for logits; ``none``, for level sets.
+        iou_thr: Least IoU, of boxes or of masks, at which detections of two views are one.
+        boxes: ``weighted``, or ``best``: the box of the best detection.
+        scores: ``mean``, or ``max``: the score of the best detection.
+        max_per_img: Most detections of an image.
+        data_preprocessor: Of the detector, if given.
+
+    Raises:
+        ValueError: An argument is out of its range.
+        TypeError: ``masks`` is ``boxes``, but the detector does not predict the masks of boxes.
+    """
+
+    def __init__(
+        self,
+        module: dict | nn.Module,
+        masks: str = "auto",
+        average: str = "sigmoid",
+        iou_thr: float = 0.5,
+        boxes: str = "weighted",
+        scores: str = "mean",
+        max_per_img: int = 100,
+        data_preprocessor: dict | nn.Module | None = None,
+    ) -> None:
+        super().__init__(module, data_preprocessor)
+        for name, value, known in (
+            ("masks", masks, ("auto", "boxes", "vote")),
+            ("average", average, ("sigmoid", "none")),
+            ("boxes", boxes, ("weighted", "best")),
+            ("scores", scores, ("mean", "max")),
+        ):
+            if value not in known:
+                raise ValueError(f"{name} must be one of {', '.join(known)}, but is {value!r}")
+        if not (isinstance(iou_thr, int | float) and 0 < iou_thr <= 1):
+            raise ValueError(f"iou_thr must be in (0, 1], but is {iou_thr!r}")
+        if not isinstance(max_per_img, int) or max_per_img < 1:
+            raise ValueError(f"max_per_img must be a positive integer, but is {max_per_img!r}")
+        able = _predicts_masks_of_boxes(self.module)
+        if masks == "boxes" and not able:
+            raise TypeError(
+                "masks='boxes' needs a detector that predicts the masks of given boxes, as"
+                f" MaskRCNN does, but module is {type(self.module).__name__}: use masks='vote'"
+            )
+        self.by_boxes = able and masks != "vote"
+        self.average = average
+        self.iou_thr = iou_thr
+        self.boxes = boxes
+        self.scores = scores
+        self.max_per_img = max_per_img
+
+    def test_step(self, data: dict) -> SampleList:
+        """Merged detections in each image of a batch, in pixels of the original image.
+
+        Args:
+            data: As mmcv's ``TestTimeAug`` gives it: ``inputs`` and ``data_samples`` are lists
+                over views of lists over images. Samples need ``ori_shape``, ``img_shape``,
+                ``scale_factor``, ``flip`` and ``flip_direction``.
+
+        Raises:
+            ValueError: The data are not of several views, or a view says nothing of its flip.
+        """
+        samples = data["data_samples"]
+        if isinstance(samples[0], DetDataSample):
+            raise ValueError(
+                "data must be of views, which the transform TestTimeAug in the test pipeline makes"
+            )
+        for name in ("flip", "flip_direction"):
+            if any(name not in sample for view in samples for sample in view):
+                raise ValueError(
+                    f"each view must say its {name}: put RandomFlip before PackDetInputs, and"
+                    f" {name!r} among its meta_keys"
+                )
+        if not self.by_boxes:
+            return super().test_step(data)
+        views = [
+            dict(inputs=inputs, data_samples=view)
+            for inputs, view in zip(data["inputs"], samples, strict=True)
+        ]
+        return self._test_by_boxes(views)
+
+    def merge_preds(self, data_samples_list: Sequence[Sequence[DetDataSample]]) -> SampleList:
+        """Vote: from each image's predicted samples, one of each view, one sample."""
+        return [self._vote(samples) for samples in data_samples_list]
+
+    def _vote(self, samples: Sequence[DetDataSample]) -> DetDataSample:
+        found = []
+        for sample in samples:
+            own = sample.pred_instances
+            if "masks" not in own:
+                raise ValueError("module must predict masks, but predicts boxes alone")
+            masks = own.masks.flip(FLIPS[sample.flip_direction]) if sample.flip else own.masks
+            encoded = EncodedMasks.encode(masks)
+            # Some detectors have no boxes, and give zeros.
+            without = (own.bboxes[:, 2:] <= own.bboxes[:, :2]).any(1, keepdim=True)
+            boxes = torch.where(
+                without,
+                torch.from_numpy(encoded.boxes()).to(own.bboxes),
+                _flipped(own.bboxes, sample.metainfo),
+            )
+            found.append(
+                InstanceData(
+                    bboxes=boxes, scores=own.scores, labels=own.labels.long(), masks=encoded
+                )
+            )
+        device = found[0].bboxes.device
+        everything = InstanceData.cat(found)
+        rles = everything.masks.rles
+        overlap = np.reshape(mask_util.iou(rles, rles, [0] * len(rles)), (len(rles), len(rles)))
+        tight = torch.from_numpy(everything.masks.boxes()).to(everything.bboxes)
+        bound_masks = torch.equal(tight, everything.bboxes)
+        merged, groups = self._merged(found, overlap)
+        weights = everything.scores.cpu().double().numpy()
+        masks = vote_masks(everything.masks, weights, groups)
+        if bound_masks:
+            merged.bboxes = torch.from_numpy(masks.boxes()).to(merged.bboxes)
+        merged.masks = masks.cpu().to(device)
+        samples[0].pred_instances = merged
+        return samples[0]
+
+    def _merged(
+        self, found: InstanceList, overlap: np.ndarray
+    ) -> tuple[InstanceData, list[list[int]]]:
+        """One detection for each group of all views' detections, and these groups."""
+        everything = InstanceData.cat(
+            [InstanceData(bboxes=f.bboxes, scores=f.scores, labels=f.labels) for f in found]
+        )
+        scores = everything.scores.cpu().double().numpy()
+        views = np.repeat(np.arange(len(found)), [len(one) for one in found])
+        groups = group_views(overlap, scores, everything.labels.cpu().numpy(), views, self.iou_thr)
+        if self.scores == "mean":
+            means = [scores[group].sum() / len(found) for group in groups]
+        else:
+            means = [scores[group[0]] for group in groups]
+        order = np.argsort(-np.array(means), kind="stable")[: self.max_per_img]
+        groups = [groups[place] for place in order]
+        merged = everything[torch.tensor([group[0] for group in groups]).long()]
+        merged.scores = merged.scores.new_tensor([means[place] for place in order])
+        if self.boxes == "weighted":
+            for number, group in enumerate(groups):
+                if len(group) > 1:
+                    weights = everything.scores[group][:, None]
+                    total = (weights * everything.bboxes[group]).sum(0)
+                    merged.bboxes[number] = total / weights.sum()
+        return merged, groups
+
+    def _test_by_boxes(self, views: list[dict]) -> SampleList:
+        module, head = self.module, self.module.roi_head
+        found: list[InstanceList] = []
+        batches = []
+        for view in views:
+            batch = module.data_preprocessor(view, False)
+            batches.append(batch)
+            samples = batch["data_samples"]
+            features = module.extract_feat(batch["inputs"])
+            proposals = module.rpn_head.predict(features, samples, rescale=False)
+            metas = [sample.metainfo for sample in samples]
+            results = head.predict_bbox(features, metas, proposals, head.test_cfg, rescale=False)
+            found.append(
+                [
+                    InstanceData(
+                        bboxes=_flipped(one.bboxes / _scale(one.bboxes, meta), meta),
+                        scores=one.scores,
+                        labels=one.labels,
+                    )
+                    for one, meta in zip(results, metas, strict=True)
+                ]
+            )
+        merged = []
+        for of_image in zip(*found, strict=True):
+            boxes = torch.cat([one.bboxes for one in of_image])
+            overlap = bbox_overlaps(boxes, boxes).cpu().numpy()
+            merged.append(self._merged(list(of_image), overlap)[0])
+        samples = batches[0]["data_samples"]
+        return module.add_pred_to_datasample(samples, self._predict_masks(batches, merged))
+
+    def _predict_masks(self, batches: list[dict], merged: InstanceList) -> InstanceList:
+        """The merged detections with masks, averaged over the views."""
+        module, head = self.module, self.module.roi_head
+        sums: list[Tensor] = []
+        results: InstanceList = []
+        for batch in batches:
+            metas = [sample.metainfo for sample in batch["data_samples"]]
+            seen = []
+            for one, meta in zip(merged, metas, strict=True):
+                boxes = _flipped(one.bboxes, meta) * _scale(one.bboxes, meta)
+                seen.append(InstanceData(bboxes=boxes, scores=one.scores, labels=one.labels))
+            features = module.extract_feat(batch["inputs"])
+            with _recorded_maps(head.mask_head) as recorded:
+                results = head.predict_mask(features, metas, seen, rescale=False)
+            for number, (maps, meta) in enumerate(zip(recorded, metas, strict=bool(recorded))):
+                maps = maps.float().sigmoid() if self.average == "sigmoid" else maps.float()
+                maps = maps.flip(FLIPS[meta["flip_direction"]]) if meta["flip"] else maps
+                if number < len(sums):
+                    sums[number] = sums[number] + maps
+                else:
+                    sums.append(maps)
+        if not sums:  # nothing was found, which mmdet's RoI head does not show its mask head
+            return results
+        means = [one / len(batches) for one in sums]
+        if self.average == "sigmoid":
+            means = [one.logit(eps=1e-6) for one in means]
+        originals = [
+            dict(
+                sample.metainfo,
+                img_shape=sample.ori_shape,
+                scale_factor=(1.0, 1.0),
+                flip=False,
+                flip_direction=None,
+            )
+            for sample in batches[0]["data_samples"]
+        ]
+        return head.mask_head.predict_by_feat(
+            tuple(means), merged, originals, head.test_cfg, rescale=True
+        )
+
+
+def _predicts_masks_of_boxes(detector: nn.Module) -> bool:
+    """Whether the detector is mmdet's first boxes, then the masks of boxes."""
+    head = getattr(detector, "roi_head", None)
+    return (
+        isinstance(detector, TwoStageDetector)
+        and type(detector).predict is TwoStageDetector.predict
+        and detector.with_rpn
+        and isinstance(head, StandardRoIHead)
+        and type(head).predict is BaseRoIHead.predict
+        and isinstance(getattr(head, "mask_head", None), FCNMaskHead)
+    )
+
+
+@contextmanager
+def _recorded_maps(mask_head: nn.Module) -> Iterator[list[Tensor]]:
+    """Collects the maps of each image that a mask head is given to paste, and pastes nothing."""
+    maps: list[Tensor] = []
+
+    def record(mask_preds: Sequence[Tensor], results_list: InstanceList, *_, **__) -> InstanceList:
+        maps.extend(mask_preds)
+        return results_list
+
+    mask_head.predict_by_feat = record  # type: ignore[assignment]
+    try:
+        yield maps
+    finally:
+        del mask_head.predict_by_feat
+
+
+def _scale(boxes: Tensor, meta: dict) -> Tensor:
+    return boxes.new_tensor(meta["scale_factor"]).repeat(2)
+
+
+def _flipped(boxes: Tensor, meta: dict) -> Tensor:
+    """Boxes between the original image and the view's flip of it, either way."""
+    if not meta["flip"]:
+        return boxes
+    return bbox_flip(boxes, meta["ori_shape"], meta["flip_direction"])
