@@ -64,6 +64,11 @@ def mean_and_spread(values: Sequence[float]) -> str:
     return f"{mean:.{digits}f} ± {statistics.stdev(values):.{digits}f}"
 
 
+def as_printed(value: float) -> str:
+    """With a decimal at least where it is no small number: 33.0, 88.51, 0.025."""
+    return f"{value:.1f}" if value >= 1 and round(value, 1) == value else f"{value:g}"
+
+
 def cells(plan: Plan, results: Results) -> Iterator[list[str]]:
     """The table's rows of text, the titles first: label, runs, each metric and what is printed."""
     printed = {title for variant in plan.variants for title in variant.printed}
@@ -80,7 +85,7 @@ def cells(plan: Plan, results: Results) -> Iterator[list[str]]:
         for title in plan.metrics:
             row.append(mean_and_spread(scores(results, variant, title)))
             if title in printed:
-                row.append(f"{variant.printed[title]:g}" if title in variant.printed else "")
+                row.append(as_printed(variant.printed[title]) if title in variant.printed else "")
         yield row
 
 

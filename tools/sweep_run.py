@@ -246,9 +246,12 @@ def _call(command: list[str], output: Path, keep: tuple[int, ...] = ()) -> int:
 def environment() -> dict[str, str]:
     """Versions and hardware, as a result must name them."""
     versions = {"python": platform.python_version()}
+    with suppress(ImportError):
+        from mmlevelset import __version__
+
+        versions["mmlevelset"] = __version__
     for name, other in (
         ("torch", "torch"),
-        ("mmlevelset", "mmlevelset"),
         ("onedl-mmengine", "mmengine"),
         ("onedl-mmcv", "mmcv"),
         ("onedl-mmdetection", "mmdet"),

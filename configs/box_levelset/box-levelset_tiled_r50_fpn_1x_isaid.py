@@ -17,8 +17,13 @@ model = dict(
     tile_scale=(600, 600),
     batch_size=4,
     cut="join",
+    margin=4,
+    join_thr=0.5,
     iou_thr=0.5,
     ios_thr=0.5,
+    ios_of="cut",
+    class_agnostic=False,
+    max_per_img=None,
 )
 val_dataloader = dict(
     dataset=dict(

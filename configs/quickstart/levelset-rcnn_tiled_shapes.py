@@ -7,7 +7,16 @@ model = dict(
     module=_base_.model,
     tile_size=128,
     overlap=64,
+    tile_scale=None,
     batch_size=4,
+    cut="join",
+    margin=4,
+    join_thr=0.5,
+    iou_thr=0.5,
+    ios_thr=0.5,
+    ios_of="cut",
+    class_agnostic=False,
+    max_per_img=None,
 )
 val_dataloader = dict(
     dataset=dict(

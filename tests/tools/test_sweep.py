@@ -143,7 +143,7 @@ def test_tables_have_mean_spread_and_what_is_printed(write, sweep, tmp_path):
         "| One & only | 2 | 11.0 ± 1.4 | 12.5 | 50.5 ± 0.7 |",  # 10 and 12 percent
         "| two | 1 | 32.0 |  | 51.0 |",
         "| its FM | 1 | 51.0 |  | 51.0 |",
-        "| theirs |  |  | 40 |  |",
+        "| theirs |  |  | 40.0 |  |",
     ]
     for word in ("other data", "Seeds 0, 1", "torch", "tools/sweep.py"):
         assert word in table
