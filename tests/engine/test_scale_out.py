@@ -50,7 +50,7 @@ def start(*words: object, **variables: str) -> subprocess.Popen:
 def output_of(run: subprocess.Popen) -> str:
     """Of a run that must end by itself: it takes seconds, and minutes on a busy machine."""
     try:
-        return run.communicate(timeout=300)[0]
+        return run.communicate(timeout=600)[0]
     finally:
         if run.poll() is None:
             os.killpg(run.pid, signal.SIGKILL)

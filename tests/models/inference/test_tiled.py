@@ -266,7 +266,8 @@ def test_without_merging_the_result_is_all_tiles_detections_shifted(detectors, p
     }
     wanted = {(round(score, 5), mask.numpy().tobytes()) for score, mask, _ in expected}
     assert len(actual & wanted) >= 0.98 * len(wanted)  # scores may round differently
-    merged = detect(tiled(detectors[name], tile_size=(64, 96), overlap=32), photo)
+    strict = dict(tile_size=(64, 96), overlap=32, iou_thr=0.01, class_agnostic=True)
+    merged = detect(tiled(detectors[name], **strict), photo)
     assert 0 < len(merged) < len(found)
     assert ("initial_masks" in merged) == (name == "levelset_rcnn")
 
