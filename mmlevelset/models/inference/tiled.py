@@ -115,8 +115,9 @@ class TiledDetector(BaseTTAModel):
             raise ValueError(
                 f"overlap must be less than tile_size, but is {overlap!r} of {tile_size!r}"
             )
-        for name, count in dict(batch_size=batch_size, max_per_img=max_per_img or 1).items():
-            if not isinstance(count, int) or count < 1:
+        for name, count in dict(batch_size=batch_size, max_per_img=max_per_img).items():
+            optional = name == "max_per_img" and count is None
+            if not optional and (not isinstance(count, int) or count < 1):
                 raise ValueError(f"{name} must be a positive integer, but is {count!r}")
         for name, value, known in (("cut", cut, CUT), ("ios_of", ios_of, IOS_OF)):
             if value not in known:

@@ -184,6 +184,7 @@ def test_a_detector_of_boxes_alone_is_refused():
         (dict(overlap=-1), "overlap must be an integer of at least 0"),
         (dict(batch_size=0), "batch_size must be a positive integer, but is 0"),
         (dict(max_per_img=2.5), "max_per_img must be a positive integer, but is 2.5"),
+        (dict(max_per_img=0), "max_per_img must be a positive integer, but is 0"),
         (dict(cut="merge"), "cut must be one of join, keep, drop, but is 'merge'"),
         (dict(ios_of="none"), "ios_of must be one of all, cut, but is 'none'"),
         (dict(join_thr=None), r"join_thr must be in \(0, 1\], but is None"),
