@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from matplotlib.ticker import LogLocator, MaxNLocator
 from report_runs import Run, label
+from results_table import FRACTIONS
 
 from mmlevelset.visualization import curve_over_steps, mean_curve
 
@@ -136,8 +137,9 @@ def _curve(run: Run, name: str, window: int | None) -> tuple[np.ndarray, np.ndar
     )
     if name in run.scores:
         values = np.where(values < 0, np.nan, values)
-        if any(key.endswith(f"/{name}") for record in run.validation for key in record):
-            values = 100 * values  # as in Run.take_scores
+        keys = {key for record in run.validation for key in record if key.endswith(f"/{name}")}
+        if any(key.startswith(FRACTIONS) for key in keys):
+            values = 100 * values
     known = np.isfinite(values)
     return steps[known], values[known]
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from results_table import as_shown
+
 OTHER_VALUES = {"time", "data_time", "step", "iter", "epoch", "lr", "base_lr", "memory"}
 FAMILIES = {
     "Instances": r"(segm|bbox)_.*AP.*|m?AP\d*",
@@ -93,13 +95,12 @@ class Run:
     def take_scores(self, logged: Mapping[str, Any]) -> None:
         """Take scores as an evaluation logs them; what it does not know (-1, NaN) is left out."""
         for key, value in logged.items():
-            prefix, _, name = key.partition("/") if "/" in key else ("", "", key)
+            name = key.partition("/")[2] or key
             if name in OTHER_VALUES or not isinstance(value, int | float):
                 continue
             if value < 0 or not math.isfinite(value):
                 continue
-            # mmdet's metrics with a prefix are fractions, those without are percent.
-            percent = 100 * value if prefix else value
+            percent = as_shown(key, value)
             if name.endswith("_precision"):
                 if not name.startswith("initial_"):
                     self.classes[name.removesuffix("_precision")] = percent

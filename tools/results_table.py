@@ -28,8 +28,15 @@ METRICS = (
     "BF_1",
     "BF_2",
 )
+FRACTIONS = ("coco/", "lvis/", "cityscapes/")
+"""Metrics with these prefixes are logged as fractions of 1, all others as they are shown."""
 INSTANCES, SEMANTIC = "coco/segm_mAP", "mIoU"
 """What every evaluation of instance masks, or of semantic maps, logs."""
+
+
+def as_shown(key: str, value: float) -> float:
+    """A logged metric in percent, where it is one."""
+    return 100 * value if key.startswith(FRACTIONS) else value
 
 
 def last_evaluation(work_dir: Path) -> dict[str, float]:
@@ -42,9 +49,8 @@ def last_evaluation(work_dir: Path) -> dict[str, float]:
         records = [json.loads(line) for line in log.read_text().splitlines()]
         evaluations = [record for record in records if INSTANCES in record or SEMANTIC in record]
         if evaluations:
-            # COCO's metrics are fractions, those of semantic maps percent.
             return {
-                name.removeprefix("coco/"): 100 * value if name.startswith("coco/") else value
+                name.removeprefix("coco/"): as_shown(name, value)
                 for name, value in evaluations[-1].items()
             }
     raise FileNotFoundError(f"{work_dir} holds no log of an evaluation (*/vis_data/scalars.json)")

@@ -33,7 +33,7 @@ from command_line import UsageError, write_json
 from sweep_plan import Plan, Run, read_plan
 from sweep_results import shown, write_results
 from sweep_run import BUSY
-from sweep_status import duration, status, status_table, time_left
+from sweep_status import duration, pending, status, status_table, time_left
 
 TOOLS = Path(__file__).resolve().parent
 
@@ -128,9 +128,7 @@ def show(plan: Plan, arguments: argparse.Namespace) -> int:
         return 0
     with Live(status_table(plan, workers), refresh_per_second=2) as live:
         try:
-            while any(
-                status(run).state in ("running", "waiting", "interrupted") for run in plan.runs
-            ):
+            while pending([status(run) for run in plan.runs]):
                 time.sleep(5)
                 live.update(status_table(plan, workers))
         except KeyboardInterrupt:
@@ -142,9 +140,9 @@ def check_earlier(plan: Plan) -> None:
     """What lies in the runs' folders must come from the same configs."""
     for run in plan.runs:
         begun = run.folder / "run.json"
-        if begun.exists() and json.loads(begun.read_text())["fingerprint"] != run.fingerprint():
+        if begun.exists() and json.loads(begun.read_text())["fingerprint"] != run.fingerprint:
             before = (run.folder / "config.py").read_text().splitlines()
-            now = run.config_text().splitlines()
+            now = run.config_text.splitlines()
             changed = [
                 line
                 for line in difflib.unified_diff(before, now, lineterm="", n=0)
@@ -163,7 +161,7 @@ def reuse(plan: Plan) -> None:
         if file.parent.parent != plan.folder and not file.parent.is_symlink():
             known[json.loads(file.read_text()).get("fingerprint")] = file.parent
     for run in plan.runs:
-        other = known.get(run.fingerprint())
+        other = known.get(run.fingerprint)
         if other and run.source is None and not run.folder.exists():
             run.folder.symlink_to(os.path.relpath(other, plan.folder))
             print(f"{run.name}: the same as {shown(other)}")
@@ -173,7 +171,7 @@ def prepare(run: Run, arguments: argparse.Namespace) -> None:
     """Write what sweep_run.py needs into the run's folder."""
     run.folder.mkdir(parents=True, exist_ok=True)
     text = run.folder / ".config.py"
-    text.write_text(run.config_text())
+    text.write_text(run.config_text)
     text.replace(run.folder / "config.py")
     launcher = "none"
     trains = run.source is None and run.variant.command is None
@@ -186,7 +184,7 @@ def prepare(run: Run, arguments: argparse.Namespace) -> None:
         dict(
             variant=run.variant.name,
             seed=run.seed,
-            fingerprint=run.fingerprint(),
+            fingerprint=run.fingerprint,
             source=str(run.source) if run.source else None,
             command=run.variant.command,
             arguments=list(run.variant.arguments),

@@ -35,6 +35,7 @@ import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -90,17 +91,19 @@ class Run:
     def name(self) -> str:
         return self.folder.name
 
+    @cached_property
     def config_text(self) -> str:
-        """The run's whole config."""
+        """The run's whole config, which takes a moment to format."""
         assert self.variant.config is not None
         config = copy.deepcopy(self.variant.config)
         config.merge_from_dict(dict(randomness=dict(seed=self.seed)))
         return config.pretty_text
 
+    @cached_property
     def fingerprint(self) -> str:
         """The same for runs that must give the same result."""
         variant = self.variant
-        said = [self.config_text(), str(variant.command), str(variant.arguments)]
+        said = [self.config_text, str(variant.command), str(variant.arguments)]
         return hashlib.sha256("\n".join(said).encode()).hexdigest()[:16]
 
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from results_table import FRACTIONS, as_shown
 from sweep_plan import Plan, Variant
 
 if TYPE_CHECKING:
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
 
 Results = Mapping[str, Mapping[int, dict]]
 """result.json by variant and seed, of the runs that are finished."""
-
-FRACTIONS = ("coco/", "lvis/")
-"""Metrics with these prefixes lie in 0..1 and are shown in percent, others as they are."""
 
 
 def read_results(plan: Plan) -> dict[str, dict[int, dict]]:
@@ -39,12 +37,12 @@ def scores(results: Results, variant: Variant, title: str) -> list[float]:
     """A column's values of a variant, seed by seed; NaN and COCO's -1 (nothing there) left out."""
     key = variant.metrics[title]
     runs = [result["metrics"] for _, result in sorted(finished(results, variant).items())]
-    fraction = key.startswith(FRACTIONS)
     values = [float(metrics[key]) for metrics in runs if key in metrics]
+    nothing = key.startswith(FRACTIONS)  # is logged as -1
     return [
-        100 * value if fraction else value
+        as_shown(key, value)
         for value in values
-        if math.isfinite(value) and not (fraction and value < 0)
+        if math.isfinite(value) and not (nothing and value < 0)
     ]
 
 

@@ -81,14 +81,14 @@ def _progress(folder: Path) -> tuple[str, float | None]:
 def time_left(plan: Plan, statuses: Sequence[Status], workers: int) -> float | None:
     """Seconds until all is done, if what waits takes as long as what is finished; None: unknown."""
     took = [result["seconds"] for runs in read_results(plan).values() for result in runs.values()]
-    pending = [one for one in statuses if one.state in ("waiting", "interrupted", "running")]
-    if not pending:
+    ahead = pending(statuses)
+    if not ahead:
         return 0.0
-    if not took and any(one.left is None for one in pending):
+    if not took and any(one.left is None for one in ahead):
         return None
     typical = statistics.mean(took) if took else 0.0
-    total = sum(typical if one.left is None else one.left for one in pending)
-    return total / max(1, min(workers, len(pending)))
+    total = sum(typical if one.left is None else one.left for one in ahead)
+    return total / min(workers, len(ahead))
 
 
 def duration(seconds: float | None) -> str:
@@ -129,6 +129,6 @@ def status_table(plan: Plan, workers: int) -> Table:
     return table
 
 
-def pending(statuses: Sequence[Status]) -> bool:
-    """Whether anything is still to be done."""
-    return any(one.state in ("waiting", "interrupted", "running") for one in statuses)
+def pending(statuses: Sequence[Status]) -> list[Status]:
+    """What is still to be done."""
+    return [one for one in statuses if one.state in ("waiting", "interrupted", "running")]

@@ -322,6 +322,14 @@ def test_a_sweep_s_folders(report, tmp_path):
     assert run.checkpoints == trained
 
 
+@pytest.mark.parametrize("key", ["mIoU", "crf_5/mIoU"])
+def test_percents_of_a_sweep_s_command_stay_percents(report, tmp_path, key):
+    folder = tmp_path / "a_seed0"
+    folder.mkdir()
+    (folder / "result.json").write_text(json.dumps(dict(metrics={key: 57.25})))
+    assert report(folder).tables[0][1] == ["a", "1", "57.2"]
+
+
 def test_a_test_run_alone(report, tmp_path):
     """What test.py leaves: its scores in a file named after the time."""
     (tmp_path / TIME / "vis_data").mkdir(parents=True)
