@@ -316,10 +316,10 @@ def require_file(path: str, what: str) -> str:
 
 def write_json(path: Path, value: Any) -> None:
     """Write a JSON file, which is whole or not there."""
+    text = json.dumps(value, indent=2) + "\n"
     handle, unfinished = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
     with os.fdopen(handle, "w") as file:
-        json.dump(value, file, indent=2)
-        file.write("\n")
+        file.write(text)
     os.chmod(unfinished, 0o644)
     os.replace(unfinished, path)
 

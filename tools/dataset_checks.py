@@ -297,10 +297,10 @@ def _box(value: Any) -> tuple[float, float, float, float] | None:
 
 def _encoded(segmentation: Any, height: int, width: int) -> dict | str:
     """Compressed run lengths, or what is wrong."""
-    from mmlevelset.datasets.coco import _is_polygon, _rle_problem
+    from mmlevelset.datasets.coco import is_polygon, rle_problem
 
     if isinstance(segmentation, dict):
-        problem = _rle_problem(segmentation, height, width)
+        problem = rle_problem(segmentation, height, width)
         if problem == "zero area":
             return "an empty mask"
         if problem:
@@ -308,7 +308,7 @@ def _encoded(segmentation: Any, height: int, width: int) -> dict | str:
         if isinstance(segmentation["counts"], list):
             return mask_utils.frPyObjects(segmentation, height, width)
         return segmentation
-    if not isinstance(segmentation, list) or not all(map(_is_polygon, segmentation)):
+    if not isinstance(segmentation, list) or not all(map(is_polygon, segmentation)):
         return "an invalid polygon (three points or more, finite)"
     return mask_utils.merge(mask_utils.frPyObjects(segmentation, height, width))
 

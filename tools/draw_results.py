@@ -297,9 +297,10 @@ def draw(results: Results, indices: list[int], folder: Path, arguments: argparse
 
 def draw_losses(work_dir: Path, path: Path) -> None:
     """Write the curves of the training that the work dir holds the log of, if it does."""
-    from mmlevelset.visualization import plot_losses, read_log
+    from mmlevelset.logs import log_files, read_log
+    from mmlevelset.visualization import plot_losses
 
-    logs = sorted(work_dir.glob("*/vis_data/scalars.json"))
+    logs = log_files(work_dir)
     try:
         read_log(logs)
     except ValueError as error:

@@ -33,11 +33,12 @@ def parse() -> argparse.Namespace:
 
 def main() -> None:
     arguments = parse()
+    from mmlevelset.logs import log_files
     from mmlevelset.visualization import plot_curves
 
     runs: dict[str, list[list[Path]]] = {}
     for work_dir in arguments.work_dirs:
-        logs = sorted(work_dir.glob("*/vis_data/scalars.json"))
+        logs = log_files(work_dir)
         if not logs:
             sys.exit(f"plot_runs.py: error: {work_dir} holds no log (*/vis_data/scalars.json)")
         variant = re.sub(r"_seed\d+$", "", work_dir.name)

@@ -138,9 +138,9 @@ def read_runs(work_dirs: Sequence[Path]) -> tuple[list[Run], list[str]]:
 
 def read_run(work_dir: Path) -> Run | None:
     """The run in a work dir, or None where there is no log of one."""
-    from mmlevelset.visualization import read_log, read_records
+    from mmlevelset.logs import log_files, read_log, read_records
 
-    logs = sorted(work_dir.glob("*/vis_data/scalars.json"))
+    logs = log_files(work_dir)
     records = {log: read_records(log) for log in logs}
     trainings = [log for log in logs if any("loss" in record for record in records[log])]
     # A test alone writes <time>/<time>.json, and the sweep's result stands for the run.

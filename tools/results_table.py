@@ -9,7 +9,6 @@ Runs in folders named <variant>_seed<number> are one row; any other folder is a 
 """
 
 import argparse
-import json
 import re
 import statistics
 import sys
@@ -44,10 +43,14 @@ def last_evaluation(work_dir: Path) -> dict[str, float]:
 
     Raises:
         FileNotFoundError: No log in the folder holds an evaluation.
+        ValueError: a log is broken.
     """
-    for log in sorted(work_dir.glob("*/vis_data/scalars.json"), reverse=True):
-        records = [json.loads(line) for line in log.read_text().splitlines()]
-        evaluations = [record for record in records if INSTANCES in record or SEMANTIC in record]
+    from mmlevelset.logs import log_files, read_records
+
+    for log in reversed(log_files(work_dir)):
+        evaluations = [
+            record for record in read_records(log) if INSTANCES in record or SEMANTIC in record
+        ]
         if evaluations:
             return {
                 name.removeprefix("coco/"): as_shown(name, value)

@@ -208,6 +208,8 @@ def write_results(plan: Plan) -> str | None:
 
 def _logs(plan: Plan, variant: Variant) -> list[list[Path]]:
     """The logs of each finished run that trained here."""
+    from mmlevelset.logs import log_files
+
     runs = [run for run in plan.runs_of(variant) if (run.folder / "result.json").exists()]
-    logs = [sorted(run.folder.glob("*/vis_data/scalars.json")) for run in runs]
+    logs = [log_files(run.folder) for run in runs]
     return [files for files in logs if any(re.search('"loss"', f.read_text()) for f in files)]

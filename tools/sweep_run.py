@@ -184,10 +184,11 @@ def latest_checkpoint(folder: Path) -> Path:
 
 def final_evaluation(folder: Path) -> dict[str, float] | None:
     """The metrics evaluated after the last step of training; None if that was not reached."""
+    from mmlevelset.logs import log_files, read_records
+
     last = last_step(folder)
-    for log in sorted(folder.glob("*/vis_data/scalars.json"), reverse=True):
-        for line in reversed(log.read_text().splitlines()):
-            record = json.loads(line)
+    for log in reversed(log_files(folder)):
+        for record in reversed(read_records(log)):
             if "loss" not in record and record.get("step") == last:
                 return {key: value for key, value in record.items() if key not in NO_METRICS}
     return None

@@ -107,7 +107,8 @@ def _listed(values: Iterable[Any]) -> str:
     return ", ".join(str(value) for value in values[:_SHOWN_IDS]) + more
 
 
-def _is_polygon(part: Any) -> bool:
+def is_polygon(part: Any) -> bool:
+    """Whether it is ``[x, y, x, y, ...]``, finite, of three points or more."""
     if not isinstance(part, list) or len(part) < 6 or len(part) % 2:
         return False
     try:
@@ -116,7 +117,8 @@ def _is_polygon(part: Any) -> bool:
         return False
 
 
-def _rle_problem(rle: dict, height: int, width: int) -> str | None:
+def rle_problem(rle: dict, height: int, width: int) -> str | None:
+    """What is wrong with an RLE mask of an image of this size; "zero area" where it is empty."""
     counts = rle.get("counts")
     if list(rle.get("size") or ()) != [height, width]:
         return "the RLE mask's size is not the image's"
@@ -258,8 +260,8 @@ class CocoDataset(MMDetCocoDataset):
             skip = self.masks == "required" and self._file_has_masks()
             return "no segmentation" if skip else None
         if isinstance(segmentation, dict):
-            return _rle_problem(segmentation, height, width)
-        if isinstance(segmentation, list) and any(map(_is_polygon, segmentation)):
+            return rle_problem(segmentation, height, width)
+        if isinstance(segmentation, list) and any(map(is_polygon, segmentation)):
             return None
         return "invalid segmentation"
 
@@ -270,10 +272,10 @@ class CocoDataset(MMDetCocoDataset):
 
     def _without_invalid_polygons(self, annotation: dict) -> dict:
         parts = annotation.get("segmentation")
-        if not isinstance(parts, list) or all(map(_is_polygon, parts)):
+        if not isinstance(parts, list) or all(map(is_polygon, parts)):
             return annotation
         self._trimmed.append(annotation["id"])
-        return annotation | {"segmentation": [part for part in parts if _is_polygon(part)]}
+        return annotation | {"segmentation": [part for part in parts if is_polygon(part)]}
 
     def _log_skipped(self) -> None:
         if self._trimmed:

@@ -9,8 +9,6 @@ from mmlevelset.visualization.losses import (  # noqa: E402
     mean_curve,
     plot_curves,
     plot_losses,
-    read_log,
-    read_records,
 )
 from mmlevelset.visualization.panels import Panel, draw_panels, mask_polygons  # noqa: E402
 from mmlevelset.visualization.results import (  # noqa: E402
@@ -38,7 +36,5 @@ __all__ = [
     "mean_curve",
     "plot_curves",
     "plot_losses",
-    "read_log",
-    "read_records",
     "semantic_panels",
 ]

@@ -1,15 +1,13 @@
 """Curves of a training run from the log that mmengine writes."""
 
-import json
 from collections.abc import Mapping, Sequence
-from os import PathLike
-from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-Log = str | PathLike | Sequence[str | PathLike]
+from mmlevelset.logs import Log, read_log
+
 CURVES = {
     "loss_ce": "cross-entropy",
     "energy_level_set": "level-set energy",
@@ -25,38 +23,6 @@ SCORES = {
     "AF_2": "boundary F1, 2 px",
     "mIoU": "mIoU (%)",
 }
-
-
-def read_log(paths: Log) -> tuple[list[dict], list[dict]]:
-    """Read ``vis_data/scalars.json`` of a run, or of the runs that resumed each other.
-
-    Args:
-        paths: one file, or several in the order of time. A later one takes over from its first
-            step: what earlier ones say about that step and later ones is dropped. A file without
-            a training step, as a test run writes it, is left out.
-
-    Returns:
-        The records of training, and those of validation, each by step.
-
-    Raises:
-        ValueError: a line is not JSON, or no file holds a training step. The last line may be
-            cut off, as a killed run leaves it.
-    """
-    files = [paths] if isinstance(paths, str | PathLike) else list(paths)
-    training: list[dict] = []
-    validation: list[dict] = []
-    for file in files:
-        records = read_records(Path(file))
-        if not any("loss" in record for record in records):
-            continue
-        for kept, is_training in ((training, True), (validation, False)):
-            new = [record for record in records if ("loss" in record) == is_training]
-            if new:
-                start = min(record["step"] for record in new)
-                kept[:] = [record for record in kept if record["step"] < start] + new
-    if not training:
-        raise ValueError(f"no training step in {', '.join(map(str, files)) or 'no file'}")
-    return training, validation
 
 
 def plot_losses(
@@ -239,26 +205,6 @@ def _curve(records: list[dict], name: str) -> tuple[np.ndarray, np.ndarray]:
     ]
     steps, values = np.reshape(np.array(points, dtype=float), (-1, 2)).T
     return steps, values
-
-
-def read_records(path: Path) -> list[dict]:
-    """The records of one log, the last line left out where it is cut off.
-
-    Raises:
-        ValueError: another line is not JSON.
-    """
-    lines = path.read_text().split("\n")
-    records = []
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            records.append(json.loads(line))
-        except json.JSONDecodeError as error:
-            if number == len(lines):
-                break
-            raise ValueError(f"{path}, line {number}: not JSON ({error.msg})") from error
-    return records
 
 
 def _running_mean(

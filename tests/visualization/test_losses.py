@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from mmlevelset.visualization import plot_curves, plot_losses, read_log
+from mmlevelset.visualization import plot_curves, plot_losses
 
 
 def train(step: int, loss: float, epoch: bool = True) -> dict:
@@ -60,41 +60,6 @@ def test_iterations_where_there_are_no_epochs(tmp_path):
 def test_without_validation(tmp_path):
     figure = plot_losses(write(tmp_path / "a.json", train(1, 3)))
     assert figure.axes[1].texts[0].get_text() == "not validated"
-
-
-def test_a_resumed_run_takes_over(tmp_path):
-    killed = write(
-        tmp_path / "a.json", *(train(step, 1) for step in range(1, 9)), val(1, 0.1), val(2, 0.2)
-    )
-    resumed = write(tmp_path / "b.json", train(6, 2), train(7, 2), val(2, 0.3))
-    training, validation = read_log([killed, resumed])
-    assert [(r["step"], r["loss"]) for r in training] == [
-        *((step, 1) for step in range(1, 6)),
-        (6, 2),
-        (7, 2),
-    ]
-    assert [(r["step"], r["coco/segm_mAP"]) for r in validation] == [(1, 0.1), (2, 0.3)]
-
-
-def test_a_test_run_is_left_out(tmp_path):
-    run = write(tmp_path / "a.json", train(1, 3), val(1, 0.2))
-    test = write(tmp_path / "b.json", val(0, 0.9))
-    assert read_log([run, test]) == read_log(run)
-    with pytest.raises(ValueError, match=r"no training step in .*b\.json"):
-        read_log(test)
-    with pytest.raises(ValueError, match="no training step in no file"):
-        read_log([])
-
-
-def test_cut_off_last_line(tmp_path):
-    path = write(tmp_path / "a.json", train(1, 3), end='{"loss": 1.')
-    assert len(read_log(path)[0]) == 1
-
-
-def test_broken_line_is_named(tmp_path):
-    path = write(tmp_path / "a.json", train(1, 3), end="{loss}\n" + json.dumps(train(2, 3)) + "\n")
-    with pytest.raises(ValueError, match=r"a\.json, line 2: not JSON"):
-        read_log(path)
 
 
 def semantic_log(path, energy: float | None, miou: float, epochs: bool = False):
