@@ -73,12 +73,17 @@ class Ended:
     stderr: str
 
 
+@pytest.fixture(autouse=True)
+def environment(monkeypatch):
+    """Of the processes that a test starts."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+
+
 @pytest.fixture
 def sweep(monkeypatch, capfd):
     """Calls sweep.py in this process, which spares it the imports."""
     monkeypatch.syspath_prepend(str(ROOT / "tools"))
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
     module = importlib.import_module("sweep")
 
     def call(file: Path, *words: str) -> Ended:
