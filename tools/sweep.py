@@ -1,6 +1,6 @@
 """Run a table of experiments, each variant with several seeds, and make the table.
 
-    python tools/sweep.py configs/sweeps/levelset-rcnn_table4_small.py
+    python tools/sweep.py levelset-rcnn_table4_small
     python tools/sweep.py SWEEP --status          # from another terminal, at any time
     python tools/sweep.py SWEEP --cluster slurm --slurm slurm_partition=gpu timeout_min=1440
 
@@ -36,13 +36,14 @@ from sweep_run import BUSY
 from sweep_status import duration, pending, status, status_table, time_left
 
 TOOLS = Path(__file__).resolve().parent
+SWEEPS = TOOLS.parent / "configs/sweeps"
 
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("sweep", type=Path, help="the sweep file")
+    parser.add_argument("sweep", type=Path, help="a file, or the name of one in configs/sweeps")
     parser.add_argument("--work-dir", type=Path, help="[work_dirs/sweeps/NAME OF THE FILE]")
     parser.add_argument("--only", nargs="+", default=[], metavar="VARIANT", help="as b* too")
     parser.add_argument("--seeds", nargs="+", type=int, help="in place of the file's")
@@ -83,6 +84,23 @@ def main() -> None:
         sys.exit(2)
 
 
+def find(said: Path) -> Path:
+    """The sweep file of this path, or of this name among the package's own.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if said.is_file():
+        return said
+    ours = SWEEPS / f"{said.stem}.py"
+    if said.parent in (Path(), Path("configs/sweeps")) and ours.is_file():
+        return ours
+    names = [path.stem for path in SWEEPS.glob("*.py")]
+    near = difflib.get_close_matches(said.stem, names, 1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    raise UsageError(f"the sweep file {said} does not exist{hint}")
+
+
 def sweep(arguments: argparse.Namespace) -> int:
     for name in ("workers", "gpus_per_run", "nodes_per_run"):
         value = getattr(arguments, name)
@@ -92,8 +110,9 @@ def sweep(arguments: argparse.Namespace) -> int:
         raise UsageError("--nodes-per-run needs --cluster slurm")
     if arguments.slurm and not arguments.cluster:
         raise UsageError("--slurm needs --cluster")
-    folder = (arguments.work_dir or Path("work_dirs/sweeps", arguments.sweep.stem)).absolute()
-    plan = read_plan(arguments.sweep, folder, arguments.only, arguments.seeds)
+    file = find(arguments.sweep)
+    folder = (arguments.work_dir or Path("work_dirs/sweeps", file.stem)).absolute()
+    plan = read_plan(file, folder, arguments.only, arguments.seeds)
     if arguments.status or arguments.watch:
         return show(plan, arguments)
     if arguments.table:

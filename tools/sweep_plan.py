@@ -141,8 +141,6 @@ def read_plan(
     """
     from mmengine.config import Config
 
-    if not file.is_file():
-        raise UsageError(f"the sweep file {file} does not exist")
     try:
         sweep = Config.fromfile(file).to_dict()
         sweep = {key: value for key, value in sweep.items() if not key.startswith("_")}

@@ -189,6 +189,17 @@ def test_only_some_variants_and_a_dry_run(write, sweep, tmp_path):
     assert wrong.returncode == 2 and "--only tiny" in wrong.stderr and "small" in wrong.stderr
 
 
+def test_the_packages_own_sweeps_are_found_by_name(sweep, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for said in "levelset-rcnn_table4_small", "configs/sweeps/levelset-rcnn_table4_small.py":
+        ended = sweep(Path(said), "--dry-run", "--only", "ours", "--seeds", "0")
+        assert ended.returncode == 0 and ended.stdout.split()[-1].endswith("ours_seed0"), ended
+    ended = sweep(Path("levelset-rcnn_table4_smal"), "--dry-run")
+    assert ended.returncode == 2 and "did you mean levelset-rcnn_table4_small?" in ended.stderr
+    ended = sweep(Path("mine/levelset-rcnn_table4_small.py"), "--dry-run")
+    assert ended.returncode == 2 and "does not exist" in ended.stderr
+
+
 def test_a_killed_sweep_loses_nothing(write, tmp_path):
     file = write(first=tool(tmp_path, "first"), waits=tool(tmp_path, "waits"))
     started = subprocess.Popen(command(file, "--seeds", "0"), stdout=subprocess.DEVNULL)
