@@ -20,6 +20,10 @@ class _LayoutError(ValueError):
     """A file is not in COCO's layout; the message names the key."""
 
 
+class _ClassesError(ValueError):
+    """A file's categories do not fit the classes."""
+
+
 class _CheckedCOCO(COCO):
     optional_keys: tuple[str, ...] = ()
 
@@ -36,19 +40,18 @@ class _CheckedCOCO(COCO):
         names = [self.cats[i]["name"] for i in ids]
         if cat_names and not ids:
             in_file = [category["name"] for category in self.cats.values()]
-            raise _LayoutError(
+            raise _ClassesError(
                 f"none of the classes {_listed(cat_names)} is among its categories"
                 f" {_listed(in_file)}; name them with metainfo=dict(classes=(...))"
             )
         for label, (name, expected) in enumerate(zip(names, cat_names, strict=False)):
             if name != expected:
-                _log(
-                    f"label {label} of {self.annotation_file} is '{name}', but classes[{label}] is"
-                    f" '{expected}': labels follow the categories' order in the file, of which"
-                    " those that are not among the classes are left out",
-                    logging.WARNING,
+                raise _ClassesError(
+                    f"label {label} would be its category '{name}', but classes[{label}] is"
+                    f" '{expected}': labels follow the categories' order in the file; sort those,"
+                    " or give metainfo=dict(classes="
+                    f"({', '.join(map(repr, names))})) for training and testing"
                 )
-                break
         return ids
 
 
@@ -181,8 +184,9 @@ class CocoDataset(MMDetCocoDataset):
     Raises:
         FileNotFoundError: ``ann_file`` does not exist.
         ValueError: ``data_prefix`` has no key ``img``; or ``ann_file`` is not JSON, not in COCO's
-            layout (the message names the key), has annotations of images that it does not list
-            or none of the classes; or no image is left after filtering; or masks is unknown.
+            layout (the message names the key), has annotations of images that it does not list,
+            none of the classes, or categories in another order than they; or no image is left
+            after filtering; or masks is unknown.
     """
 
     COCOAPI = _CheckedCOCO
@@ -215,6 +219,8 @@ class CocoDataset(MMDetCocoDataset):
             raise ValueError(f"ann_file {self.ann_file} must hold a JSON object") from error
         except _LayoutError as error:
             raise ValueError(f"ann_file {self.ann_file} is not in COCO's layout: {error}") from None
+        except _ClassesError as error:
+            raise ValueError(f"ann_file {self.ann_file} does not fit: {error}") from None
         self._log_skipped()
         return data_list
 

@@ -2,6 +2,7 @@
 
 import importlib.util
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,21 @@ class GroundTruth(COCO):
         self.dataset = dataset
         self.createIndex()
         self.img_ann_map, self.cat_img_map = self.imgToAnns, self.catToImgs
+
+    def get_cat_ids(self, cat_names: Sequence[str] = (), **kwargs: Any) -> list:
+        """The categories' ids in the file's order, which is that of the labels.
+
+        Raises:
+            ValueError: a label's category is not that of its name.
+        """
+        ids = super().get_cat_ids(cat_names=list(cat_names), **kwargs)
+        for label, (number, name) in enumerate(zip(ids, cat_names, strict=False)):
+            if self.cats[number]["name"] != name:
+                raise ValueError(
+                    f"label {label} is the ground truth's category '{self.cats[number]['name']}', "
+                    f"but classes[{label}] of the data set is '{name}': they must have one order"
+                )
+        return ids
 
     def loadRes(self, resFile: list) -> COCO:
         if resFile:
@@ -113,6 +129,26 @@ def evaluation_class(name: str) -> type:
         summarize = COCOeval.summarize
 
     return FasterEvaluation
+
+
+def with_detections(evaluation: type, count: int) -> type:
+    """An evaluation class whose AP, the mean too, is that of ``count`` detections, at least 100.
+
+    pycocotools takes the mean AP from 100 detections, whatever else is asked for.
+    """
+
+    class WithDetections(evaluation):
+        def evaluate(self) -> None:
+            if self.params.useCats:  # not of proposals
+                self.params.maxDets = [100, count, count]
+            super().evaluate()
+
+        def summarize(self) -> None:
+            super().summarize()
+            if self.params.useCats:
+                self.stats[0] = average_precision(self)
+
+    return WithDetections
 
 
 def average_precision(

@@ -22,6 +22,7 @@ from mmlevelset.evaluation.coco_evaluation import (
     GroundTruth,
     average_precision,
     evaluation_class,
+    with_detections,
 )
 from mmlevelset.registry import METRICS
 
@@ -34,27 +35,26 @@ class LevelSetCocoMetric(CocoMetric):
 
     - ``AF_1``, ``AF_2``: the boundary metric of LevelSet R-CNN (Homayounfar et al., ECCV 2020,
       section 5): F1 between predicted and true boundary pixels at a tolerance of 1 and 2 pixels
-      for each true positive (COCO matching within a class, at most 100 detections an image,
-      crowds ignored) at IoU 0.50:0.05:0.95, averaged over the true positives, then over the
-      thresholds and classes. A class and threshold without a true positive counts 0 (our choice:
-      the paper is silent; leaving it out would reward a model that finds nothing difficult). A
-      class without ground truth is left out.
+      for each true positive (COCO matching within a class, crowds ignored) at IoU 0.50:0.05:0.95,
+      averaged over the true positives, then over the thresholds and classes. A class and threshold
+      without a true positive counts 0 (our choice: the paper is silent; leaving it out would
+      reward a model that finds nothing difficult). A class without ground truth is left out.
     - ``BF_1``, ``BF_2``: the same at IoU 0.50 only, a plain mean over all true positives of all
       classes: the outline's quality alone, less noisy on a small data set. 0 without any.
     - with ``extra_ious``, ``segm_mAP_25`` and so on for masks and, if asked for, ``bbox_mAP_25``
       for boxes: AP at that IoU (in hundredths) as ``segm_mAP_50`` is AP at 0.50: COCO's 101-point
-      precision, all areas, at most 100 detections an image and class. The mean ``segm_mAP``
-      stays that over 0.50:0.05:0.95.
+      precision, all areas. The mean ``segm_mAP`` stays that over 0.50:0.05:0.95.
     - with ``boundary_ap``, ``boundary_mAP``, ``boundary_mAP_50`` and so on: Boundary AP (Cheng et
       al., CVPR 2021), COCO's AP with the lesser of mask IoU and boundary IoU, the latter that of
-      the bands of 2% of the image's diagonal inside the outlines; at most 100 detections an image
-      and class.
+      the bands of 2% of the image's diagonal inside the outlines.
     - ``initial_*``: all of the above mask values for ``pred_instances.initial_masks``, when the
       predictions carry them.
     - with ``classwise``, ``<class>_AF_1`` and so on.
 
     Values lie in [0, 1]; AP has mmdet's 3 digits, AF and BF have 4. What has no ground truth at
     all is -1, as in COCO's own evaluation. A data set without a single detection scores 0.
+    Of an image and class the best 100 detections count, and the best 1000 where AP is that of one
+    IoU or of one range of areas, as mmdet has it.
 
     Args:
         boundary_tolerances: distances in pixels for AF and BF.
@@ -62,6 +62,8 @@ class LevelSetCocoMetric(CocoMetric):
         boundary_ap: also Boundary AP.
         coco_eval: what computes AP: ``pycocotools``, or ``faster-coco-eval``, the package of this
             name, with the same values in less time.
+        max_dets: this many detections of an image and class count for all values, at least 100;
+            None: as above. For large images with hundreds of objects.
         **kwargs: of :class:`mmdet.evaluation.CocoMetric`. Without ``ann_file`` the ground truth
             is taken from the data samples' ``instances``; its area is then that of the mask,
             so that small, medium and large mean what they mean in COCO's files.
@@ -70,8 +72,10 @@ class LevelSetCocoMetric(CocoMetric):
         ValueError: ``boundary_tolerances`` is empty or holds something else than numbers >= 0,
             ``extra_ious`` holds something else than different whole hundredths in (0, 1] or is
             given with neither ``bbox`` nor ``segm`` to evaluate, ``boundary_ap`` is given without
-            ``segm``, ``coco_eval`` is unknown or not pycocotools beside ``use_mp_eval``, or there
-            is no result to evaluate.
+            ``segm``, ``coco_eval`` is unknown or not pycocotools beside ``use_mp_eval``,
+            ``max_dets`` is less than 100 or given beside ``use_mp_eval``, the categories of the
+            ground truth are in another order than the data set's classes, or there is no result
+            to evaluate.
         ImportError: ``coco_eval`` names a package that is not installed.
     """
 
@@ -87,6 +91,7 @@ class LevelSetCocoMetric(CocoMetric):
         extra_ious: Sequence[float] = (),
         boundary_ap: bool = False,
         coco_eval: str = "pycocotools",
+        max_dets: int | None = None,
         **kwargs,
     ) -> None:
         super().__init__(**kwargs)
@@ -108,6 +113,15 @@ class LevelSetCocoMetric(CocoMetric):
         self._evaluation_class = evaluation_class(coco_eval)
         if self.use_mp_eval and coco_eval != "pycocotools":
             raise ValueError(f"use_mp_eval is pycocotools', but coco_eval is {coco_eval!r}")
+        self.max_dets = max_dets
+        if max_dets is not None:
+            if not isinstance(max_dets, int) or max_dets < 100:
+                raise ValueError(
+                    f"max_dets must be None or a number of at least 100, got {max_dets!r}"
+                )
+            if self.use_mp_eval:
+                raise ValueError("use_mp_eval has its own evaluation, which knows no max_dets")
+            self._evaluation_class = with_detections(self._evaluation_class, max_dets)
         if self._coco_api is not None:
             self._coco_api = GroundTruth(self._coco_api.dataset)
 
@@ -188,7 +202,7 @@ class LevelSetCocoMetric(CocoMetric):
         return values
 
     def _extra_values(self, kind: str) -> dict[str, float]:
-        evaluation = self._evaluation(kind, self._evaluation_class)
+        evaluation = self._evaluation(kind, self._evaluation_class, self.proposal_nums[-1])
         evaluation.params.areaRng = evaluation.params.areaRng[:1]
         evaluation.params.iouThrs = np.array(self.extra_ious)
         evaluation.evaluate()
@@ -220,13 +234,13 @@ class LevelSetCocoMetric(CocoMetric):
         log_values("Boundary AP", values, 3)
         return values
 
-    def _evaluation(self, kind: str, evaluation_type: type) -> Any:
-        """An evaluation of the written results, not yet run: at most 100 detections."""
+    def _evaluation(self, kind: str, evaluation_type: type, detections: int = 100) -> Any:
+        """An evaluation of the written results, not yet run."""
         found = self._coco_api.loadRes(self._predictions(kind))
         evaluation = evaluation_type(self._coco_api, found, kind)
         evaluation.params.catIds = list(self.cat_ids)
         evaluation.params.imgIds = list(self.img_ids)
-        evaluation.params.maxDets = [100]
+        evaluation.params.maxDets = [self.max_dets or detections]
         return evaluation
 
     def _predictions(self, kind: str) -> list[dict]:

@@ -418,7 +418,7 @@ def ap_of_pycocotools(path: str, samples: list[dict], cat_ids: list[int], iou: f
     return precision[precision > -1].mean()
 
 
-@pytest.mark.parametrize("classes", [CLASSES, ("blob",), ("absent", "disk")])
+@pytest.mark.parametrize("classes", [CLASSES, ("blob",), ("disk", "absent")])
 def test_extra_ious_equal_pycocotools(tmp_path, classes):
     samples = random_samples(13)
     path = coco_file(samples, tmp_path / "truth.json")
@@ -441,6 +441,41 @@ def test_extra_ious_equal_pycocotools(tmp_path, classes):
     values = metric.evaluate(len(samples))
     for iou, ap in zip(ious, expected, strict=True):
         assert values[f"coco/segm_mAP_{round(100 * iou)}"] == pytest.approx(ap, abs=5.1e-4)
+
+
+@pytest.mark.parametrize("classes", [CLASSES[::-1], ("absent", "disk")])
+def test_labels_must_be_what_the_ground_truth_calls_them(tmp_path, classes):
+    samples = random_samples(3)
+    metric = LevelSetCocoMetric(ann_file=coco_file(samples, tmp_path / "truth.json"), metric="segm")
+    metric.dataset_meta = dict(classes=classes)
+    metric.process({}, samples)
+    with pytest.raises(ValueError, match=rf"but classes\[0\] of the data set is '{classes[0]}'"):
+        metric.evaluate(len(samples))
+
+
+@pytest.mark.parametrize("coco_eval", ["pycocotools", "faster-coco-eval"])
+def test_more_than_a_hundred_objects_of_a_class(coco_eval):
+    if coco_eval != "pycocotools":
+        pytest.importorskip("faster_coco_eval")
+    # 144 squares of 3 x 3, all found. The best 100 are 69.4% of them: recalls up to 0.69 of 101.
+    corners = [(5 * i, 5 * j) for i in range(12) for j in range(12)]
+    masks = np.zeros((144, SIZE, SIZE), bool)
+    for mask, (x, y) in zip(masks, corners, strict=True):
+        mask[y : y + 3, x : x + 3] = True
+    truths = [instance(mask, 0, 0) for mask in masks]
+    image = sample(0, truths, masks, [0] * 144, np.linspace(0.9, 0.1, 144))
+    options = dict(extra_ious=(0.25,), boundary_ap=True, coco_eval=coco_eval)
+    values = evaluate([image], **options)
+    hundred, names = pytest.approx(70 / 101, abs=5.1e-4), ("segm_mAP", "boundary_mAP")
+    assert [values[f"coco/{name}"] for name in names] == [hundred] * 2
+    assert [values[f"coco/segm_mAP_{iou}"] for iou in (25, 50, 75)] == [1, 1, 1]
+    for count, ap in (100, hundred), (144, 1), (500, 1):
+        limited = evaluate([image], max_dets=count, **options)
+        names = ("segm_mAP", "bbox_mAP", "boundary_mAP", "segm_mAP_25", "segm_mAP_50", "segm_mAP_s")
+        assert [limited[f"coco/{name}"] for name in names] == [ap] * len(names), count
+    for wrong in (99, 150.0):
+        with pytest.raises(ValueError, match="max_dets must be None or a number of at least 100"):
+            LevelSetCocoMetric(max_dets=wrong)
 
 
 def test_extra_ious_leave_the_other_values_alone():
