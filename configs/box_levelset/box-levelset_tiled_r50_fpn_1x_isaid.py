@@ -1,7 +1,8 @@
 """BoxLevelSet tested on whole images of iSAID, in tiles like the patches that it is trained on.
 
-Reads the official download in data/iSAID. Checkpoints are those of the config below, which is the
-one to train.
+Reads the download's images in data/iSAID and the converter's annotations of them in data/isaid.
+Checkpoints are those of the config below, which is the one to train. An image holds thousands of
+objects, so more than COCO's 100 of a class count.
 """
 
 _base_ = [
@@ -27,12 +28,12 @@ model = dict(
 )
 val_dataloader = dict(
     dataset=dict(
-        data_root="data/iSAID/",
-        ann_file="val/Annotations/iSAID_val.json",
-        data_prefix=dict(img="val/images/images/"),
+        data_root="data/",
+        ann_file="isaid/annotations/images_val.json",
+        data_prefix=dict(img="iSAID/val/images/images/"),
         pipeline=_base_.original_size_pipeline,
     )
 )
 test_dataloader = val_dataloader
-val_evaluator = dict(ann_file="data/iSAID/val/Annotations/iSAID_val.json")
+val_evaluator = dict(ann_file="data/isaid/annotations/images_val.json", max_dets=5000)
 test_evaluator = val_evaluator

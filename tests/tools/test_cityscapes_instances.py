@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import os
 
 import numpy as np
 import pycocotools.mask as mask_utils
@@ -101,6 +102,11 @@ def test_an_interrupted_conversion_goes_on(convert, tree, capsys):
     path.write_bytes(whole)
     convert("--allow-partial")
     assert "1 of 2 parts were there already" in capsys.readouterr().out
+    time = path.stat().st_mtime_ns
+    os.utime(path, ns=(time, time + 10**9))
+    convert("--allow-partial")
+    told = capsys.readouterr().out
+    assert "1 of 1 parts were there already" in told and "1 parts are made anew" in told
 
 
 def test_errors_name_the_file(convert, tree):

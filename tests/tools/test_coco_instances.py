@@ -199,6 +199,41 @@ class TestParts:
         assert shared.Parts(tmp_path, {}).finished("val/a")
         assert not shared.Parts(tmp_path, {}, overwrite=True).finished("val/a")
 
+    def test_a_part_of_changed_files_is_made_anew(self, shared, tmp_path, capsys):
+        source = tmp_path / "source"
+        parts = shared.Parts(tmp_path / "out", {})
+
+        def convert(text: str) -> list[dict]:
+            source.write_text(text)
+
+            def make(named):
+                assert named == ("val/a", source)
+                return {"images": [], "annotations": [{"text": source.read_text()}], "notes": []}
+
+            shared.convert_parts(parts, make, {"val/a": source}, shared.state_of, workers=1)
+            return next(parts.read(["val/a"]))["annotations"]
+
+        assert convert("one") == [{"text": "one"}]
+        assert capsys.readouterr().out == ""
+        time = source.stat().st_mtime_ns
+        source.write_text("two")
+        os.utime(source, ns=(time, time))
+        assert shared.state_of(source) == shared.state_of(source)
+        assert convert("three") == [{"text": "three"}]
+        assert capsys.readouterr().out == (
+            "1 parts are made anew: what they were made from has changed\n"
+        )
+        shared.convert_parts(parts, None, {"val/a": source}, shared.state_of)
+        assert capsys.readouterr().out == "1 of 1 parts were there already\n"
+
+    def test_state_of_sources(self, shared, tmp_path):
+        state_of, file = shared.state_of, tmp_path / "file"
+        absent = state_of(file)
+        file.write_text("text")
+        there = state_of(file)
+        assert len({absent, there, state_of(file, 3), state_of(file, "3"), state_of(3, file)}) == 5
+        assert state_of(file) == there
+
     def test_other_options_are_refused(self, shared, tmp_path):
         shared.Parts(tmp_path, {"size": 3, "window": (1.0, 2.0)})
         shared.Parts(tmp_path, {"window": (1.0, 2.0), "size": 3})

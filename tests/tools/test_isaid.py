@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import pycocotools.mask as mask_utils
 import pytest
+import torch
 from mmengine.config import Config
 from PIL import Image
 from pycocotools.coco import COCO
 
-from mmlevelset.registry import DATASETS
+from mmlevelset.registry import DATASETS, METRICS
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 SIZES = {"train/P0000": (150, 130), "train/P0002": (50, 70), "val/P0003": (64, 129)}
@@ -228,13 +229,9 @@ def test_polygons_on_a_small_canvas(tool, decimals):
         assert mask.shape[0] <= np.ptp([p[1::2] for p in polygons]) + 3
 
 
-def source(tool, segmentation, height=20, width=30):
-    return tool["Source"](Path("P0.png"), height, width, [dict(id=4, segmentation=segmentation)])
-
-
-def region(tool, segmentation, **size):
-    image = source(tool, segmentation, **size)
-    return tool["region"]({**image.annotations[0], "category_id": 2}, image)
+def region(tool, segmentation):
+    published = dict(id=4, segmentation=segmentation, category_id=2)
+    return tool["region"](published, "P0.png", 20, 30)
 
 
 def test_regions(tool):
@@ -259,6 +256,84 @@ def test_regions(tool):
         height, width = found.mask.shape
         again[found.top : found.top + height, found.left : found.left + width] = found.mask
         assert np.array_equal(again, whole) and found.area == whole.sum()
+
+
+def test_whole_images_for_tiled_inference(convert, tmp_path, published, checkout):
+    """The published file's order of categories is not the classes'; labels must be right anyway."""
+    out = convert()
+    config = Config.fromfile(
+        checkout / "configs/box_levelset/box-levelset_tiled_r50_fpn_1x_isaid.py"
+    )
+    settings = config.val_dataloader.dataset
+    settings.update(data_root=str(tmp_path), _scope_="mmdet")
+    dataset = DATASETS.build(settings)
+    assert len(dataset) == 1
+    sample = dataset[0]["data_samples"]
+    assert sample.ori_shape == SIZES["val/P0003"]
+    truths = published["val/P0003"]
+    # mmdet leaves out what has an empty box.
+    kept = [(category, whole) for category, whole in truths if min(box_of(whole)[2:]) >= 1]
+    assert sample.gt_instances.labels.tolist() == [category - 1 for category, _ in kept]
+
+    evaluator = config.val_evaluator
+    assert evaluator.ann_file == "data/isaid/annotations/images_val.json"
+    metric = METRICS.build({**evaluator, "ann_file": str(out / "annotations/images_val.json")})
+    metric.dataset_meta = dataset.metainfo
+    masks = np.stack([whole for _, whole in truths])
+    boxes = np.array([box_of(mask) for mask in masks])
+    boxes[:, 2:] += boxes[:, :2]
+    found = dict(
+        bboxes=torch.tensor(boxes, dtype=torch.float32),
+        labels=torch.tensor([category - 1 for category, _ in truths]),
+        scores=torch.linspace(0.9, 0.1, len(truths)),
+        masks=torch.from_numpy(masks),
+    )
+    metric.process({}, [dict(img_id=sample.img_id, ori_shape=(64, 129), pred_instances=found)])
+    values = metric.evaluate(1)
+    assert values["coco/bbox_mAP"] == values["coco/segm_mAP"] == 1
+
+
+def box_of(mask: np.ndarray) -> list[int]:
+    rows, columns = np.nonzero(mask)
+    return [columns.min(), rows.min(), np.ptp(columns) + 1, np.ptp(rows) + 1]
+
+
+def test_annotations_without_the_images_sizes(convert, published):
+    whole = files_of(convert())
+
+    def forget(content):
+        for image in content["images"]:
+            del image["height"], image["width"]
+
+    tmp_path = convert().parent
+    shutil.rmtree(tmp_path / "isaid")
+    for split in ("train", "val"):
+        change(tmp_path, split, forget)
+    assert files_of(convert()) == whole
+
+
+def test_the_annotation_file_is_chosen(convert, tmp_path, published, capsys):
+    folder = tmp_path / "iSAID/train/Annotations"
+    first = (folder / "iSAID_train.json").rename(folder / "iSAID_train_20190823_114751.json")
+    everything = len(json.loads(first.read_text())["annotations"])
+    assert len(found_in(convert(), "train"))
+    capsys.readouterr()
+
+    second = folder / "iSAID_train.json"
+    content = json.loads(first.read_text())
+    harbor = next(item["id"] for item in content["categories"] if item["name"] == "Harbor")
+    there = [one for one in content["annotations"] if one["category_id"] != harbor]
+    assert len(there) < everything
+    second.write_text(json.dumps({**content, "annotations": there}))
+    message = refused(convert)
+    assert f"{second.name} and {first.name}; choose by --train-annotations" in message
+    out = convert("--train-annotations", second)
+    told = capsys.readouterr()
+    assert f"warning: {second} has no Harbor" in told.err
+    assert "parts are made anew: what they were made from has changed" in told.out
+    classes = [item["name"] for item in COCO(out / "annotations/images_val.json").cats.values()]
+    number = 1 + classes.index("Harbor")
+    assert all(c != number for found in found_in(out, "train").values() for c, _ in found)
 
 
 def test_configs_read_what_is_written(convert, published, checkout):

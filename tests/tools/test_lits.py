@@ -293,6 +293,18 @@ def test_an_interrupted_conversion_goes_on(convert, tmp_path, capsys, monkeypatc
     assert "2 of 4 parts were there already" in capsys.readouterr().out
     assert images_and_json(out) == images_and_json(whole)
 
+    # So is a scan that has been corrected since.
+    before = content(out, "train")["annotations"] + content(out, "val")["annotations"]
+    path = tmp_path / "LITS/segmentation-2.nii"
+    image = nib.load(path)
+    labels = np.asarray(image.dataobj) * (np.arange(image.shape[2]) % 2).astype(np.uint8)
+    nib.save(nib.Nifti1Image(labels, image.affine), path)
+    convert()
+    told = capsys.readouterr().out
+    assert "3 of 4 parts were there already" in told and "1 parts are made anew" in told
+    after = content(out, "train")["annotations"] + content(out, "val")["annotations"]
+    assert 0 < len(after) < len(before)
+
 
 def images_and_json(out: Path) -> dict[str, bytes]:
     files = [p for p in out.rglob("*") if p.is_file() and ".parts" not in p.parts]

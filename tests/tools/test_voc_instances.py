@@ -155,7 +155,8 @@ def test_an_interrupted_conversion_goes_on(convert, tree, capsys):
     convert()
     assert "2 of 3 parts were there already" in capsys.readouterr().out
     (tree / "VOC2012/SegmentationObject/a.png").unlink()
-    convert()  # all parts are there
+    with pytest.raises(Exception, match="a.png does not exist"):
+        convert()  # the part is made anew, for it was made from that
     with pytest.raises(Exception, match="other options .images: link then, copy now"):
         convert("--images", "copy")
     with pytest.raises(Exception, match="a.png does not exist"):
@@ -253,3 +254,15 @@ def test_errors_name_the_file(convert, tree, case):
 def test_majority_settles_objects_of_two_classes(convert, tree):
     two_classes(tree)
     assert convert("--majority")["train"]["annotations"][0]["category_id"] == 15
+
+
+def test_void_and_background_are_no_majority(convert, tree):
+    two_classes(tree)
+    path = tree / "VOC2012/SegmentationClass/a.png"
+    labels = np.array(Image.open(path))
+    inside = np.argwhere(np.array(Image.open(tree / "VOC2012/SegmentationObject/a.png")) == 1)
+    kept = int(labels[tuple(inside[1])])  # the first is the pixel of another class
+    for row, column in inside[3:]:
+        labels[row, column] = 255 if row % 2 else 0
+    save(path, labels)
+    assert convert("--majority")["train"]["annotations"][0]["category_id"] == kept

@@ -24,6 +24,7 @@ from coco_instances import (
     convert_parts,
     require,
     run,
+    state_of,
     write_instances,
 )
 from label_maps import read_label_map
@@ -61,14 +62,27 @@ def instances(ids: np.ndarray, image_id: int, path: Path) -> list[dict]:
     return [one for one in found if one is not None]
 
 
-def convert_part(parts: Parts, root: Path, job: tuple[str, list[str]]) -> None:
-    """Write the part of this name, SPLIT/NUMBER, of images CITY/NAME without their suffixes."""
+def files_of(root: Path, split: str, stem: str) -> tuple[Path, Path]:
+    """The photograph and the map of an image CITY/NAME."""
+    return (
+        root / "leftImg8bit" / split / f"{stem}{IMAGE}",
+        root / "gtFine" / split / f"{stem}{INSTANCES}",
+    )
+
+
+def made_from(root: Path, split: str, stems: list[str]) -> str:
+    """The state of a part's files."""
+    return state_of(*(path for stem in stems for path in files_of(root, split, stem)))
+
+
+def convert_part(root: Path, job: tuple[str, list[str]]) -> dict:
+    """The part of this name, SPLIT/NUMBER, of images CITY/NAME without their suffixes."""
     name, stems = job
     split = name.split("/")[0]
     images, annotations = [], []
     for image_id, stem in enumerate(stems):
-        path = require(root / "leftImg8bit" / split / f"{stem}{IMAGE}", "the image")
-        labelled = root / "gtFine" / split / f"{stem}{INSTANCES}"
+        path, labelled = files_of(root, split, stem)
+        require(path, "the image")
         ids = read_label_map(labelled)
         height, width = ids.shape
         try:
@@ -84,7 +98,7 @@ def convert_part(parts: Parts, root: Path, job: tuple[str, list[str]]) -> None:
             {"id": image_id, "file_name": f"{stem}{IMAGE}", "width": width, "height": height}
         )
         annotations += instances(ids, image_id, labelled)
-    parts.write(name, images, annotations)
+    return {"images": images, "annotations": annotations}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -112,7 +126,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             f"{split}/{start // PART:04d}": of_split[start : start + PART]
             for start in range(0, len(of_split), PART)
         }
-        convert_parts(parts, partial(convert_part, parts, root), jobs, arguments.workers)
+        state = partial(made_from, root, split)
+        convert_parts(parts, partial(convert_part, root), jobs, state, arguments.workers)
         path = root / f"annotations/instancesonly_filtered_gtFine_{split}.json"
         write_instances(path, parts.read(jobs), categories)
 

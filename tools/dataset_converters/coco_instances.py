@@ -3,10 +3,12 @@
 A converter cuts its work into parts (a scan, a large image). A worker writes the images of a part
 and then, last, the part itself: ``OUT/.parts/NAME.json`` with COCO's ``images`` and ``annotations``
 under ids that count within the part. When all parts are there they become one file of instances.
-So an interrupted conversion goes on where it was, and no file is ever half written.
+So an interrupted conversion goes on where it was, and no file is ever half written. A part is made
+anew when the files that it was made from have changed.
 """
 
 import argparse
+import hashlib
 import json
 import multiprocessing
 import multiprocessing.connection
@@ -42,6 +44,7 @@ __all__ = [
     "require",
     "run",
     "save_image",
+    "state_of",
     "whole_number",
     "write_instances",
     "write_json",
@@ -210,25 +213,54 @@ def whole_number(text: str) -> int:
     return int(text)
 
 
+def state_of(*sources: object) -> str:
+    """What tells whether sources have changed: of paths size and time, of all else the text."""
+    digest = hashlib.sha256()
+    for source in sources:
+        if isinstance(source, Path):
+            there = source.stat() if source.exists() else None
+            source = there and (there.st_size, there.st_mtime_ns)
+        digest.update(repr(source).encode())
+    return digest.hexdigest()
+
+
 def convert_parts(
     parts: "Parts",
-    function: Callable[[tuple[str, Job]], None],
+    function: Callable[[tuple[str, Job]], dict],
     jobs: Mapping[str, Job],
+    made_from: Callable[[Job], str],
     workers: int | None = None,
 ) -> None:
-    """Make the parts that are not finished.
+    """Make the parts that are not finished, or were made from something else.
 
     Args:
         parts: where they are.
-        function: makes the part of a name and a job, as :func:`map_jobs` has it.
+        function: writes the images of a name and a job, as :func:`map_jobs` has it, and gives the
+            part: what :meth:`Parts.write` takes.
         jobs: by the parts' names.
+        made_from: the state of a job's sources, as :func:`state_of` has it; sent to the workers.
         workers: number of processes, by default all cores.
     """
-    todo = [(name, job) for name, job in jobs.items() if not parts.finished(name)]
+    todo = [item for item in jobs.items() if not parts.finished(item[0], made_from(item[1]))]
     if len(todo) < len(jobs):
         print(f"{len(jobs) - len(todo)} of {len(jobs)} parts were there already")
-    for _ in map_jobs(function, todo, workers, name=lambda job: job[0]):
+    changed = sum(parts.finished(name) for name, _ in todo)
+    if changed:
+        print(f"{changed} parts are made anew: what they were made from has changed")
+    make = partial(_make_part, parts, function, made_from)
+    for _ in map_jobs(make, todo, workers, name=lambda job: job[0]):
         pass
+
+
+def _make_part(
+    parts: "Parts",
+    function: Callable[[tuple[str, Job]], dict],
+    made_from: Callable[[Job], str],
+    named: tuple[str, Job],
+) -> None:
+    name, job = named
+    state = made_from(job)  # before anything is read
+    parts.write(name, **function(named), state=state)
 
 
 class Parts:
@@ -272,6 +304,8 @@ class Parts:
         images: Sequence[dict],
         annotations: Sequence[dict],
         notes: Sequence[str] = (),
+        state: str | None = None,
+        **more: object,
     ) -> None:
         """Write a part, whose images must have been written.
 
@@ -282,22 +316,25 @@ class Parts:
                 ``OUT/train/x.png``.
             annotations: COCO's, without ``id``.
             notes: what the user should know, told when all is converted.
+            state: of what it was made from.
+            more: kept with the part.
         """
-        content = {"images": images, "annotations": annotations, "notes": notes}
-        write_json(self.path(name), content)
+        content = {"images": images, "annotations": annotations, "notes": notes, "state": state}
+        write_json(self.path(name), content | more)
 
-    def finished(self, name: str) -> bool:
-        """Whether the part and all its images are there."""
-        return self.path(name).exists() and all(map(Path.exists, self._images(self.path(name))))
+    def finished(self, name: str, state: str | None = None) -> bool:
+        """Whether the part and all its images are there, made from this state if one is given."""
+        if not self.path(name).exists():
+            return False
+        part = _read(self.path(name))
+        folder = self.out / Path(name).parts[0]
+        same = state is None or part.get("state") == state
+        return same and all((folder / image["file_name"]).exists() for image in part["images"])
 
     def read(self, names: Iterable[str]) -> Iterator[dict]:
         """The parts of these names, one by one."""
         for name in names:
             yield _read(require(self.path(name), "the part"))
-
-    def _images(self, part: Path) -> list[Path]:
-        folder = self.out / part.relative_to(self.folder).parts[0]
-        return [folder / image["file_name"] for image in _read(part)["images"]]
 
 
 def _read(path: Path) -> dict:

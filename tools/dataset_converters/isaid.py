@@ -5,18 +5,21 @@
 Reads {train,val}/images/images/P0000.png (or {train,val}/images/P0000.png; DOTA 1.0's images) and
 {train,val}/Annotations/iSAID_{train,val}.json: 1,411 and 458 images. The *_RGB.png beside them are
 not read, and the 937 images of test have no published masks. Writes train/ and val/
-(P0000_Y0_Y1_X0_X1.png, right and bottom edges exclusive) and
-annotations/instances_{train,val}.json.
+(P0000_Y0_Y1_X0_X1.png, right and bottom edges exclusive), annotations/instances_{train,val}.json,
+and annotations/images_val.json: the masks of the whole images, with which tiled inference is
+evaluated.
 
 Patches are 800 x 800 and share 200 pixels, as the official toolkit cuts them; the last of a row or
 column ends at the image's edge, and an image that is smaller is one smaller patch. Of an instance
 each patch has the pixels that lie in it, and none where that is less than --min-visible.
 
-Run it again to go on after an interruption: finished images are kept.
+Run it again to go on after an interruption: finished images are kept, unless their files or their
+annotations have changed.
 """
 
 import argparse
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -36,6 +39,7 @@ from coco_instances import (
     require,
     run,
     save_image,
+    state_of,
     whole_number,
     write_instances,
 )
@@ -58,6 +62,7 @@ CLASSES = (
     "Roundabout",
     "Helicopter",
 )
+CATEGORIES = [{"id": number, "name": name} for number, name in enumerate(CLASSES, 1)]
 
 
 @dataclass(frozen=True)
@@ -76,8 +81,8 @@ class Source:
     """An image, and its annotations as they are published, with our categories."""
 
     path: Path
-    height: int
-    width: int
+    size: tuple[int, int] | None
+    """Height and width, where the annotation file gives them."""
     annotations: list[dict[str, Any]]
 
 
@@ -122,12 +127,18 @@ def polygon_mask(polygons: Sequence[Sequence[float]]) -> tuple[np.ndarray, int, 
     return mask_utils.decode(encoded).astype(bool), top, left
 
 
-def region(published: dict[str, Any], source: Source) -> Region | None:
-    """The pixels of an instance that are in the image; None if there are none."""
+def region(published: dict[str, Any], name: str, height: int, width: int) -> Region | None:
+    """The pixels of an instance that are in its image; None if there are none.
+
+    Args:
+        published: the annotation.
+        name: the image's, for errors.
+        height, width: the image's.
+    """
     segmentation = published["segmentation"]
-    where = f"annotation {published['id']} of {source.path.name}"
+    where = f"annotation {published['id']} of {name}"
     if isinstance(segmentation, dict):
-        mask, top, left = _run_length_mask(segmentation, source, where), 0, 0
+        mask, top, left = _run_length_mask(segmentation, [height, width], where), 0, 0
     else:
         polygons = [points for points in segmentation if len(points) >= 6]
         for points in polygons:
@@ -136,7 +147,7 @@ def region(published: dict[str, Any], source: Source) -> Region | None:
         if not polygons:
             return None
         mask, top, left = polygon_mask(polygons)
-    mask = mask[max(-top, 0) : source.height - top, max(-left, 0) : source.width - left]
+    mask = mask[max(-top, 0) : height - top, max(-left, 0) : width - left]
     top, left = max(top, 0), max(left, 0)
     rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
     if not len(rows):
@@ -152,8 +163,7 @@ def region(published: dict[str, Any], source: Source) -> Region | None:
     )
 
 
-def _run_length_mask(segmentation: dict, source: Source, where: str) -> np.ndarray:
-    size = [source.height, source.width]
+def _run_length_mask(segmentation: dict, size: list[int], where: str) -> np.ndarray:
     if list(segmentation["size"]) != size:
         raise InputError(f"{where} has a mask of {segmentation['size']} in an image of {size}")
     if isinstance(segmentation["counts"], list):
@@ -194,18 +204,44 @@ def _moved(span: slice, origin: int) -> slice:
     return slice(span.start - origin, span.stop - origin)
 
 
-def convert_image(parts: Parts, options: Options, named: tuple[str, Source]) -> None:
-    """Write the patches of an image, and its part."""
+def image_annotation(item: Region, height: int, width: int) -> dict[str, Any]:
+    """COCO's annotation of an instance in its whole image, whose id is 0."""
+    rows, columns = item.mask.shape
+    # Encoded without the image's other columns, of which there may be thousands.
+    strip = np.zeros((height, columns), bool)
+    strip[item.top : item.top + rows] = item.mask
+    changes = np.flatnonzero(np.diff(strip.ravel(order="F"), prepend=False, append=False))
+    runs = np.diff(changes + item.left * height, prepend=0, append=height * width)
+    size = [height, width]
+    encoded = mask_utils.frPyObjects({"size": size, "counts": runs.tolist()}, height, width)
+    return {
+        "image_id": 0,
+        "category_id": item.category,
+        "bbox": [item.left, item.top, columns, rows],
+        "area": item.area,
+        "segmentation": {"size": size, "counts": encoded["counts"].decode("ascii")},
+        "iscrowd": item.iscrowd,
+    }
+
+
+def made_from(source: Source) -> str:
+    """The state of an image and its annotations."""
+    return state_of(source.path, source.size, source.annotations)
+
+
+def convert_image(out: Path, options: Options, named: tuple[str, Source]) -> dict:
+    """Write the patches of an image below ``out``, and give its part; of val with ``whole``."""
     name, source = named
     pixels = cv2.imread(str(source.path), cv2.IMREAD_COLOR)
     if pixels is None:
         raise InputError(f"{source.path} cannot be read as an image")
-    if pixels.shape[:2] != (source.height, source.width):
+    height, width = pixels.shape[:2]
+    if source.size not in (None, (height, width)):
         raise InputError(
-            f"{source.path} is {pixels.shape[1]} x {pixels.shape[0]} pixels, and "
-            f"{source.width} x {source.height} in its annotations"
+            f"{source.path} is {width} x {height} pixels, and "
+            f"{source.size[1]} x {source.size[0]} in its annotations"
         )
-    found = [region(published, source) for published in source.annotations]
+    found = [region(one, source.path.name, height, width) for one in source.annotations]
     regions = [item for item in found if item]
     notes = []
     if len(regions) < len(found):
@@ -213,17 +249,17 @@ def convert_image(parts: Parts, options: Options, named: tuple[str, Source]) -> 
 
     images: list[dict] = []
     annotations: list[dict] = []
-    for top in starts(source.height, options.size, options.overlap):
-        for left in starts(source.width, options.size, options.overlap):
-            bottom = min(top + options.size, source.height)
-            right = min(left + options.size, source.width)
+    for top in starts(height, options.size, options.overlap):
+        for left in starts(width, options.size, options.overlap):
+            bottom = min(top + options.size, height)
+            right = min(left + options.size, width)
             inside = patch_annotations(regions, (top, bottom, left, right), len(images), options)
             instances = list(inside)
             if options.only_filled and not instances and name.startswith("train/"):
                 continue
             file_name = f"{Path(name).name}_{top}_{bottom}_{left}_{right}.png"
             patch = cv2.cvtColor(pixels[top:bottom, left:right], cv2.COLOR_BGR2RGB)
-            save_image(parts.out / Path(name).parent / file_name, patch)
+            save_image(out / Path(name).parent / file_name, patch)
             images.append(
                 {
                     "id": len(images),
@@ -233,13 +269,38 @@ def convert_image(parts: Parts, options: Options, named: tuple[str, Source]) -> 
                 }
             )
             annotations += instances
-    parts.write(name, images, annotations, notes)
+    part: dict[str, Any] = {"images": images, "annotations": annotations, "notes": notes}
+    if name.startswith("val/"):
+        image = {"id": 0, "file_name": source.path.name, "height": height, "width": width}
+        masks = [image_annotation(item, height, width) for item in regions]
+        part["whole"] = {"images": [image], "annotations": masks}
+    return part
 
 
-def read_split(root: Path, split: str, allow_partial: bool) -> dict[str, Source]:
-    """The images of a split, by the names of their parts."""
+def annotation_file(folder: Path, split: str) -> Path:
+    """The one annotation file of a split in its folder."""
+    found = sorted(folder.glob(f"iSAID_{split}*.json"))
+    if len(found) > 1:
+        raise InputError(
+            f"{folder} holds {' and '.join(path.name for path in found)}; choose by "
+            f"--{split}-annotations (docs/datasets.md tells how they differ)"
+        )
+    return found[0] if found else require(folder / f"iSAID_{split}.json", "the annotation file")
+
+
+def read_split(root: Path, split: str, path: Path | None, allow_partial: bool) -> dict[str, Source]:
+    """The images of a split, by the names of their parts.
+
+    Args:
+        root: the download.
+        split: ``train`` or ``val``.
+        path: the annotation file; None for the one in the split's folder.
+        allow_partial: whether images may be missing.
+    """
     folder = require(root / split, "the split's folder")
-    path = require(folder / f"Annotations/iSAID_{split}.json", "the annotation file")
+    if path is None:
+        path = annotation_file(folder / "Annotations", split)
+    require(path, "the annotation file")
     images_folder = next(
         (inner for inner in (folder / "images/images", folder / "images") if inner.is_dir()), None
     )
@@ -254,12 +315,10 @@ def read_split(root: Path, split: str, allow_partial: bool) -> dict[str, Source]
                 f"they must be {', '.join(CLASSES)}"
             )
         numbers = {key: CLASSES.index(name) + 1 for key, name in categories.items()}
-        sources = {
-            image["id"]: Source(
-                images_folder / image["file_name"], image["height"], image["width"], []
-            )
-            for image in content["images"]
-        }
+        sources = {}
+        for image in content["images"]:
+            size = (image["height"], image["width"]) if "height" in image else None
+            sources[image["id"]] = Source(images_folder / image["file_name"], size, [])
         for item in content["annotations"]:
             kept = {key: item[key] for key in ("id", "segmentation", "iscrowd") if key in item}
             kept["category_id"] = numbers[item["category_id"]]
@@ -267,6 +326,11 @@ def read_split(root: Path, split: str, allow_partial: bool) -> dict[str, Source]
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path} is not in COCO's layout: {error!r}") from error
     print(f"{path}: {len(sources)} images, {len(content['annotations'])} instances")
+    empty = set(categories.values()) - {
+        categories[a["category_id"]] for a in content["annotations"]
+    }
+    if empty:
+        print(f"warning: {path} has no {', '.join(sorted(empty))}", file=sys.stderr)
     there = [source for source in sources.values() if source.path.exists()]
     absent = [source.path.name for source in sources.values() if not source.path.exists()]
     if absent and not allow_partial:
@@ -317,6 +381,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         action="store_true",
         help="no training patches without instances, which our configs leave out anyway",
     )
+    for split in IMAGES:
+        parser.add_argument(
+            f"--{split}-annotations",
+            type=Path,
+            metavar="FILE",
+            help=f"(the only {split}/Annotations/iSAID_{split}*.json)",
+        )
     add_options(parser, " and ".join(f"{count} images of {s}" for s, count in IMAGES.items()))
     arguments = parser.parse_args(argv)
     if not 0 <= arguments.overlap < arguments.size:
@@ -333,16 +404,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parts = Parts(arguments.out, asdict(options), arguments.overwrite)
     for split in IMAGES:
-        sources = read_split(arguments.root, split, arguments.allow_partial)
+        file = getattr(arguments, f"{split}_annotations")
+        sources = read_split(arguments.root, split, file, arguments.allow_partial)
         # The large ones first, so that the cores end together.
-        by_size = sorted(sources, key=lambda name: -sources[name].height * sources[name].width)
+        by_size = sorted(sources, key=lambda name: -sources[name].path.stat().st_size)
         jobs = {name: sources[name] for name in by_size}
-        convert_parts(parts, partial(convert_image, parts, options), jobs, arguments.workers)
-        write_instances(
-            arguments.out / f"annotations/instances_{split}.json",
-            parts.read(sorted(sources)),
-            [{"id": number, "name": name} for number, name in enumerate(CLASSES, 1)],
-        )
+        convert = partial(convert_image, arguments.out, options)
+        convert_parts(parts, convert, jobs, made_from, arguments.workers)
+        names, folder = sorted(sources), arguments.out / "annotations"
+        write_instances(folder / f"instances_{split}.json", parts.read(names), CATEGORIES)
+    whole = (part["whole"] for part in parts.read(names))
+    write_instances(folder / "images_val.json", whole, CATEGORIES)
 
 
 if __name__ == "__main__":

@@ -38,6 +38,7 @@ from coco_instances import (
     require,
     run,
     save_image,
+    state_of,
     whole_number,
     write_instances,
 )
@@ -172,8 +173,13 @@ def slice_annotations(labels: np.ndarray, image_id: int, min_area: int) -> list[
     return [instance for instance in found if instance and instance["area"] >= min_area]
 
 
-def convert_scan(parts: Parts, options: Options, named: tuple[str, Scan]) -> None:
-    """Write the slices of a scan, and its part."""
+def made_from(scan: Scan) -> str:
+    """The state of a scan's files."""
+    return state_of(scan.volume, scan.segmentation)
+
+
+def convert_scan(out: Path, options: Options, named: tuple[str, Scan]) -> dict:
+    """Write the slices of a scan below ``out``, and give its part."""
     name, scan = named
     volume, segmentation = Array3D(scan.volume), Array3D(scan.segmentation)
     if volume.shape != segmentation.shape:
@@ -208,7 +214,7 @@ def convert_scan(parts: Parts, options: Options, named: tuple[str, Scan]) -> Non
                 columns = mask.sum(axis=0)
                 side += (columns @ np.arange(len(columns)), columns.sum())
         file_name = f"{Path(name).name}_slice-{index:04d}.png"
-        save_image(parts.out / Path(name).parent / file_name, windowed(hounsfield, options.window))
+        save_image(out / Path(name).parent / file_name, windowed(hounsfield, options.window))
         images.append(
             {
                 "id": len(images),
@@ -228,7 +234,7 @@ def convert_scan(parts: Parts, options: Options, named: tuple[str, Scan]) -> Non
                 f"the liver of {scan.volume.name} lies on the patient's left by the header, which "
                 "may be wrong; the slices would then be mirrored"
             )
-    parts.write(name, images, annotations, notes)
+    return {"images": images, "annotations": annotations, "notes": notes}
 
 
 def find_scans(root: Path, allow_partial: bool) -> list[Scan]:
@@ -333,7 +339,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     # The large ones first, so that the cores end together.
     by_size = sorted(scans, key=lambda scan: -scan.volume.stat().st_size)
     jobs = {names[scan.number]: scan for scan in by_size}
-    convert_parts(parts, partial(convert_scan, parts, options), jobs, arguments.workers)
+    convert = partial(convert_scan, arguments.out, options)
+    convert_parts(parts, convert, jobs, made_from, arguments.workers)
     for split in ("train", "val"):
         write_instances(
             arguments.out / f"annotations/instances_{split}.json",

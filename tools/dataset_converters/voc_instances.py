@@ -29,6 +29,7 @@ from coco_instances import (
     convert_parts,
     require,
     run,
+    state_of,
     write_instances,
 )
 from conversion import write_whole
@@ -101,7 +102,8 @@ def voc_objects(source: Source, name: str) -> tuple[np.ndarray, list[int], Path]
         numbered[inside] = index
         values, counts = np.unique(labels[inside], return_counts=True)
         if len(values) > 1 and source.majority:
-            values = values[[counts.argmax()]]
+            known = np.isin(values, range(1, len(CLASSES) + 1))
+            values = values[[(counts * known).argmax()]]
         if len(values) > 1:
             raise InputError(
                 f"object {number} of {path} has pixels of several classes, {values.tolist()}, in"
@@ -140,8 +142,22 @@ def _size(array: np.ndarray) -> str:
     return f"{array.shape[1]} x {array.shape[0]}"
 
 
-def convert_part(parts: Parts, source: Source, job: tuple[str, list[str]]) -> None:
-    """Write the part of this name, SPLIT/NUMBER, and its images."""
+def made_from(source: Source, stems: list[str]) -> str:
+    """The state of a part's files."""
+    files = []
+    for stem in stems:
+        files.append(source.voc / "JPEGImages" / f"{stem}.jpg")
+        if stem in source.of_voc:
+            files += [
+                source.voc / f"Segmentation{of}" / f"{stem}.png" for of in ("Object", "Class")
+            ]
+        else:
+            files.append(source.sbd / "inst" / f"{stem}.mat")
+    return state_of(*files)
+
+
+def convert_part(out: Path, source: Source, job: tuple[str, list[str]]) -> dict:
+    """The part of this name, SPLIT/NUMBER, whose images are placed below ``out``."""
     name, stems = job
     images, annotations = [], []
     for image_id, stem in enumerate(stems):
@@ -153,7 +169,7 @@ def convert_part(parts: Parts, source: Source, job: tuple[str, list[str]]) -> No
             raise InputError(
                 f"{photograph} is {width} x {height} pixels, its objects in {path} {_size(objects)}"
             )
-        _place(photograph, parts.out / name.split("/")[0] / f"{stem}.jpg", source.images)
+        _place(photograph, out / name.split("/")[0] / f"{stem}.jpg", source.images)
         images.append(
             {"id": image_id, "file_name": f"{stem}.jpg", "width": width, "height": height}
         )
@@ -161,7 +177,7 @@ def convert_part(parts: Parts, source: Source, job: tuple[str, list[str]]) -> No
             found = annotation(objects == number, image_id, category)
             if found is not None:  # a later object can cover one of SBD's whole
                 annotations.append(found)
-    parts.write(name, images, annotations)
+    return {"images": images, "annotations": annotations}
 
 
 def _read_size(path: Path) -> tuple[int, int]:
@@ -235,7 +251,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             f"{split}/{start // PART:04d}": of_split[start : start + PART]
             for start in range(0, len(of_split), PART)
         }
-        convert_parts(parts, partial(convert_part, parts, source), jobs, arguments.workers)
+        convert = partial(convert_part, arguments.out, source)
+        convert_parts(parts, convert, jobs, partial(made_from, source), arguments.workers)
         path = arguments.out / f"annotations/voc_2012_{split}.json"
         write_instances(path, parts.read(jobs), categories)
 
