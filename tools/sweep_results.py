@@ -146,7 +146,7 @@ def comma_separated(plan: Plan, results: Results) -> str:
             one = {name: {seed: runs[seed]} for name, runs in results.items() if seed in runs}
             for title, key in variant.metrics.items():
                 for value in scores(one, variant, title):
-                    table.writerow([variant.name, variant.label, seed, title, key, value])
+                    table.writerow([variant.name, variant.label, seed, title, key, round(value, 6)])
         for title, value in variant.printed.items():
             table.writerow([variant.name, variant.label, "printed", title, "", value])
     return made.getvalue()
