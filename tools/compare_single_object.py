@@ -118,7 +118,7 @@ def parse() -> argparse.Namespace:
         "--json",
         metavar="FILE",
         help="write the means alone: NAME/FM in percent, or NAME/FM_1 and so on for each"
-        " annotator, and NAME/seconds",
+        " annotator, and NAME/seconds; NAME as --model or --solver has it, or whole_image",
     )
     made.add_argument(
         "--out-dir", metavar="FOLDER", help="where files go [`comparison` in the work dir]"
@@ -272,11 +272,11 @@ def means_of(results: Sequence[Result]) -> dict[str, float]:
     means = {}
     for result in results:
         scores = np.mean(result.scores[CLEAN], 0)
-        several = len(scores) > 1
+        several, key = len(scores) > 1, result.method.key
         for number, score in enumerate(scores, 1):
-            means[f"{result.method.name}/FM{f'_{number}' if several else ''}"] = 100 * float(score)
+            means[f"{key}/FM{f'_{number}' if several else ''}"] = 100 * float(score)
         if result.seconds:
-            means[f"{result.method.name}/seconds"] = float(np.mean(result.seconds))
+            means[f"{key}/seconds"] = float(np.mean(result.seconds))
     return means
 
 

@@ -117,6 +117,8 @@ class Method(ABC):
     """Finds the object of images (H, W, 3) uint8, BGR."""
 
     name: str
+    key: str
+    """The name in files of numbers."""
     kind: str
 
     @abstractmethod
@@ -139,7 +141,7 @@ class Method(ABC):
 class WholeImage(Method):
     """Calls all of each image the object: what costs nothing to reach."""
 
-    name, kind = "whole image", "reference"
+    name, key, kind = "whole image", "whole_image", "reference"
 
     def segment(self, images: Sequence[np.ndarray], progress: Callable[[int], object]) -> Segmented:
         import numpy as np
@@ -230,7 +232,8 @@ class Network(Method):
         from mmdet.utils import get_test_pipeline_cfg
         from mmengine.config import Config
 
-        self.name, self.path, self.checkpoint = name, path, checkpoint
+        self.name = self.key = name
+        self.path, self.checkpoint = path, checkpoint
         try:
             config = Config.fromfile(path)
         except Exception as error:

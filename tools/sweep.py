@@ -31,12 +31,11 @@ from types import FrameType
 
 from command_line import UsageError, write_json
 from sweep_plan import Plan, Run, read_plan
-from sweep_results import shown, write_results
+from sweep_results import SWEEPS, shown, write_results
 from sweep_run import BUSY
 from sweep_status import duration, pending, status, status_table, time_left
 
 TOOLS = Path(__file__).resolve().parent
-SWEEPS = TOOLS.parent / "configs/sweeps"
 
 
 def parse() -> argparse.Namespace:

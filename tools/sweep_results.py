@@ -19,6 +19,7 @@ from sweep_plan import Plan, Variant
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+SWEEPS = Path(__file__).resolve().parents[1] / "configs/sweeps"
 Results = Mapping[str, Mapping[int, dict]]
 """result.json by variant and seed, of the runs that are finished."""
 
@@ -110,8 +111,21 @@ def notes(plan: Plan, results: Results) -> list[str]:
         for result in runs.values()
     }
     said += [f"Measured with {machine}." for machine in sorted(machines)]
-    said.append(f"Command: `python tools/sweep.py {shown(plan.file)}`")
+    for variant in plan.variants:
+        runs = finished(results, variant).values()
+        if variant.shown and runs and not any(scores(results, variant, t) for t in plan.metrics):
+            logged = sorted({name for run in runs for name in run["metrics"]})
+            said.append(
+                f"Nothing of {', '.join(variant.metrics.values())} was measured for "
+                f"{variant.label}, but {', '.join(logged)}."
+            )
+    said.append(f"Command: `python tools/sweep.py {name_of(plan.file)}`")
     return said
+
+
+def name_of(sweep: Path) -> str:
+    """What tells sweep.py of a sweep file: the name alone of the package's own."""
+    return sweep.stem if sweep.resolve().parent == SWEEPS else shown(sweep)
 
 
 def shown(path: Path) -> str:

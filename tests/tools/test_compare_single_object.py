@@ -119,9 +119,16 @@ def test_degradations_change_what_networks_see_and_the_same_each_time(helper, ne
     np.testing.assert_array_equal(clean, items[0].image)
 
 
-def test_tuning_keeps_what_is_given_and_prints_what_was_chosen(command, capsys):
+def test_tuning_keeps_what_is_given_and_prints_what_was_chosen(command, capsys, tmp_path):
     solver = ["legendre_level_set", "order=1", "max_num_iter=20", "start=box"]
-    out = command("--solver", *solver, "--tune", 2, "--size", 24, 24, "--pictures", 0)
+    means = tmp_path / "means.json"
+    small = ("--size", 24, 24, "--pictures", 0, "--json", means)
+    out = command("--solver", *solver, "--tune", 2, *small)
+    assert list(json.loads(means.read_text())) == [
+        f"{name}/{value}"
+        for name in ("whole_image", "legendre_level_set")
+        for value in ("FM", "seconds")
+    ]
     (method,) = json.loads((out / "comparison.json").read_text())["methods"][1:]
     tried = method["tuning"]
     best = max(tried, key=lambda one: one["f_measure"])

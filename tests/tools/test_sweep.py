@@ -136,6 +136,7 @@ def test_tables_have_mean_spread_and_what_is_printed(write, sweep, tmp_path):
         one=f'{tool(tmp_path, "one")}, label="One & only", printed={{"AP": 12.5}}',
         two=f'{tool(tmp_path, "two")}, options={{"a": 3}}, seeds=(1,)',
         again='same="two", seeds=(1,), label="its FM", metrics={"AP": "FM"}',
+        lost='same="two", seeds=(1,), label="Lost", metrics={"AP": "ap", "FM": "f"}',
         hidden=f"{tool(tmp_path, 'hidden')}, show=False",
         theirs='run=False, printed={"AP": 40}',
     )
@@ -148,9 +149,11 @@ def test_tables_have_mean_spread_and_what_is_printed(write, sweep, tmp_path):
         "| One & only | 2 | 11.0 ± 1.4 | 12.5 | 50.5 ± 0.7 |",  # 10 and 12 percent
         "| two | 1 | 32.0 |  | 51.0 |",
         "| its FM | 1 | 51.0 |  | 51.0 |",
+        "| Lost | 1 |  |  |  |",
         "| theirs |  |  | 40.0 |  |",
     ]
-    for word in ("other data", "Seeds 0, 1", "torch", "tools/sweep.py"):
+    lost = "Nothing of ap, f was measured for Lost, but FM, coco/segm_mAP."
+    for word in ("other data", "Seeds 0, 1", "torch", "tools/sweep.py", lost):
         assert word in table
     assert table.split("\n\nMeasured")[0] in done.stdout
     assert r"One \& only & 2 & 11.0 $\pm$ 1.4 & 12.5 &" in (tmp_path / "out/table.tex").read_text()
