@@ -254,7 +254,10 @@ def work(plan: Plan, todo: Sequence[Run], slots: Sequence[dict[str, str]]) -> bo
                 ended.add(run.name)
                 tell(plan, run, time.monotonic() - started, len(slots))
                 if process.returncode == 0:
-                    write_results(plan)
+                    try:
+                        write_results(plan)
+                    except Exception as error:  # the runs that wait matter more
+                        print(f"sweep.py: warning: no table yet: {error!r}", file=sys.stderr)
             if asked_to_stop:
                 for _, process, _, _ in active.values():
                     process.terminate()

@@ -165,6 +165,18 @@ def test_tables_have_mean_spread_and_what_is_printed(write, sweep, tmp_path):
     assert (tmp_path / "out/scores.png").stat().st_size > 1000
 
 
+def test_a_table_that_cannot_be_written_does_not_stop_the_runs(write, sweep, tmp_path, capfd):
+    (tmp_path / "out/scores.png").mkdir(parents=True)
+    file = write(one=tool(tmp_path, "one"), two=tool(tmp_path, "two"))
+    with pytest.raises(IsADirectoryError):
+        sweep(file, "--seeds", "0")
+    assert capfd.readouterr().err.count("no table yet: IsADirectoryError") == 2
+    for name in "one_seed0", "two_seed0":
+        assert (tmp_path / f"out/{name}/result.json").exists()
+    (tmp_path / "out/scores.png").rmdir()
+    assert "| two | 1 |" in sweep(file, "--seeds", "0").stdout
+
+
 def test_a_failure_is_reported_and_does_not_stop_the_rest(write, sweep, tmp_path):
     file = write(bad=tool(tmp_path, "fails"), good=tool(tmp_path, "good"))
     done = sweep(file, "--seeds", "0")
