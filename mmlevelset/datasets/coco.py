@@ -27,10 +27,6 @@ class _ClassesError(ValueError):
 class _CheckedCOCO(COCO):
     optional_keys: tuple[str, ...] = ()
 
-    def __init__(self, annotation_file: str) -> None:
-        self.annotation_file = annotation_file
-        super().__init__(annotation_file)
-
     def createIndex(self) -> None:
         _check_layout(self.dataset, self.optional_keys)
         super().createIndex()

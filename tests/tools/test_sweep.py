@@ -301,6 +301,7 @@ def test_training_goes_on_from_its_checkpoint_and_gives_the_same(write, sweep, t
     expected = result(tmp_path / "out/trained_seed0")["metrics"]
     tested = result(tmp_path / "out/tested_seed0")["metrics"]
     assert expected["FM"] == tested["FM"] and expected["FM"] > 0
+    assert "curve" not in (tmp_path / "out/table.md").read_text()
     assert (tmp_path / "out/losses.png").stat().st_size > 1000
 
     resumed = tmp_path / "elsewhere" / "resumed"  # beside `out` it would be linked

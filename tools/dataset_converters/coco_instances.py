@@ -238,16 +238,21 @@ def convert_parts(
         function: writes the images of a name and a job, as :func:`map_jobs` has it, and gives the
             part: what :meth:`Parts.write` takes.
         jobs: by the parts' names.
-        made_from: the state of a job's sources, as :func:`state_of` has it; sent to the workers.
+        made_from: the state of a job's sources, as :func:`state_of` has it.
         workers: number of processes, by default all cores.
     """
-    todo = [item for item in jobs.items() if not parts.finished(item[0], made_from(item[1]))]
+    states = {name: made_from(job) for name, job in jobs.items()}  # before anything is read
+    todo = [
+        (name, jobs[name], state)
+        for name, state in states.items()
+        if not parts.finished(name, state)
+    ]
     if len(todo) < len(jobs):
         print(f"{len(jobs) - len(todo)} of {len(jobs)} parts were there already")
-    changed = sum(parts.finished(name) for name, _ in todo)
+    changed = sum(parts.finished(name) for name, _, _ in todo)
     if changed:
         print(f"{changed} parts are made anew: what they were made from has changed")
-    make = partial(_make_part, parts, function, made_from)
+    make = partial(_make_part, parts, function)
     for _ in map_jobs(make, todo, workers, name=lambda job: job[0]):
         pass
 
@@ -255,12 +260,10 @@ def convert_parts(
 def _make_part(
     parts: "Parts",
     function: Callable[[tuple[str, Job]], dict],
-    made_from: Callable[[Job], str],
-    named: tuple[str, Job],
+    todo: tuple[str, Job, str],
 ) -> None:
-    name, job = named
-    state = made_from(job)  # before anything is read
-    parts.write(name, **function(named), state=state)
+    name, job, state = todo
+    parts.write(name, **function((name, job)), state=state)
 
 
 class Parts:

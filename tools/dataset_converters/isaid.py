@@ -413,8 +413,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         convert_parts(parts, convert, jobs, made_from, arguments.workers)
         names, folder = sorted(sources), arguments.out / "annotations"
         write_instances(folder / f"instances_{split}.json", parts.read(names), CATEGORIES)
-    whole = (part["whole"] for part in parts.read(names))
-    write_instances(folder / "images_val.json", whole, CATEGORIES)
+        if split == "val":
+            whole = (part["whole"] for part in parts.read(names))
+            write_instances(folder / "images_val.json", whole, CATEGORIES)
 
 
 if __name__ == "__main__":
