@@ -9,6 +9,7 @@ import sys
 import pytest
 import torch
 from torch import nn
+from torch.distributed.algorithms.ddp_comm_hooks.debugging_hooks import noop_hook
 from torch.utils.checkpoint import checkpoint
 
 from mmlevelset.ops import evolve_chan_vese
@@ -253,6 +254,9 @@ def test_works_in_distributed_data_parallel(tmp_path):
     torch.distributed.init_process_group(backend, init_method=store, rank=0, world_size=1)
     try:
         model = nn.parallel.DistributedDataParallel(Head(values))
+        # A reduction's thread may be the last to hold the backward's Python context: torch 2.13
+        # then hangs if the group ends meanwhile, its destructor joining threads under the GIL.
+        model.register_comm_hook(None, noop_hook)
         model().square().sum().backward()
     finally:
         torch.distributed.destroy_process_group()
