@@ -26,12 +26,13 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
 from command_line import UsageError, write_json
 from sweep_plan import Plan, Run, read_plan
-from sweep_results import SWEEPS, shown, write_results
+from sweep_results import SWEEPS, read_results, shown, write_results
 from sweep_run import BUSY
 from sweep_status import duration, pending, status, status_table, time_left
 
@@ -113,6 +114,8 @@ def sweep(arguments: argparse.Namespace) -> int:
     folder = (arguments.work_dir or Path("work_dirs/sweeps", file.stem)).absolute()
     plan = read_plan(file, folder, arguments.only, arguments.seeds)
     if arguments.status or arguments.watch:
+        if not arguments.only and arguments.seeds is None:
+            plan = replace(plan, runs=plan.table_runs)
         return show(plan, arguments)
     if arguments.table:
         table = write_results(plan)
@@ -160,7 +163,7 @@ def check_earlier(plan: Plan) -> None:
         begun = run.folder / "run.json"
         if begun.exists() and json.loads(begun.read_text())["fingerprint"] != run.fingerprint:
             before = (run.folder / "config.py").read_text().splitlines()
-            now = run.config_text.splitlines()
+            now = run.config.pretty_text.splitlines()
             changed = [
                 line
                 for line in difflib.unified_diff(before, now, lineterm="", n=0)
@@ -189,7 +192,7 @@ def prepare(run: Run, arguments: argparse.Namespace) -> None:
     """Write what sweep_run.py needs into the run's folder."""
     run.folder.mkdir(parents=True, exist_ok=True)
     text = run.folder / ".config.py"
-    text.write_text(run.config_text)
+    text.write_text(run.config.pretty_text)
     text.replace(run.folder / "config.py")
     launcher = "none"
     trains = run.source is None and run.variant.command is None
@@ -369,7 +372,9 @@ def end(plan: Plan, arguments: argparse.Namespace, interrupted: bool) -> int:
     for one in failed:
         print(f"{one.run.name}: {one.state} {one.message or one.progress}".rstrip())
     if arguments.report and table and not interrupted:
-        folders = [str(r.folder) for r in plan.runs if (r.folder / "result.json").exists()]
+        results = read_results(plan)
+        done = [run for run in plan.table_runs if run.seed in results.get(run.variant.name, {})]
+        folders = [str(run.folder) for run in done]
         report = [sys.executable, str(TOOLS / "report.py"), *folders]
         subprocess.run([*report, "--out", str(plan.folder / "report.html")], check=True)
     return 130 if interrupted else int(bool(failed))
@@ -377,13 +382,14 @@ def end(plan: Plan, arguments: argparse.Namespace, interrupted: bool) -> int:
 
 def submit(plan: Plan, todo: Sequence[Run], arguments: argparse.Namespace) -> int:
     """Hand the runs to submitit and end; a SLURM job that is cut off is queued again."""
-    from sweep_cluster import submit_runs
+    from sweep_cluster import make_executor, submit_runs
 
+    executor = make_executor(plan, arguments)
     busy = [run for run in todo if status(run).state == "running"]
     ready = [run for run in todo if run not in busy and is_ready(run)]
     for run in ready:
         prepare(run, arguments)
-    jobs = submit_runs(plan, ready, arguments)
+    jobs = submit_runs(executor, ready)
     for run, job in zip(ready, jobs, strict=True):
         print(f"{run.name}: job {job.job_id}")
     later = len(todo) - len(busy) - len(ready)

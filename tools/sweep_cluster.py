@@ -32,8 +32,8 @@ class Job:
         return DelayedSubmission(self)
 
 
-def submit_runs(plan: Plan, runs: Sequence[Run], arguments: argparse.Namespace) -> list[Any]:
-    """Submit the runs, whose folders are prepared; submitit's jobs.
+def make_executor(plan: Plan, arguments: argparse.Namespace) -> Any:
+    """submitit's executor for runs of a sweep.
 
     Raises:
         UsageError: submitit is not there, or does not know a parameter or the cluster.
@@ -55,10 +55,22 @@ def submit_runs(plan: Plan, runs: Sequence[Run], arguments: argparse.Namespace) 
     try:
         executor = submitit.AutoExecutor(plan.folder / "submitit", cluster=arguments.cluster)
         executor.update_parameters(**parameters)
-        with executor.batch():  # one array of jobs
-            return [executor.submit(Job(run.folder)) for run in runs]
     except (NameError, TypeError, RuntimeError, ValueError) as error:
         raise UsageError(f"--cluster {arguments.cluster}: {error}") from error
+    return executor
+
+
+def submit_runs(executor: Any, runs: Sequence[Run]) -> list[Any]:
+    """Submit runs, whose folders are prepared, as one array; submitit's jobs.
+
+    Raises:
+        UsageError: the cluster refuses them.
+    """
+    try:
+        with executor.batch():
+            return [executor.submit(Job(run.folder)) for run in runs]
+    except RuntimeError as error:
+        raise UsageError(f"--cluster {executor.cluster}: {error}") from error
 
 
 def _parameters(words: Sequence[str]) -> dict[str, Any]:

@@ -32,9 +32,10 @@ from __future__ import annotations
 import copy
 import fnmatch
 import hashlib
+import json
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -92,24 +93,31 @@ class Run:
         return self.folder.name
 
     @cached_property
-    def config_text(self) -> str:
-        """The run's whole config, which takes a moment to format."""
+    def config(self) -> Config:
+        """The variant's, with the seed."""
         assert self.variant.config is not None
         config = copy.deepcopy(self.variant.config)
         config.merge_from_dict(dict(randomness=dict(seed=self.seed)))
-        return config.pretty_text
+        return config
 
     @cached_property
     def fingerprint(self) -> str:
         """The same for runs that must give the same result."""
-        variant = self.variant
-        said = [self.config_text, str(variant.command), str(variant.arguments)]
-        return hashlib.sha256("\n".join(said).encode()).hexdigest()[:16]
+        said = [self.config.to_dict(), self.variant.command, self.variant.arguments]
+        text = json.dumps(said, sort_keys=True, default=repr)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A sweep: its rows, its columns, its runs in the order in which they should be done."""
+    """A sweep: its rows, its columns, its runs in the order in which they should be done.
+
+    Attributes:
+        runs: those chosen.
+        table_runs: those whose results the table shows: the chosen ones, the rest of the plan, and
+            what lies in the folder with other seeds.
+        seeds: the file's own.
+    """
 
     name: str
     file: Path
@@ -119,9 +127,13 @@ class Plan:
     metrics: dict[str, str]
     variants: tuple[Variant, ...]
     runs: tuple[Run, ...]
+    table_runs: tuple[Run, ...]
+    seeds: frozenset[int]
 
     def runs_of(self, variant: Variant) -> list[Run]:
-        return [run for run in self.runs if run.variant.name == variant.name]
+        """Those that a row of the table shows."""
+        name = variant.same or variant.name
+        return [run for run in self.table_runs if run.variant.name == name]
 
 
 def read_plan(
@@ -150,15 +162,19 @@ def read_plan(
     for key, kind in (("variants", dict), ("metrics", dict)):
         if not isinstance(sweep.get(key), kind) or not sweep[key]:
             raise UsageError(f"{file}: {key} must be a dict with an entry at least")
-    shared = tuple(sweep.get("seeds", (0,)) if seeds is None else seeds)
     variants = []
     for name, said in sweep["variants"].items():
         if not re.fullmatch(r"[\w.+-]+", name) or re.search(r"_seed\d+$", name):
             raise UsageError(f"{file}: variants: {name!r} cannot be the name of a folder of runs")
         if not isinstance(said, dict):
             raise UsageError(f"{file}: variants.{name} must be a dict, and is {said!r}")
-        variants.append(_variant(file, sweep, name, said, shared, seeds is not None))
-    variants = _chosen(file, variants, only)
+        variants.append(_variant(file, sweep, name, said))
+    own = frozenset(seed for variant in variants for seed in variant.seeds)
+    if seeds is not None:
+        variants = [replace(variant, seeds=_seeds(seeds, "--seeds")) for variant in variants]
+    chosen = _chosen(file, variants, only)
+    table = [replace(variant, seeds=_begun(folder, variant)) for variant in variants]
+    runs = {run.name: run for run in _runs(folder, table)}
     return Plan(
         name=folder.name,
         file=file,
@@ -167,22 +183,33 @@ def read_plan(
         printed_on=sweep.get("printed_on", ""),
         metrics=sweep["metrics"],
         variants=tuple(variants),
-        runs=tuple(_runs(folder, variants)),
+        runs=tuple(runs[run.name] for run in _runs(folder, chosen)),
+        table_runs=tuple(runs.values()),
+        seeds=own,
     )
 
 
-def _variant(
-    file: Path, sweep: dict, name: str, said: dict, shared: tuple[int, ...], forced: bool
-) -> Variant:
+def _seeds(said: Sequence[int], where: str) -> tuple[int, ...]:
+    if not said or not all(isinstance(seed, int) and seed >= 0 for seed in said):
+        raise UsageError(f"{where}: seeds must be whole numbers >= 0, one at least, not {said}")
+    if len(set(said)) < len(said):
+        raise UsageError(f"{where}: seeds has a number twice: {said}")
+    return tuple(said)
+
+
+def _begun(folder: Path, variant: Variant) -> tuple[int, ...]:
+    """The seeds of a variant, and those of its runs in the folder."""
+    names = [path.name.rpartition("_seed") for path in folder.glob(f"{variant.name}_seed*")]
+    there = {int(seed) for name, _, seed in names if name == variant.name and seed.isdecimal()}
+    return (*variant.seeds, *sorted(there - set(variant.seeds)))
+
+
+def _variant(file: Path, sweep: dict, name: str, said: dict) -> Variant:
     where = f"{file}: variants.{name}"
     _check_keys(said, VARIANT_KEYS, where)
     printed = said.get("printed", {})
     _check_keys(printed, set(sweep["metrics"]), f"{where}.printed")
-    seeds = shared if forced else tuple(said.get("seeds", shared))
-    if not seeds or not all(isinstance(seed, int) and seed >= 0 for seed in seeds):
-        raise UsageError(f"{where}: seeds must be whole numbers >= 0, one at least, not {seeds}")
-    if len(set(seeds)) < len(seeds):
-        raise UsageError(f"{where}: seeds has a number twice: {seeds}")
+    seeds = _seeds(said.get("seeds", sweep.get("seeds", (0,))), where)
     metrics = said.get("metrics", {})
     _check_keys(metrics, set(sweep["metrics"]), f"{where}.metrics")
     config = None

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from results_table import FRACTIONS, as_shown
-from sweep_plan import Plan, Variant
+from sweep_plan import Plan, Run, Variant
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,13 +25,18 @@ Results = Mapping[str, Mapping[int, dict]]
 
 
 def read_results(plan: Plan) -> dict[str, dict[int, dict]]:
-    """What the finished runs of a plan left."""
+    """What the finished runs of a plan left, those of another config aside."""
     results: dict[str, dict[int, dict]] = {}
-    for run in plan.runs:
-        file = run.folder / "result.json"
-        if file.exists():
-            results.setdefault(run.variant.name, {})[run.seed] = json.loads(file.read_text())
+    for run in plan.table_runs:
+        result = _result(run)
+        if result and result["fingerprint"] == run.fingerprint:
+            results.setdefault(run.variant.name, {})[run.seed] = result
     return results
+
+
+def _result(run: Run) -> dict | None:
+    file = run.folder / "result.json"
+    return json.loads(file.read_text()) if file.exists() else None
 
 
 def scores(results: Results, variant: Variant, title: str) -> list[float]:
@@ -78,7 +83,7 @@ def cells(plan: Plan, results: Results) -> Iterator[list[str]]:
     for variant in plan.variants:
         if not variant.shown:
             continue
-        done, planned = len(finished(results, variant)), len(variant.seeds)
+        done, planned = len(finished(results, variant)), len(plan.runs_of(variant))
         runs = str(done) if done == planned else f"{done} of {planned}"
         row = [variant.label, runs if variant.config or variant.same else ""]
         for title in plan.metrics:
@@ -119,7 +124,12 @@ def notes(plan: Plan, results: Results) -> list[str]:
                 f"Nothing of {', '.join(variant.metrics.values())} was measured for "
                 f"{variant.label}, but {', '.join(logged)}."
             )
-    said.append(f"Command: `python tools/sweep.py {name_of(plan.file)}`")
+    for run in plan.table_runs:
+        result = _result(run)
+        if result and result["fingerprint"] != run.fingerprint:
+            said.append(f"Left out: {run.name}, which had another config.")
+    chosen = "" if plan.seeds.issuperset(seeds) else f" --seeds {' '.join(map(str, seeds))}"
+    said.append(f"Command: `python tools/sweep.py {name_of(plan.file)}{chosen}`")
     return said
 
 
@@ -211,7 +221,7 @@ def write_results(plan: Plan) -> str | None:
     curves = {
         variant.label: logs
         for variant in plan.variants
-        if variant.of is None and (logs := _logs(plan, variant))
+        if not variant.of and not variant.same and (logs := _logs(plan, results, variant))
     }
     if curves:
         from mmlevelset.visualization import plot_curves
@@ -220,10 +230,10 @@ def write_results(plan: Plan) -> str | None:
     return table
 
 
-def _logs(plan: Plan, variant: Variant) -> list[list[Path]]:
+def _logs(plan: Plan, results: Results, variant: Variant) -> list[list[Path]]:
     """The logs of each finished run that trained here."""
     from mmlevelset.logs import log_files
 
-    runs = [run for run in plan.runs_of(variant) if (run.folder / "result.json").exists()]
-    logs = [log_files(run.folder) for run in runs]
+    done = finished(results, variant)
+    logs = [log_files(run.folder) for run in plan.runs_of(variant) if run.seed in done]
     return [files for files in logs if any(re.search('"loss"', f.read_text()) for f in files)]

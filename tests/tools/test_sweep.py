@@ -204,6 +204,31 @@ def test_only_some_variants_and_a_dry_run(write, sweep, tmp_path):
     assert wrong.returncode == 2 and "--only tiny" in wrong.stderr and "small" in wrong.stderr
 
 
+def test_the_table_has_all_that_is_finished_whatever_was_chosen(write, sweep, tmp_path):
+    one, two = tool(tmp_path, "one"), tool(tmp_path, "two")
+    file = write(one=one, two=two)
+    assert sweep(file).returncode == 0
+    chosen = sweep(file, "--only", "two", "--seeds", "7").stdout
+    assert (tmp_path / "calls").read_text().split() == ["one", "two", "one", "two", "two"]
+    assert "| one | 2 of 3 | 11.0 ± 1.4 | 50.5 ± 0.7 |" in chosen
+    assert "| two | 3 | 15.3 ± 7.6 | 52.7 ± 3.8 |" in chosen  # 10, 12 and 24 percent
+    for table in chosen, sweep(file, "--only", "one", "--table").stdout:
+        assert "| two | 3 |" in table and "Seeds 0, 1, 7." in table
+        assert "sweep.py --seeds 0 1 7`" in table
+    table = sweep(file, "--table").stdout
+    assert "| one | 2 |" in table and "| two | 3 |" in table
+    assert (tmp_path / "out/table.csv").read_text().count("two,two,7") == 2
+    assert "5 finished" in sweep(file, "--status").stdout
+    assert "2 finished" in sweep(file, "--status", "--only", "one").stdout
+
+    file = write(one=one, two=f'{two}, options={{"a": 2}}')
+    for chosen in ["--only", "one"], ["--table"]:
+        table = sweep(file, *chosen).stdout
+        assert "| one | 2 | 11.0 ± 1.4 | 50.5 ± 0.7 |" in table
+        assert "| two | 0 of 3 |  |  |" in table
+        assert "Left out: two_seed7, which had another config." in table
+
+
 def test_the_packages_own_sweeps_are_found_by_name(sweep, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for said in "levelset-rcnn_table4_small", "configs/sweeps/levelset-rcnn_table4_small.py":
@@ -275,6 +300,7 @@ def test_submitit_runs_the_jobs(write, sweep, tmp_path):
     file = write(one=tool(tmp_path, "one"), bad=tool(tmp_path, "fails"))
     wrong = sweep(file, "--cluster", "local", "--slurm", "timeout")
     assert wrong.returncode == 2 and "'timeout'" in wrong.stderr
+    assert not list(tmp_path.glob("out/*_seed*"))
     done = sweep(file, "--seeds", "0", "--cluster", "local", "--slurm", "timeout_min=5")
     assert done.returncode == 0, done.stderr
     assert "one_seed0: job" in done.stdout

@@ -22,6 +22,7 @@ from coco_instances import (
     annotation,
     check_counts,
     convert_parts,
+    in_parts,
     require,
     run,
     state_of,
@@ -122,10 +123,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parts = Parts(root / "leftImg8bit", options, arguments.overwrite)
     categories = [{"id": number, "name": name} for number, name in CATEGORIES.items()]
     for split, of_split in stems.items():
-        jobs = {
-            f"{split}/{start // PART:04d}": of_split[start : start + PART]
-            for start in range(0, len(of_split), PART)
-        }
+        jobs = in_parts(split, of_split, PART)
         state = partial(made_from, root, split)
         convert_parts(parts, partial(convert_part, root), jobs, state, arguments.workers)
         path = root / f"annotations/instancesonly_filtered_gtFine_{split}.json"

@@ -224,6 +224,12 @@ def state_of(*sources: object) -> str:
     return digest.hexdigest()
 
 
+def in_parts(split: str, images: Sequence[str], size: int) -> dict[str, list[str]]:
+    """The images of a split by the part they belong to, SPLIT/NUMBER, as many in each."""
+    starts = range(0, len(images), size)
+    return {f"{split}/{start // size:04d}": list(images[start : start + size]) for start in starts}
+
+
 def convert_parts(
     parts: "Parts",
     function: Callable[[tuple[str, Job]], dict],

@@ -27,6 +27,7 @@ from coco_instances import (
     annotation,
     check_counts,
     convert_parts,
+    in_parts,
     require,
     run,
     state_of,
@@ -247,10 +248,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parts = Parts(arguments.out, options, arguments.overwrite)
     categories = [{"id": number, "name": name} for number, name in enumerate(CLASSES, 1)]
     for split, of_split in stems.items():
-        jobs = {
-            f"{split}/{start // PART:04d}": of_split[start : start + PART]
-            for start in range(0, len(of_split), PART)
-        }
+        jobs = in_parts(split, of_split, PART)
         convert = partial(convert_part, arguments.out, source)
         convert_parts(parts, convert, jobs, partial(made_from, source), arguments.workers)
         path = arguments.out / f"annotations/voc_2012_{split}.json"
