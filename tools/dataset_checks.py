@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pycocotools.mask as mask_utils
 from command_line import UsageError
-from PIL import Image
+from PIL import ExifTags, Image
 
 # Pixels between the edges of a box and of its mask that rounding explains.
 BOX_TOLERANCE = 2.0
@@ -19,6 +19,11 @@ TINY = 16
 SMALL, MEDIUM = 32**2, 96**2
 PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
 EXAMPLES = 10
+TURNED = (
+    "image files that are turned when loaded, as their EXIF data says: look whether the masks fit"
+    ' (LoadImage with color_type="color_ignore_orientation" does not turn them)'
+)
+"""A note; all else that :func:`check_image` finds is a problem."""
 
 # Published: images, categories, and annotations where we know them.
 PUBLISHED: dict[str, dict[str, int]] = {
@@ -96,7 +101,7 @@ def statistics(content: dict[str, list[dict]]) -> dict[str, Any]:
     counts = np.array([per_image[image["id"]] for image in images] or [0])
     areas = np.array([_area(one) for one in instances])
     areas = areas[np.isfinite(areas) & (areas > 0)]
-    sizes = Counter((image["width"], image["height"]) for image in images)
+    sizes = Counter((image["width"], image["height"]) for image in images if _has_size(image))
     sides = np.array(list(sizes.elements()) or [(0, 0)])
     return {
         "images": len(images),
@@ -133,6 +138,10 @@ def statistics(content: dict[str, list[dict]]) -> dict[str, Any]:
             else {},
         },
     }
+
+
+def _has_size(image: dict) -> bool:
+    return all(isinstance(image[side], int) and image[side] > 0 for side in ("width", "height"))
 
 
 def _area(one: dict) -> float:
@@ -208,10 +217,10 @@ def finding(kind: str, places: Iterable[Any]) -> Finding:
 
 
 def check_image(job: ImageJob) -> list[tuple[str, str]]:
-    """What is wrong with an image's file and annotations: kinds, and where."""
+    """What is wrong with an image's file and annotations, or :data:`TURNED`: kinds, and where."""
     width, height = job.image["width"], job.image["height"]
     found = list(_file_problem(job, width, height))
-    if not all(isinstance(side, int) and side > 0 for side in (width, height)):
+    if not _has_size(job.image):
         return [
             *found,
             ("images whose width or height is no positive integer", str(job.image["id"])),
@@ -234,16 +243,22 @@ def _file_problem(job: ImageJob, width: Any, height: Any) -> Iterator[tuple[str,
             if job.whole_files:
                 image.load()
             size = image.size
+            orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
     except FileNotFoundError:
         yield "image files that are missing", str(job.path)
         return
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         yield "image files that cannot be read", f"{job.path} ({error})"
         return
+    turned = " as its EXIF data turns it" if orientation != 1 else ""
+    if turned:
+        yield TURNED, str(job.path)
+    if orientation in (5, 6, 7, 8):
+        size = size[::-1]
     if size != (width, height):
         yield (
             "image files of another size than their annotation",
-            f"{job.path} ({size[0]} x {size[1]}, annotated {width} x {height})",
+            f"{job.path} ({size[0]} x {size[1]}{turned}, annotated {width} x {height})",
         )
 
 

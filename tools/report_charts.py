@@ -137,8 +137,8 @@ def _curve(run: Run, name: str, window: int | None) -> tuple[np.ndarray, np.ndar
     )
     if name in run.scores:
         values = np.where(values < 0, np.nan, values)
-        keys = {key for record in run.validation for key in record if key.endswith(f"/{name}")}
-        if any(key.startswith(FRACTIONS) for key in keys):
+        logged = {key for record in run.validation for key in record}
+        if name.startswith(FRACTIONS) or f"coco/{name}" in logged:
             values = 100 * values
     known = np.isfinite(values)
     return steps[known], values[known]

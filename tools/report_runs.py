@@ -15,7 +15,7 @@ from results_table import as_shown
 
 OTHER_VALUES = {"time", "data_time", "step", "iter", "epoch", "lr", "base_lr", "memory"}
 FAMILIES = {
-    "Instances": r"(segm|bbox)_.*AP.*|m?AP\d*",
+    "Instances": r"(lvis/)?(segm|bbox)_.*AP.*|cityscapes/.*",
     "Semantic maps": r"mIoU",
     "Single objects": r"FM(_\d+)?",
 }
@@ -24,12 +24,15 @@ COLUMNS = {
     "Instances": (
         r"segm_m?AP",
         r"segm_m?AP_?(50|75)",
-        r"m?AP\d*",
-        r"AP\*",
+        r"lvis/segm_AP",
+        r"lvis/segm_AP(50|75)",
+        r"cityscapes/mAP",
+        r"cityscapes/AP@50",
         r"AF_.*",
         r"boundary_.*",
         r"bbox_m?AP",
         r"initial_segm_m?AP",
+        r"lvis/initial_segm_AP",
         r"initial_AF_.*",
         r"segm_m?AP_?\d+",
     ),
@@ -37,7 +40,7 @@ COLUMNS = {
     "Single objects": (r"FM(_\d+)?", "BF_.*"),
 }
 """Scores that are shown unless others are asked for, in this order."""
-CURVES = ("segm_mAP", "mAP", "AF_1", "bbox_mAP", "mIoU", "FM")
+CURVES = ("segm_mAP", "lvis/segm_AP", "cityscapes/mAP", "AF_1", "bbox_mAP", "mIoU", "FM")
 """Scores whose course is drawn, unless others are asked for."""
 # Where a run was made and with what seed, or what follows from it, tells no variants apart.
 NO_DIFFERENCE = {"work_dir", "resume", "launcher", "randomness.seed"}
@@ -53,7 +56,7 @@ class Run:
         variant: what the run has in common with those of other seeds.
         name: unique among the runs of a report.
         training, validation: the log's records by step; empty for a test alone.
-        scores: of the last evaluation, in percent, without prefix.
+        scores: of the last evaluation, in percent, without ``coco/``.
         classes: class -> AP or IoU in percent, where that was evaluated.
         checkpoints: the folder of its checkpoint.
         notes: what the report has to leave out for this run, and why.
@@ -95,12 +98,12 @@ class Run:
     def take_scores(self, logged: Mapping[str, Any]) -> None:
         """Take scores as an evaluation logs them; what it does not know (-1, NaN) is left out."""
         for key, value in logged.items():
-            name = key.partition("/")[2] or key
+            name = key.removeprefix("coco/")
             if name in OTHER_VALUES or not isinstance(value, int | float):
                 continue
-            if value < 0 or not math.isfinite(value):
-                continue
             percent = as_shown(key, value)
+            if not math.isfinite(percent):
+                continue
             if name.endswith("_precision"):
                 if not name.startswith("initial_"):
                     self.classes[name.removesuffix("_precision")] = percent
@@ -119,7 +122,7 @@ def read_runs(work_dirs: Sequence[Path]) -> tuple[list[Run], list[str]]:
     for work_dir in {path.absolute(): path for path in work_dirs}.values():
         if not work_dir.exists():
             raise FileNotFoundError(f"the work dir {work_dir} does not exist")
-        if not work_dir.is_dir():
+        if not work_dir.is_dir() or work_dir.name == "submitit":  # its logs, in a sweep's folder
             continue
         run = read_run(work_dir)
         if run is None:
@@ -183,7 +186,7 @@ def _checkpoints(work_dir: Path) -> Path:
         said = json.loads(task.read_text())
         # What a command makes of the predictions is not the model's own.
         if said.get("source") and not said.get("command"):
-            return Path(said["source"])
+            return work_dir.absolute().parent / said["source"]
     return work_dir
 
 
@@ -343,13 +346,17 @@ def class_table(runs: Sequence[Run]) -> Table | None:
 
 def label(score: str) -> str:
     """A score's name for readers."""
-    name = score.removeprefix("initial_")
-    found = re.fullmatch(r"(segm|bbox)_m?AP_?(\w*)", name)
+    metric, _, logged = score.rpartition("/")
+    name = logged.removeprefix("initial_")
+    found = re.fullmatch(r"(?:(segm|bbox)_)?m?AP[_@]?(\w*)", name)
     if found:
-        name = f"{'mask' if found[1] == 'segm' else 'box'} AP{found[2]}"
+        star = "*" if metric == "lvis" else ""
+        name = f"{'box' if found[1] == 'bbox' else 'mask'} AP{star}{found[2]}"
     else:
         name = re.sub(r"^([AB])F_([\d.]+)$", r"\1F, \2 px", name)
-    return f"{name}, initial" if score.startswith("initial_") else name
+    if metric == "cityscapes":
+        name += ", Cityscapes"
+    return f"{name}, initial" if logged.startswith("initial_") else name
 
 
 def config_differences(variants: Mapping[str, Sequence[Any]]) -> list[tuple[list[str], list[str]]]:

@@ -9,6 +9,7 @@ Runs in folders named <variant>_seed<number> are one row; any other folder is a 
 """
 
 import argparse
+import math
 import re
 import statistics
 import sys
@@ -24,22 +25,27 @@ METRICS = (
     "initial_AF_1",
     "initial_AF_2",
     "mIoU",
+    "FM",
     "BF_1",
     "BF_2",
 )
 FRACTIONS = ("coco/", "lvis/", "cityscapes/")
 """Metrics with these prefixes are logged as fractions of 1, all others as they are shown."""
-INSTANCES, SEMANTIC = "coco/segm_mAP", "mIoU"
-"""What every evaluation of instance masks, or of semantic maps, logs."""
+SEMANTIC = "mIoU"
+NO_SCORES = {"step", "time", "data_time"}
 
 
 def as_shown(key: str, value: float) -> float:
-    """A logged metric in percent, where it is one."""
-    return 100 * value if key.startswith(FRACTIONS) else value
+    """A logged metric in percent, where it is one; NaN for -1, where COCO found no such object."""
+    if not key.startswith(FRACTIONS):
+        return value
+    return 100 * value if value >= 0 else math.nan
 
 
 def last_evaluation(work_dir: Path) -> dict[str, float]:
     """The metrics of the newest evaluation logged in a work dir, in percent, without ``coco/``.
+
+    NaN stands where there was nothing to measure.
 
     Raises:
         FileNotFoundError: No log in the folder holds an evaluation.
@@ -49,7 +55,9 @@ def last_evaluation(work_dir: Path) -> dict[str, float]:
 
     for log in reversed(log_files(work_dir)):
         evaluations = [
-            record for record in read_records(log) if INSTANCES in record or SEMANTIC in record
+            record
+            for record in read_records(log)
+            if "loss" not in record and record.keys() - NO_SCORES
         ]
         if evaluations:
             return {
@@ -80,6 +88,8 @@ def table(work_dirs: Sequence[Path], metrics: Sequence[str] | None = None) -> st
         metrics = [name for name in METRICS if name in present]
         if SEMANTIC not in present:
             metrics = [name for name in metrics if not name.startswith("BF_")]
+        if not metrics:
+            raise ValueError(f"name --metrics; there are {', '.join(sorted(present))}")
     shown = list(metrics)
     unknown = [name for name in shown if name not in present]
     if unknown:
@@ -96,6 +106,7 @@ def table(work_dirs: Sequence[Path], metrics: Sequence[str] | None = None) -> st
 
 
 def _cell(values: list[float]) -> str:
+    values = [value for value in values if math.isfinite(value)]
     if not values:
         return ""
     mean = f"{statistics.mean(values):.1f}"

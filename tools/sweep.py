@@ -19,24 +19,27 @@ import argparse
 import difflib
 import json
 import os
-import re
+import platform
+import shlex
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from command_line import UsageError, write_json
 from sweep_plan import Plan, Run, read_plan
-from sweep_results import SWEEPS, read_results, shown, write_results
-from sweep_run import BUSY
-from sweep_status import duration, pending, status, status_table, time_left
+from sweep_results import SWEEPS, left_out, name_of, outdated, result_of, shown, write_results
+from sweep_run import BUSY, holder
+from sweep_status import begun_otherwise, duration, pending, status, status_table, time_left
 
 TOOLS = Path(__file__).resolve().parent
+GPUS = "CUDA_VISIBLE_DEVICES"
 
 
 def parse() -> argparse.Namespace:
@@ -114,12 +117,9 @@ def sweep(arguments: argparse.Namespace) -> int:
     folder = (arguments.work_dir or Path("work_dirs/sweeps", file.stem)).absolute()
     plan = read_plan(file, folder, arguments.only, arguments.seeds)
     if arguments.status or arguments.watch:
-        if not arguments.only and arguments.seeds is None:
-            plan = replace(plan, runs=plan.table_runs)
         return show(plan, arguments)
     if arguments.table:
-        table = write_results(plan)
-        print(table or "no run is finished")
+        print(write_results(plan) or "\n".join(["no run is finished", *left_out(plan)]))
         return 0
     check_earlier(plan)
     if arguments.dry_run:
@@ -127,9 +127,12 @@ def sweep(arguments: argparse.Namespace) -> int:
             print(f"{status(run).state:12} {shown(run.folder)}")
         return 0
     folder.mkdir(parents=True, exist_ok=True)
-    reuse(plan)
+    reuse(plan, arguments)
     todo = [run for run in plan.runs if status(run).state != "finished"]
     print(f"{plan.name}: {len(plan.runs)} runs, {len(plan.runs) - len(todo)} finished", flush=True)
+    going = [run.name for run in todo if status(run).state == "running"]
+    if going:
+        print(f"begun by another call and still going on: {', '.join(going)}", flush=True)
     if arguments.cluster:
         return submit(plan, todo, arguments)
     slots = gpu_slots(arguments)
@@ -144,12 +147,18 @@ def show(plan: Plan, arguments: argparse.Namespace) -> int:
     from rich.live import Live
 
     workers = arguments.workers or 1
+    chosen = {run.name for run in plan.runs}
+    if not arguments.only and arguments.seeds is None:
+        plan = replace(plan, runs=plan.table_runs)
     if arguments.status:
         Console().print(status_table(plan, workers))
         return 0
     with Live(status_table(plan, workers), refresh_per_second=2) as live:
         try:
-            while pending([status(run) for run in plan.runs]):
+            while any(
+                one.run.name in chosen or one.state in ("running", "queued")
+                for one in pending([status(run) for run in plan.runs])
+            ):
                 time.sleep(5)
                 live.update(status_table(plan, workers))
         except KeyboardInterrupt:
@@ -158,34 +167,59 @@ def show(plan: Plan, arguments: argparse.Namespace) -> int:
 
 
 def check_earlier(plan: Plan) -> None:
-    """What lies in the runs' folders must come from the same configs."""
+    """What lies in the runs' folders must have been begun with the same settings."""
+    others = []
     for run in plan.runs:
-        begun = run.folder / "run.json"
-        if begun.exists() and json.loads(begun.read_text())["fingerprint"] != run.fingerprint:
-            before = (run.folder / "config.py").read_text().splitlines()
-            now = run.config.pretty_text.splitlines()
-            changed = [
-                line
-                for line in difflib.unified_diff(before, now, lineterm="", n=0)
-                if line[:1] in "+-" and not re.match(r"\+\+\+|---|-(launcher|work_dir) = ", line)
-            ]
-            raise UsageError(
-                f"{shown(run.folder)} was begun with another config: remove it, or choose another"
-                f" --work-dir. Changed: {'; '.join(' '.join(line.split()) for line in changed[:4])}"
-            )
+        before = begun_otherwise(run)
+        if before is not None:
+            others.append(f"{shown(run.folder)} ({differences(before, run.settings)})")
+    if others:
+        raise UsageError(
+            "begun with other settings: "
+            + ", ".join(others)
+            + "; move these folders away, or choose another --work-dir"
+        )
 
 
-def reuse(plan: Plan) -> None:
-    """Link what a sweep beside this one has finished with the same config."""
+def differences(before: dict, now: dict) -> str:
+    """The first few keys whose values differ, with both."""
+    old, new = flat(before), flat(now)
+    keys = [key for key in {**old, **new} if old.get(key) != new.get(key)]
+    told = [f"{key}: {old.get(key, 'none')} -> {new.get(key, 'none')}" for key in keys[:4]]
+    return "; ".join([*told, f"{len(keys) - 4} more"] if len(keys) > 4 else told)
+
+
+def flat(settings: Any, name: str = "") -> dict[str, str]:
+    """Nested dicts and lists as one dict of dotted keys, those of the config without its name."""
+    inner: Iterable[tuple[Any, Any]] = ()
+    if isinstance(settings, dict):
+        inner = settings.items()
+    elif isinstance(settings, list):
+        inner = enumerate(settings)
+    found: dict[str, str] = {}
+    for key, value in inner:
+        found |= flat(value, f"{name}.{key}" if name else str(key))
+    return found or {name.removeprefix("config."): json.dumps(settings)}
+
+
+def reuse(plan: Plan, arguments: argparse.Namespace) -> None:
+    """Link what a sweep beside this one has trained with the same settings and processes."""
     known = {}
     for file in sorted(plan.folder.parent.glob("*/*_seed*/result.json")):
         if file.parent.parent != plan.folder and not file.parent.is_symlink():
-            known[json.loads(file.read_text()).get("fingerprint")] = file.parent
+            result = json.loads(file.read_text())
+            known[result["fingerprint"], result["processes"]] = file.parent
     for run in plan.runs:
-        other = known.get(run.fingerprint)
+        if run.folder.is_symlink() and not run.folder.exists():
+            run.folder.unlink()  # that sweep has been removed
+        other = known.get((run.fingerprint, processes(run, arguments)))
         if other and run.source is None and not run.folder.exists():
             run.folder.symlink_to(os.path.relpath(other, plan.folder))
             print(f"{run.name}: the same as {shown(other)}")
+
+
+def processes(run: Run, arguments: argparse.Namespace) -> int:
+    return arguments.gpus_per_run * arguments.nodes_per_run if run.trains else 1
 
 
 def prepare(run: Run, arguments: argparse.Namespace) -> None:
@@ -194,11 +228,12 @@ def prepare(run: Run, arguments: argparse.Namespace) -> None:
     text = run.folder / ".config.py"
     text.write_text(run.config.pretty_text)
     text.replace(run.folder / "config.py")
+    if outdated(run):
+        (run.folder / "result.json").unlink()
     launcher = "none"
-    trains = run.source is None and run.variant.command is None
-    if trains and arguments.nodes_per_run > 1:
+    if run.trains and arguments.nodes_per_run > 1:
         launcher = "slurm"
-    elif trains and arguments.gpus_per_run > 1:
+    elif run.trains and arguments.gpus_per_run > 1:
         launcher = "pytorch"
     write_json(
         run.folder / "run.json",
@@ -206,11 +241,13 @@ def prepare(run: Run, arguments: argparse.Namespace) -> None:
             variant=run.variant.name,
             seed=run.seed,
             fingerprint=run.fingerprint,
-            source=str(run.source) if run.source else None,
+            settings=run.settings,
+            source=run.source.name if run.source else None,
             command=run.variant.command,
             arguments=list(run.variant.arguments),
             launcher=launcher,
             gpus=arguments.gpus_per_run,
+            processes=processes(run, arguments),
         ),
     )
 
@@ -224,8 +261,9 @@ def gpu_slots(arguments: argparse.Namespace) -> list[dict[str, str]]:
     if not count:
         workers = arguments.workers or 1
         threads = max(1, len(os.sched_getaffinity(0)) // (workers * needed))
-        return [dict(OMP_NUM_THREADS=os.environ.get("OMP_NUM_THREADS", str(threads)))] * workers
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+        threads_said = os.environ.get("OMP_NUM_THREADS", str(threads))
+        return [dict(OMP_NUM_THREADS=threads_said) for _ in range(workers)]
+    visible = os.environ.get(GPUS)
     devices = visible.split(",") if visible else [str(number) for number in range(count)]
     workers = arguments.workers or count // needed
     if workers * needed > count:
@@ -233,8 +271,7 @@ def gpu_slots(arguments: argparse.Namespace) -> list[dict[str, str]]:
             f"--workers {workers} times --gpus-per-run {needed} is more than the {count} GPUs here"
         )
     return [
-        dict(CUDA_VISIBLE_DEVICES=",".join(devices[slot * needed : (slot + 1) * needed]))
-        for slot in range(workers)
+        {GPUS: ",".join(devices[slot * needed : (slot + 1) * needed])} for slot in range(workers)
     ]
 
 
@@ -242,7 +279,7 @@ def work(plan: Plan, todo: Sequence[Run], slots: Sequence[dict[str, str]]) -> bo
     """Do all runs, as many at a time as there are slots; False if it was interrupted."""
     waiting = list(todo)
     free = list(slots)
-    active: dict[int, tuple[Run, subprocess.Popen, dict[str, str], float]] = {}
+    active: Active = {}
     ended: set[str] = set()
     with interruptible() as asked_to_stop, display(plan, len(slots)) as refresh:
         while waiting or active:
@@ -267,13 +304,15 @@ def work(plan: Plan, todo: Sequence[Run], slots: Sequence[dict[str, str]]) -> bo
                 for _, process, _, _ in active.values():
                     process.wait()
                 return False
+            usable = not_taken(plan, free, active, len(slots)) if free and waiting else []
             for run in [run for run in waiting if is_ready(run)]:
-                if not free:
+                if not usable:
                     break
                 waiting.remove(run)
                 if status(run).state == "finished":
                     continue
-                slot = free.pop(0)
+                slot = usable.pop(0)
+                free.remove(slot)
                 process = start(run, slot)
                 active[process.pid] = run, process, slot, time.monotonic()
                 print(f"{run.name}: started", flush=True)
@@ -285,20 +324,32 @@ def work(plan: Plan, todo: Sequence[Run], slots: Sequence[dict[str, str]]) -> bo
     return True
 
 
+Active = dict[int, tuple[Run, subprocess.Popen, dict[str, str], float]]
+
+
+def not_taken(
+    plan: Plan, free: Sequence[dict[str, str]], active: Active, slots: int
+) -> list[dict[str, str]]:
+    """The free slots that runs leave which an earlier call has begun, and which still go on."""
+    ours = {run.name for run, _, _, _ in active.values()}
+    holders = [holder(run.folder) for run in plan.table_runs if run.name not in ours]
+    here = [one["devices"].split(",") for one in holders if one and one["host"] == platform.node()]
+    if free[0].get(GPUS) is None:
+        return list(free[: max(0, slots - len(active) - len(here))])
+    taken = {device for devices in here for device in devices}
+    return [slot for slot in free if taken.isdisjoint(slot[GPUS].split(","))]
+
+
 def is_ready(run: Run) -> bool:
     """Whether nobody is at the run and what it evaluates is there."""
-    if status(run).state == "running":
+    if status(run).state in ("running", "queued"):
         return False
-    return run.source is None or (run.source / "result.json").exists()
+    return run.source is None or result_of(run.source) is not None
 
 
 def is_blocked(run: Run, ended: set[str]) -> bool:
     """Whether the run that it evaluates has failed."""
-    return (
-        run.source is not None
-        and run.source.name in ended
-        and not (run.source / "result.json").exists()
-    )
+    return run.source is not None and run.source.name in ended and result_of(run.source) is None
 
 
 def start(run: Run, slot: dict[str, str]) -> subprocess.Popen:
@@ -367,14 +418,12 @@ def end(plan: Plan, arguments: argparse.Namespace, interrupted: bool) -> int:
     """Table, plots and report; the exit code: 0, 1 where not all is finished, 130 on a signal."""
     table = write_results(plan)
     if table:
-        print(f"\n{table}\n{shown(plan.folder)}: table.md, .csv, .tex, scores.png, losses.png")
+        print(f"\n{table}\n{shown(plan.folder)}: table.md, .csv, .tex, scores.png")
     failed = [one for one in map(status, plan.runs) if one.state != "finished"]
     for one in failed:
         print(f"{one.run.name}: {one.state} {one.message or one.progress}".rstrip())
     if arguments.report and table and not interrupted:
-        results = read_results(plan)
-        done = [run for run in plan.table_runs if run.seed in results.get(run.variant.name, {})]
-        folders = [str(run.folder) for run in done]
+        folders = [str(run.folder) for run in plan.table_runs if result_of(run) is not None]
         report = [sys.executable, str(TOOLS / "report.py"), *folders]
         subprocess.run([*report, "--out", str(plan.folder / "report.html")], check=True)
     return 130 if interrupted else int(bool(failed))
@@ -384,18 +433,26 @@ def submit(plan: Plan, todo: Sequence[Run], arguments: argparse.Namespace) -> in
     """Hand the runs to submitit and end; a SLURM job that is cut off is queued again."""
     from sweep_cluster import make_executor, submit_runs
 
-    executor = make_executor(plan, arguments)
-    busy = [run for run in todo if status(run).state == "running"]
-    ready = [run for run in todo if run not in busy and is_ready(run)]
-    for run in ready:
-        prepare(run, arguments)
-    jobs = submit_runs(executor, ready)
-    for run, job in zip(ready, jobs, strict=True):
-        print(f"{run.name}: job {job.job_id}")
-    later = len(todo) - len(busy) - len(ready)
+    ready = [run for run in todo if is_ready(run)]
+    for training in (True, False):
+        runs = [run for run in ready if run.trains == training]
+        if not runs:
+            continue
+        executor = make_executor(plan, arguments, training)
+        for run in runs:
+            prepare(run, arguments)
+        for run, job in zip(runs, submit_runs(executor, runs), strict=True):
+            print(f"{run.name}: job {job}")
+    busy = [one for one in map(status, todo) if one.state in ("running", "queued")]
+    later = len(todo) - len({*(run.name for run in ready), *(one.run.name for one in busy)})
     if later:
         print(f"{later} runs evaluate others that are not finished: call this again then")
-    print(f"see how far it is: python tools/sweep.py {shown(plan.file)} --watch")
+    words = [name_of(plan.file)]
+    if arguments.work_dir:
+        words += ["--work-dir", str(arguments.work_dir)]
+    for option, values in (("--only", arguments.only), ("--seeds", arguments.seeds)):
+        words += [option, *map(str, values)] if values else []
+    print(f"see how far it is: python tools/sweep.py {shlex.join(words)} --watch")
     return 0
 
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 import ast
+import getpass
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +35,8 @@ class Job:
         return DelayedSubmission(self)
 
 
-def make_executor(plan: Plan, arguments: argparse.Namespace) -> Any:
-    """submitit's executor for runs of a sweep.
+def make_executor(plan: Plan, arguments: argparse.Namespace, training: bool) -> Any:
+    """submitit's executor for the trainings of a sweep, or for its evaluations, of one process.
 
     Raises:
         UsageError: submitit is not there, or does not know a parameter or the cluster.
@@ -45,12 +48,13 @@ def make_executor(plan: Plan, arguments: argparse.Namespace) -> Any:
         raise UsageError("--cluster needs submitit: pip install submitit") from error
     # The job's Python does not find this module by its name.
     cloudpickle.register_pickle_by_value(sys.modules[__name__])
-    tasks = arguments.gpus_per_run if arguments.nodes_per_run > 1 else 1
+    nodes = arguments.nodes_per_run if training else 1
+    gpus = arguments.gpus_per_run if training else 1
     parameters: dict[str, Any] = dict(
-        name=plan.name, nodes=arguments.nodes_per_run, tasks_per_node=tasks
+        name=plan.name, nodes=nodes, tasks_per_node=gpus if nodes > 1 else 1
     )
     if arguments.cluster == "slurm":
-        parameters["gpus_per_node"] = arguments.gpus_per_run
+        parameters["gpus_per_node"] = gpus
     parameters |= _parameters(arguments.slurm)
     try:
         executor = submitit.AutoExecutor(plan.folder / "submitit", cluster=arguments.cluster)
@@ -60,17 +64,41 @@ def make_executor(plan: Plan, arguments: argparse.Namespace) -> Any:
     return executor
 
 
-def submit_runs(executor: Any, runs: Sequence[Run]) -> list[Any]:
-    """Submit runs, whose folders are prepared, as one array; submitit's jobs.
+def submit_runs(executor: Any, runs: Sequence[Run]) -> list[str]:
+    """Submit runs, whose folders are prepared, as one array; the jobs' ids.
 
     Raises:
         UsageError: the cluster refuses them.
     """
     try:
         with executor.batch():
-            return [executor.submit(Job(run.folder)) for run in runs]
+            jobs = [executor.submit(Job(run.folder)) for run in runs]
     except RuntimeError as error:
         raise UsageError(f"--cluster {executor.cluster}: {error}") from error
+    for run, job in zip(runs, jobs, strict=True):
+        (run.folder / "job").write_text(f"{job.job_id}\n")
+    return [job.job_id for job in jobs]
+
+
+def read_job(folder: Path) -> str | None:
+    """The id of the job that a run was last submitted as."""
+    file = folder / "job"
+    return file.read_text().strip() if file.exists() else None
+
+
+def queued_jobs() -> frozenset[str]:
+    """The ids of this user's jobs that SLURM has; none without SLURM."""
+    return _queued_jobs(int(time.monotonic() / 10))  # SLURM is not to be asked all the time
+
+
+@lru_cache(1)
+def _queued_jobs(_: int) -> frozenset[str]:
+    words = ["squeue", "--noheader", "--array", "--format=%i", f"--user={getpass.getuser()}"]
+    try:
+        told = subprocess.run(words, capture_output=True, text=True, timeout=60)
+    except (OSError, subprocess.TimeoutExpired):
+        return frozenset()
+    return frozenset(told.stdout.split())
 
 
 def _parameters(words: Sequence[str]) -> dict[str, Any]:

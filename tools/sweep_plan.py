@@ -86,7 +86,7 @@ class Run:
     variant: Variant
     seed: int
     folder: Path
-    source: Path | None = None  # the folder of the run whose checkpoint is evaluated
+    source: Run | None = None  # whose checkpoint is evaluated
 
     @property
     def name(self) -> str:
@@ -101,11 +101,25 @@ class Run:
         return config
 
     @cached_property
+    def settings(self) -> dict[str, Any]:
+        """All that its result depends on, as JSON has it."""
+        said = dict(
+            config=self.config.to_dict(),
+            command=self.variant.command,
+            arguments=self.variant.arguments,
+        )
+        if self.source is not None:
+            said["evaluates"] = self.source.settings
+        return json.loads(json.dumps(said, sort_keys=True, default=repr))
+
+    @cached_property
     def fingerprint(self) -> str:
-        """The same for runs that must give the same result."""
-        said = [self.config.to_dict(), self.variant.command, self.variant.arguments]
-        text = json.dumps(said, sort_keys=True, default=repr)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        """The same for runs of the same settings."""
+        return hashlib.sha256(json.dumps(self.settings).encode()).hexdigest()[:16]
+
+    @cached_property
+    def trains(self) -> bool:
+        return self.source is None and self.variant.command is None
 
 
 @dataclass(frozen=True)
@@ -290,11 +304,14 @@ def _chosen(file: Path, variants: list[Variant], only: Sequence[str]) -> list[Va
 
 def _runs(folder: Path, variants: list[Variant]) -> Iterator[Run]:
     """Seed by seed, so that an early look at the table shows every row."""
+    known = {variant.name: variant for variant in variants}
     trained = [variant for variant in variants if variant.config is not None]
     for seed in sorted({seed for variant in trained for seed in variant.seeds}):
         for variant in sorted(trained, key=lambda variant: variant.of is not None):  # those last
             if seed in variant.seeds:
-                source = folder / f"{variant.of}_seed{seed}" if variant.of else None
+                source = None
+                if variant.of:
+                    source = Run(known[variant.of], seed, folder / f"{variant.of}_seed{seed}")
                 yield Run(variant, seed, folder / f"{variant.name}_seed{seed}", source)
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from results_table import FRACTIONS, as_shown
+from results_table import as_shown
 from sweep_plan import Plan, Run, Variant
 
 if TYPE_CHECKING:
@@ -25,16 +25,33 @@ Results = Mapping[str, Mapping[int, dict]]
 
 
 def read_results(plan: Plan) -> dict[str, dict[int, dict]]:
-    """What the finished runs of a plan left, those of another config aside."""
+    """What the finished runs of a plan left, those of other settings aside."""
     results: dict[str, dict[int, dict]] = {}
     for run in plan.table_runs:
-        result = _result(run)
-        if result and result["fingerprint"] == run.fingerprint:
+        result = result_of(run)
+        if result is not None:
             results.setdefault(run.variant.name, {})[run.seed] = result
     return results
 
 
-def _result(run: Run) -> dict | None:
+def result_of(run: Run) -> dict | None:
+    """A run's result, if it has the run's settings and is of the checkpoint there is now."""
+    result = _written(run)
+    if result is None or result["fingerprint"] != run.fingerprint:
+        return None
+    if run.source is not None:
+        source = result_of(run.source)
+        if source is None or source["finished"] != result["evaluated"]:
+            return None
+    return result
+
+
+def outdated(run: Run) -> bool:
+    """Whether a run has left a result that is no longer its own."""
+    return _written(run) is not None and result_of(run) is None
+
+
+def _written(run: Run) -> dict | None:
     file = run.folder / "result.json"
     return json.loads(file.read_text()) if file.exists() else None
 
@@ -44,12 +61,7 @@ def scores(results: Results, variant: Variant, title: str) -> list[float]:
     key = variant.metrics[title]
     runs = [result["metrics"] for _, result in sorted(finished(results, variant).items())]
     values = [float(metrics[key]) for metrics in runs if key in metrics]
-    nothing = key.startswith(FRACTIONS)  # is logged as -1
-    return [
-        as_shown(key, value)
-        for value in values
-        if math.isfinite(value) and not (nothing and value < 0)
-    ]
+    return [shown for value in values if math.isfinite(shown := as_shown(key, value))]
 
 
 def finished(results: Results, variant: Variant) -> Mapping[int, dict]:
@@ -96,8 +108,9 @@ def cells(plan: Plan, results: Results) -> Iterator[list[str]]:
 def markdown(plan: Plan, results: Results) -> str:
     """The table, and below it what its numbers are and come from."""
     titles, *rows = cells(plan, results)
+    escaped = r"\|"
     lines = [f"| {' | '.join(titles)} |", f"|:---|{'---:|' * (len(titles) - 1)}"]
-    lines += [f"| {' | '.join(row)} |" for row in rows]
+    lines += [f"| {' | '.join(cell.replace('|', escaped) for cell in row)} |" for row in rows]
     return "\n".join([f"**{plan.title}**", "", *lines, "", *notes(plan, results)]) + "\n"
 
 
@@ -124,13 +137,16 @@ def notes(plan: Plan, results: Results) -> list[str]:
                 f"Nothing of {', '.join(variant.metrics.values())} was measured for "
                 f"{variant.label}, but {', '.join(logged)}."
             )
-    for run in plan.table_runs:
-        result = _result(run)
-        if result and result["fingerprint"] != run.fingerprint:
-            said.append(f"Left out: {run.name}, which had another config.")
+    said += left_out(plan)
     chosen = "" if plan.seeds.issuperset(seeds) else f" --seeds {' '.join(map(str, seeds))}"
     said.append(f"Command: `python tools/sweep.py {name_of(plan.file)}{chosen}`")
     return said
+
+
+def left_out(plan: Plan) -> list[str]:
+    """A line on each result in the folder that is not the plan's."""
+    why = "which had other settings, or evaluated an earlier training"
+    return [f"Left out: {run.name}, {why}." for run in plan.table_runs if outdated(run)]
 
 
 def name_of(sweep: Path) -> str:

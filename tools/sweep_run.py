@@ -64,6 +64,23 @@ class RunLock:
     def __exit__(self, *_: object) -> None:
         self.file.close()
 
+    def sign(self) -> None:
+        """Say where the work is done, for :func:`holder`."""
+        self.file.truncate(0)
+        devices = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+        json.dump(dict(host=platform.node(), devices=devices), self.file)
+        self.file.flush()
+
+
+def holder(folder: Path) -> dict[str, str] | None:
+    """The machine and the GPUs of the process that is at a run; None: nobody is."""
+    if not is_running(folder):
+        return None
+    try:
+        return json.loads((folder / "lock").read_text())
+    except ValueError:  # it is about to sign
+        return dict(host=platform.node(), devices="")
+
 
 def is_running(folder: Path) -> bool:
     """Whether a process is at the run in this folder."""
@@ -83,14 +100,21 @@ def run(folder: Path) -> int:
         Busy: another process is at it.
     """
     what = json.loads((folder / "run.json").read_text())
+    if (folder / "result.json").exists():
+        return 0
     rank = int(os.environ.get("SLURM_PROCID", 0)) if what["launcher"] == "slurm" else 0
     if rank:
         return _call(_training(folder, what), folder / f"output_{rank}.txt")
     with RunLock(folder) as lock:
+        lock.sign()
         if (folder / "result.json").exists():
             return 0
         (folder / "failed.json").unlink(missing_ok=True)
         started = time.monotonic()
+        evaluated = None
+        if what["source"] is not None:
+            source = json.loads((_source(folder, what) / "result.json").read_text())
+            evaluated = source["finished"]
         try:
             metrics = _metrics(folder, what, lock)
         except Failure as failure:
@@ -105,6 +129,8 @@ def run(folder: Path) -> int:
                 variant=what["variant"],
                 seed=what["seed"],
                 fingerprint=what["fingerprint"],
+                processes=what["processes"],
+                evaluated=evaluated,  # when that training was finished
                 metrics=metrics,
                 # Of a run that was resumed, the last part alone.
                 seconds=round(time.monotonic() - started, 1),
@@ -134,11 +160,16 @@ def _metrics(folder: Path, what: dict, lock: RunLock) -> dict[str, float]:
             _must_succeed(_test(folder, folder, []), output, lock)
             metrics = _tested(folder)
     else:
-        _must_succeed(_test(folder, Path(what["source"]), what["arguments"]), output, lock)
+        _must_succeed(_test(folder, _source(folder, what), what["arguments"]), output, lock)
         metrics = _tested(folder)
     if not metrics:
         raise Failure(1, f"no evaluation was logged, see {output}")
     return metrics
+
+
+def _source(folder: Path, what: dict) -> Path:
+    """The folder of the run that is evaluated, wherever the sweep has been moved."""
+    return folder.parent / what["source"]
 
 
 def _training(folder: Path, what: dict) -> list[str]:
@@ -163,7 +194,7 @@ def _of_command(folder: Path, what: dict, lock: RunLock) -> dict[str, float]:
     result.unlink(missing_ok=True)
     fields = dict(config=folder / "config.py", folder=folder, result=result)
     if what["source"] is not None:
-        source = Path(what["source"])
+        source = _source(folder, what)
         fields |= dict(source_config=source / "config.py", checkpoint=latest_checkpoint(source))
     tool, *words = [word.format(**fields) for word in shlex.split(what["command"])]
     if tool.startswith("tools/"):

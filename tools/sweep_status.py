@@ -10,16 +10,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from sweep_cluster import queued_jobs, read_job
 from sweep_plan import Plan, Run
-from sweep_results import mean_and_spread, read_results, scores
+from sweep_results import mean_and_spread, outdated, read_results, result_of, scores
 from sweep_run import is_running
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-COLORS = dict(finished="green", running="cyan", failed="red", interrupted="yellow")
+COLORS = dict(
+    finished="green",
+    running="cyan",
+    queued="blue",
+    failed="red",
+    outdated="red",
+    interrupted="yellow",
+)
 PROGRESS = re.compile(
     r"(?:Epoch|Iter)\((?P<phase>\w+)\)\s+(?:\[(?P<epoch>\d+)\])?\[\s*(?P<step>\d+)/(?P<steps>\d+)\]"
     r"(?:.*?\beta: (?:(?P<days>\d+) days?, )?(?P<eta>\d+:\d\d:\d\d))?"
@@ -28,7 +36,9 @@ PROGRESS = re.compile(
 
 @dataclass(frozen=True)
 class Status:
-    """A run's state: finished, running, failed, interrupted, waiting.
+    """A run's state: finished, running, queued, failed, outdated, interrupted, waiting.
+
+    Outdated is what was begun with other settings.
 
     Attributes:
         progress: what its log says, as ``epoch 3/8``.
@@ -46,15 +56,31 @@ class Status:
 def status(run: Run) -> Status:
     """The state of a run by what lies in its folder."""
     folder = run.folder
-    if (folder / "result.json").exists():
+    if result_of(run) is not None:
         return Status(run, "finished")
     progress, left = _progress(folder)
     if is_running(folder):
         return Status(run, "running", progress, left)
+    job = read_job(folder)
+    if job is not None and job in queued_jobs():
+        return Status(run, "queued", f"job {job}")
+    if begun_otherwise(run):
+        return Status(run, "outdated", message="begun with other settings")
+    if outdated(run):  # an evaluation of another training
+        return Status(run, "waiting")
     if (folder / "failed.json").exists():
         failed = json.loads((folder / "failed.json").read_text())
         return Status(run, "failed", progress, message=failed["message"])
     return Status(run, "interrupted" if progress else "waiting", progress)
+
+
+def begun_otherwise(run: Run) -> dict[str, Any] | None:
+    """The settings that a run was begun with, if they are others than the run's."""
+    begun = run.folder / "run.json"
+    if not begun.exists():
+        return None
+    settings = json.loads(begun.read_text())["settings"]
+    return None if settings == run.settings else settings
 
 
 def _progress(folder: Path) -> tuple[str, float | None]:
@@ -131,4 +157,5 @@ def status_table(plan: Plan, workers: int) -> Table:
 
 def pending(statuses: Sequence[Status]) -> list[Status]:
     """What is still to be done."""
-    return [one for one in statuses if one.state in ("waiting", "interrupted", "running")]
+    states = ("waiting", "interrupted", "queued", "running")
+    return [one for one in statuses if one.state in states]

@@ -24,6 +24,7 @@ from command_line import UsageError
 from dataset_checks import (
     PERCENTILES,
     PUBLISHED,
+    TURNED,
     Finding,
     ImageJob,
     check_image,
@@ -115,7 +116,8 @@ def check(
     for result in results:
         for kind, place in result:
             places[kind].append(place)
-    problems += [finding(kind, found) for kind, found in places.items()]
+    for kind, found in places.items():
+        (notes if kind == TURNED else problems).append(finding(kind, found))
     return {
         "annotation_file": str(source.annotations),
         "image_folder": str(source.images),

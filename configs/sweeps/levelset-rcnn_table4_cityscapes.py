@@ -1,7 +1,7 @@
 """LevelSet R-CNN, Table 4: the gradient of phi_N through the initial mask."""
 
 title = "LevelSet R-CNN, Table 4: gradients from phi_N through phi_0"
-printed_on = "Cityscapes val"
+printed_on = "Cityscapes val, as Cityscapes' script counts; ours is COCO's AP"
 metrics = {"initial AP": "coco/initial_segm_mAP", "AP": "coco/segm_mAP"}
 seeds = (0,)
 config = "../levelset_rcnn/levelset-rcnn_r50_fpn_24k_cityscapes.py"

@@ -14,10 +14,14 @@ COCO_EVALS = ("pycocotools", "faster-coco-eval")
 
 
 class GroundTruth(COCO):
-    """COCO annotations that accept an empty list of results."""
+    """COCO annotations that accept an empty list of results, and ids that count from 0."""
 
     def __init__(self, dataset: dict) -> None:
         super().__init__()
+        annotations = dataset.get("annotations", [])
+        if any(one["id"] == 0 for one in annotations):  # the evaluation takes 0 for "no match"
+            numbered = [{**one, "id": number} for number, one in enumerate(annotations, 1)]
+            dataset = {**dataset, "annotations": numbered}
         self.dataset = dataset
         self.createIndex()
         self.img_ann_map, self.cat_img_map = self.imgToAnns, self.catToImgs

@@ -165,7 +165,7 @@ def curve_over_steps(
 
     Args:
         log: what :func:`read_log` gives.
-        name: without prefix; of the training's records, or else of the validation's, which are
+        name: without ``coco/``; of the training's records, or else of the validation's, which are
             placed at the last step logged of their epoch. Empty where there is none.
         window: number of logged steps in the running mean of training values; 1/20 of them if
             None.
@@ -196,12 +196,12 @@ def mean_curve(curves: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray,
 
 
 def _curve(records: list[dict], name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Steps and values of what the records call ``name``, with or without a prefix."""
+    """Steps and values of what the records call ``name`` or ``coco/name``."""
     points = [
         (record["step"], value)
         for record in records
         for key, value in record.items()
-        if key.rpartition("/")[2] == name
+        if key in (name, f"coco/{name}")
     ]
     steps, values = np.reshape(np.array(points, dtype=float), (-1, 2)).T
     return steps, values

@@ -7,6 +7,7 @@ import torch
 from mmdet.datasets import CityscapesDataset
 from mmdet.registry import METRICS
 from mmdet.structures import DetDataSample
+from mmengine import Config
 from mmengine.structures import InstanceData
 
 pytest.importorskip("cityscapesscripts")
@@ -21,7 +22,7 @@ def rectangle(x: int, y: int, width: int = 20, height: int = 20) -> np.ndarray:
     return mask
 
 
-def test_average_precision_by_hand(tmp_path):
+def test_average_precision_by_hand(tmp_path, checkout):
     """Two cars. One is predicted 2 pixels off: IoU 360/440 = 0.818, right at the seven thresholds
     from 0.50 to 0.80; the other is missed. A detection of a lower score is wrong. The person is
     found exactly.
@@ -49,15 +50,16 @@ def test_average_precision_by_hand(tmp_path):
         scores=torch.tensor([0.9, 0.5, 0.8]),
         bboxes=torch.zeros(3, 4),
     )
-    metric = METRICS.build(
-        dict(
-            type="CityScapesMetric",
-            seg_prefix=str(truth.parent),
-            outfile_prefix=str(tmp_path / "results"),
-        )
+    config = Config.fromfile(checkout / "configs/_base_/datasets/cityscapes_instance.py")
+    (of_config,) = [one for one in config.val_evaluator if one.type == "CityScapesMetric"]
+    # Another run beside it, which finds nothing, has predictions of its own.
+    metric, other = (
+        METRICS.build({**of_config, "seg_prefix": str(truth.parent)}) for _ in range(2)
     )
-    metric.dataset_meta = dict(classes=CLASSES)
+    metric.dataset_meta = other.dataset_meta = dict(classes=CLASSES)
     metric.process({}, [sample.to_dict()])
+    sample.pred_instances = sample.pred_instances[:0]
+    other.process({}, [sample.to_dict()])
     values = metric.evaluate(1)
     assert values["cityscapes/mAP"] == pytest.approx((0.7 * 0.5 + 1) / 2)
     assert values["cityscapes/AP@50"] == pytest.approx((0.5 + 1) / 2)

@@ -225,6 +225,21 @@ def test_ground_truth_of_samples_and_of_a_file_agree(tmp_path):
     assert values["coco/segm_mAP_m"] == -1
 
 
+@pytest.mark.parametrize("coco_eval", ["pycocotools", "faster-coco-eval"])
+def test_ids_that_count_from_zero(tmp_path, coco_eval):
+    if coco_eval != "pycocotools":
+        pytest.importorskip("faster_coco_eval")
+    samples = random_samples(4)
+    path = tmp_path / "truth.json"
+    options = dict(ann_file=coco_file(samples, path), boundary_ap=True, coco_eval=coco_eval)
+    from_one = evaluate(samples, **options)
+    content = json.loads(path.read_text())
+    for number, one in enumerate(content["annotations"]):
+        one["id"] = number
+    path.write_text(json.dumps(content))
+    assert evaluate(samples, **options) == from_one
+
+
 def test_polygon_ground_truth(tmp_path):
     square = np.zeros((SIZE, SIZE), bool)
     square[10:30, 12:40] = True

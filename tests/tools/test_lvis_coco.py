@@ -153,6 +153,7 @@ def test_errors_name_what_is_wrong(convert, lvis, tmp_path):
         assert not (tmp_path / "coco").exists()
 
     refuses(json.dumps(lvis)[:-40], "small.json is no JSON, or is truncated")
+    refuses({**lvis, "images": [7]}, "no file of LVIS: images holds 7")
     refuses({"images": []}, "is no file of LVIS: it has no list 'images'")
     del lvis["images"][1]["neg_category_ids"]
     refuses(lvis, "images with id 285 have no 'neg_category_ids'")

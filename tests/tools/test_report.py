@@ -167,6 +167,28 @@ def test_mean_and_spread_with_the_best_marked(report, tmp_path):
     assert "no predictions without a config" in page.text
 
 
+def test_scores_of_several_evaluations_stay_apart(report, tmp_path):
+    scores = {"coco/segm_mAP": 0.35, "coco/initial_segm_mAP": 0.3}
+    scores |= {"lvis/segm_AP": 0.38, "lvis/initial_segm_AP": 0.33}
+    scores |= {"cityscapes/mAP": 0.31, "cityscapes/AP@50": 0.5}
+    write_log(tmp_path / "a", scores)
+    write_log(tmp_path / "b", {"coco/segm_mAP": 0.4})
+    assert report(tmp_path / "a", tmp_path / "b", "--no-pictures").tables[0] == [
+        [
+            "variant",
+            "runs",
+            "mask AP",
+            "mask AP*",
+            "mask AP, Cityscapes",
+            "mask AP50, Cityscapes",
+            "mask AP, initial",
+            "mask AP*, initial",
+        ],
+        ["a", "1", "35.0", "38.0", "31.0", "50.0", "30.0", "33.0"],
+        ["b", "1", "40.0 ★", "–", "–", "–", "–", "–"],
+    ]
+
+
 def test_columns_asked_for(report, tmp_path, capsys):
     write_log(tmp_path / "a", {"coco/segm_mAP": 0.3, "coco/segm_mAP_75": 0.25, "coco/AF_2": 0.5})
     page = report(tmp_path / "a", "--metrics", "AF_2", "segm_mAP_75", "--no-pictures")

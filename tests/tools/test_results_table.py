@@ -53,6 +53,25 @@ def test_a_column_that_no_run_has_is_named(tmp_path):
     assert "no run has segm_mAP_25; there are segm_mAP, segm_mAP_50" in result.stderr
 
 
+def test_what_there_is_nothing_of_to_measure_is_left_out(tmp_path):
+    log(tmp_path / "a_seed0", segm_mAP=0.3, segm_mAP_s=-1)
+    log(tmp_path / "a_seed1", segm_mAP=0.4, segm_mAP_s=0.2)
+    table = run(*tmp_path.iterdir(), "--metrics", "segm_mAP_s").stdout
+    assert "| a | 2 | 20.0 |" in table
+
+
+def test_evaluations_without_masks(tmp_path):
+    log(tmp_path / "boxes", bbox_mAP=0.3)
+    semantic_log(tmp_path / "objects", FM=61.5)
+    lines = run(tmp_path / "boxes", tmp_path / "objects").stdout.splitlines()
+    assert lines[0] == "| variant | runs | bbox_mAP | FM |"
+    assert lines[2:] == ["| boxes | 1 | 30.0 |  |", "| objects | 1 |  | 61.5 |"]
+    semantic_log(tmp_path / "other", **{"lvis/bbox_AP": 0.5})
+    assert "name --metrics; there are lvis/bbox_AP" in run(tmp_path / "other").stderr
+    table = run(tmp_path / "other", "--metrics", "lvis/bbox_AP").stdout
+    assert "| other | 1 | 50.0 |" in table
+
+
 def semantic_log(folder, **metrics):
     path = folder / "20260101_000000" / "vis_data" / "scalars.json"
     path.parent.mkdir(parents=True)

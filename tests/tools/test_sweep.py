@@ -4,10 +4,12 @@ import csv
 import importlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from argparse import Namespace
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -226,7 +228,9 @@ def test_the_table_has_all_that_is_finished_whatever_was_chosen(write, sweep, tm
         table = sweep(file, *chosen).stdout
         assert "| one | 2 | 11.0 ± 1.4 | 50.5 ± 0.7 |" in table
         assert "| two | 0 of 3 |  |  |" in table
-        assert "Left out: two_seed7, which had another config." in table
+        assert "Left out: two_seed7, which had other settings" in table
+    shown = sweep(file, "--status", "--only", "two").stdout
+    assert "2 outdated" in shown and "begun with other settings" in shown
 
 
 def test_the_packages_own_sweeps_are_found_by_name(sweep, tmp_path, monkeypatch):
@@ -241,13 +245,13 @@ def test_the_packages_own_sweeps_are_found_by_name(sweep, tmp_path, monkeypatch)
 
 
 def test_a_killed_sweep_loses_nothing(write, tmp_path):
-    file = write(first=tool(tmp_path, "first"), waits=tool(tmp_path, "waits"))
+    file = write(**{name: tool(tmp_path, name) for name in ("first", "waits", "last")})
     started = subprocess.Popen(command(file, "--seeds", "0"), stdout=subprocess.DEVNULL)
     until(lambda: (tmp_path / "calls").exists() and "waits" in (tmp_path / "calls").read_text())
     started.kill()
     started.wait()
     before = result(tmp_path / "out/first_seed0")
-    # The run itself is still alive: it is not started a second time, but awaited.
+    # The run itself is still alive: it is not started a second time, nor is another beside it.
     again = subprocess.Popen(command(file, "--seeds", "0"), stdout=subprocess.PIPE, text=True)
     time.sleep(6)
     assert (tmp_path / "calls").read_text().split() == ["first", "waits"]
@@ -256,7 +260,8 @@ def test_a_killed_sweep_loses_nothing(write, tmp_path):
     assert again.returncode == 0, printed
     assert result(tmp_path / "out/first_seed0") == before
     assert result(tmp_path / "out/waits_seed0")["metrics"]["FM"] == 50
-    assert (tmp_path / "calls").read_text().split() == ["first", "waits"]
+    assert (tmp_path / "calls").read_text().split() == ["first", "waits", "last"]
+    assert "still going on: waits_seed0" in printed
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -279,7 +284,9 @@ def test_another_config_in_a_run_folder_is_an_error(write, sweep, tmp_path):
     assert sweep(write(one=one), "--seeds", "0").returncode == 0
     wrong = sweep(write(one=f'{one}, options={{"a": 7}}'), "--seeds", "0")
     assert wrong.returncode == 2
-    assert "one_seed0" in wrong.stderr and "-a = 1" in wrong.stderr and "+a = 7" in wrong.stderr
+    assert "out/one_seed0 (a: 1 -> 7);" in wrong.stderr
+    wrong = sweep(write(one=one.replace(" one", " other")), "--seeds", "0")
+    assert wrong.returncode == 2 and "(command: " in wrong.stderr
     assert result(tmp_path / "out/one_seed0")["metrics"]["coco/segm_mAP"] == pytest.approx(0.1)
 
 
@@ -293,6 +300,89 @@ def test_what_a_sweep_beside_has_finished_is_linked(write, sweep, tmp_path):
     assert (tmp_path / "other/renamed_seed0").resolve() == tmp_path / "out/one_seed0"
     assert (tmp_path / "calls").read_text().split() == ["one", "one"]  # seeds 0 and 1
     assert "| renamed | 2 | 11.0 ± 1.4 |" in done.stdout
+    shutil.rmtree(tmp_path / "out")
+    assert sweep(other, "--work-dir", str(tmp_path / "other")).returncode == 0
+    assert (tmp_path / "calls").read_text().split() == ["one"] * 3
+
+
+def test_what_was_trained_in_other_processes_is_not_linked(write, sweep, tmp_path):
+    file = write(one='label="trained"')
+    finish(file, tmp_path / "out/one_seed0")
+    plan = importlib.import_module("sweep_plan").read_plan(file, tmp_path / "other", seeds=[0])
+    plan.folder.mkdir()
+    reuse = importlib.import_module("sweep").reuse
+    reuse(plan, Namespace(gpus_per_run=4, nodes_per_run=1))
+    assert not list(plan.folder.iterdir())
+    reuse(plan, Namespace(gpus_per_run=1, nodes_per_run=1))
+    assert (plan.folder / "one_seed0").resolve() == tmp_path / "out/one_seed0"
+
+
+def test_an_evaluation_is_done_again_when_its_training_was(write, sweep, tmp_path):
+    tested = f'of="ours", {tool(tmp_path, "tested")}'
+    file = write(ours='label="Ours"', tested=tested)
+    finish(file, tmp_path / "out/ours_seed0", "Monday")
+    for _ in range(2):
+        done = sweep(file, "--seeds", "0")
+        assert done.returncode == 0 and "| tested | 1 |" in done.stdout
+        assert (tmp_path / "calls").read_text().split() == ["tested"]
+    finish(file, tmp_path / "out/ours_seed0", "Tuesday")
+    table = sweep(file, "--seeds", "0", "--table").stdout
+    assert "| tested | 0 of 1 |" in table and "Left out: tested_seed0" in table
+    assert "1 finished" in sweep(file, "--seeds", "0", "--status").stdout
+    assert "| tested | 1 |" in sweep(file, "--seeds", "0").stdout
+    assert (tmp_path / "calls").read_text().split() == ["tested", "tested"]
+
+    wrong = sweep(write(ours='options={"a": 5}', tested=tested), "--seeds", "0")
+    assert wrong.returncode == 2
+    for words in "out/ours_seed0 (a: 1 -> 5)", "out/tested_seed0 (evaluates.config.a: 1 -> 5)":
+        assert words in wrong.stderr
+
+
+def test_watching_ends_when_the_files_own_runs_are_finished(write, sweep, tmp_path):
+    file = write(one=tool(tmp_path, "one"))
+    assert sweep(file).returncode == 0
+    (tmp_path / "out/one_seed9").mkdir()
+    watched = subprocess.run(
+        command(file, "--watch"), capture_output=True, text=True, timeout=120, check=True
+    )
+    assert "2 finished" in watched.stdout
+
+
+def test_what_slurm_has_in_its_queue_is_not_submitted_again(write, tmp_path, monkeypatch):
+    pytest.importorskip("submitit")
+    file = write(one=tool(tmp_path, "one"))
+    (tmp_path / "out/one_seed0").mkdir(parents=True)
+    (tmp_path / "out/one_seed0/job").write_text("7_0\n")
+    squeue = tmp_path / "bin/squeue"
+    squeue.parent.mkdir()
+    monkeypatch.setenv("PATH", str(squeue.parent), prepend=os.pathsep)
+
+    def call(queue: str, *words: str) -> str:
+        squeue.write_text(f"#!/bin/sh\nprintf '{queue}'\n")
+        squeue.chmod(0o755)
+        words = (*words, "--work-dir", "out", "--seeds", "0")
+        run = subprocess.run(
+            [sys.executable, str(SWEEP), str(file), *words],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            check=True,
+        )
+        return run.stdout
+
+    assert "queued" in call("6\\n7_0\\n", "--status")
+    printed = call("6\\n7_0\\n", "--cluster", "local")
+    assert "one_seed0: job" not in printed
+    assert "--work-dir out --seeds 0 --watch" in printed
+    assert "one_seed0: job" in call("6\\n", "--cluster", "local")
+    until(lambda: (tmp_path / "out/one_seed0/result.json").exists())
+
+
+def test_a_process_of_a_finished_run_ends_at_once(sweep, tmp_path, monkeypatch):
+    (tmp_path / "run.json").write_text(json.dumps(dict(launcher="slurm")))
+    (tmp_path / "result.json").write_text("{}")
+    monkeypatch.setenv("SLURM_PROCID", "1")
+    assert importlib.import_module("sweep_run").run(tmp_path) == 0
 
 
 def test_submitit_runs_the_jobs(write, sweep, tmp_path):
@@ -345,6 +435,25 @@ def test_training_goes_on_from_its_checkpoint_and_gives_the_same(write, sweep, t
     assert {key: again[key] for key in ("FM", "BF_1")} == {
         key: expected[key] for key in ("FM", "BF_1")
     }
+
+
+def finish(file: Path, folder: Path, at: str = "today") -> None:
+    """Leave in the folder what a training of the sweep would; as no training can be so short."""
+    plan = importlib.import_module("sweep_plan").read_plan(file, folder.parent)
+    (run,) = [run for run in plan.runs if run.name == folder.name]
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "last_checkpoint").write_text(f"{folder}/epoch_1.pth")
+    (folder / "run.json").write_text(json.dumps(dict(settings=run.settings)))
+    left = dict(
+        fingerprint=run.fingerprint,
+        processes=1,
+        evaluated=None,
+        metrics={"FM": 50},
+        seconds=60,
+        finished=at,
+        environment={},
+    )
+    (folder / "result.json").write_text(json.dumps(left))
 
 
 def subprocess_group(folder: Path) -> int:

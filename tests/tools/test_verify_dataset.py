@@ -8,6 +8,9 @@ import cv2
 import numpy as np
 import pycocotools.mask as mask_utils
 import pytest
+from PIL import ExifTags, Image
+
+from mmlevelset.datasets.loading import LoadImage
 
 HEIGHT, WIDTH = 120, 160
 
@@ -225,6 +228,15 @@ def test_problems_of_the_file(verify, content, case):
     assert kinds(report)[kind] == examples
 
 
+@pytest.mark.parametrize("width", [None, "160", 0])
+def test_sizes_that_are_no_numbers(verify, content, width):
+    content["images"][2]["width"] = width
+    code, report = verify(content)
+    assert code == 1
+    assert kinds(report)["images whose width or height is no positive integer"] == ["3"]
+    assert report["statistics"]["image_sizes"]["most_frequent"] == [[WIDTH, HEIGHT, 2]]
+
+
 def test_spikes_thinner_than_a_pixel_fit_their_box(verify, content):
     spike = [10, 10, 30, 10, 60, 10.02, 30, 10.3, 30, 30, 10, 30]
     content["annotations"][0].update(segmentation=[spike], bbox=[10, 10, 50, 20])
@@ -246,6 +258,31 @@ def test_problems_of_the_image_files(verify, content, tmp_path, capsys):
     ]
     assert "- 1 image files that are missing (" in capsys.readouterr().out
     assert not (tmp_path / "report/overlays.jpg").exists()
+
+
+def turn(path: Path, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    Image.open(path).save(path, exif=exif)
+
+
+def test_images_that_exif_data_turns(verify, content, tmp_path):
+    """Sizes are those that the loader finds, and somebody should look."""
+    turned = tmp_path / "images/b.jpg"
+    turn(turned, 3)
+    code, report = verify(content)
+    assert code == 0
+    ((note, examples),) = [
+        (kind, examples) for kind, examples in kinds(report, "notes").items() if "EXIF" in kind
+    ]
+    assert examples == [str(turned)] and "color_ignore_orientation" in note
+    turn(turned, 6)
+    assert LoadImage()(dict(img_path=str(turned)))["img_shape"] == (WIDTH, HEIGHT)
+    code, report = verify(content)
+    assert code == 1
+    assert kinds(report)["image files of another size than their annotation"] == [
+        f"{turned} (120 x 160 as its EXIF data turns it, annotated 160 x 120)"
+    ]
 
 
 def test_truncated_files_are_found_where_asked(verify, content, tmp_path):

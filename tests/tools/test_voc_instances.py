@@ -73,7 +73,7 @@ def tree(tmp_path) -> Path:
         if name in "ab":  # SBD's own objects of VOC's images differ, and are not to be taken
             write_sbd(sbd / f"inst/{name}.mat", np.ones_like(objects), [9])
     for path, names in (
-        (voc / "ImageSets/Segmentation/train.txt", "a"),
+        (voc / "ImageSets/Segmentation/train.txt", "a "),
         (voc / "ImageSets/Segmentation/val.txt", "bc"),
         (sbd / "train.txt", "abd"),
         (sbd / "val.txt", "e"),

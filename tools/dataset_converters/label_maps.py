@@ -24,7 +24,8 @@ __all__ = [
 
 def read_names(path: Path) -> list[str]:
     """The names in a list of images, the first word of each line."""
-    return [line.split()[0] for line in require(path, "the list").read_text().splitlines() if line]
+    lines = require(path, "the list").read_text().splitlines()
+    return [line.split()[0] for line in lines if line.strip()]
 
 
 def read_label_map(path: Path) -> np.ndarray:

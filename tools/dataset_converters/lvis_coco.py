@@ -131,6 +131,8 @@ def read_lvis(path: Path) -> dict:
         if not isinstance(entries, list) or not entries:
             raise InputError(f"{path} is no file of LVIS: it has no list {key!r}")
         for entry in entries:
+            if not isinstance(entry, dict):
+                raise InputError(f"{path} is no file of LVIS: {key} holds {entry!r:.80}")
             missing = [name for name in names if name not in entry]
             if missing:
                 raise InputError(
@@ -142,11 +144,11 @@ def read_lvis(path: Path) -> dict:
 
 def file_name(image: dict) -> str:
     """The image as COCO's folders have it, such as ``val2017/000000000139.jpg``."""
-    found = re.search(r"((?:train|val)2017)/(\d{12}\.jpg)$", image.get("coco_url", ""))
+    found = re.search(r"((?:train|val)2017)/(\d{12}\.jpg)$", image.get("coco_url") or "")
     if found:
         return f"{found[1]}/{found[2]}"
     # LVIS v0.5 has names of COCO 2014, and validates on val2017.
-    found = re.fullmatch(r"(?:COCO_val2014_)?(\d{12}\.jpg)", image.get("file_name", ""))
+    found = re.fullmatch(r"(?:COCO_val2014_)?(\d{12}\.jpg)", image.get("file_name") or "")
     if found:
         return f"val2017/{found[1]}"
     raise InputError(

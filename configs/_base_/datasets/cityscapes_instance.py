@@ -56,7 +56,7 @@ val_evaluator = [
     dict(
         type="CityScapesMetric",
         seg_prefix=data_root + "gtFine/val",
-        outfile_prefix="work_dirs/cityscapes_metric/instance",
+        outfile_prefix=None,  # a temporary folder: runs side by side must not share one
     ),
 ]
 test_evaluator = val_evaluator
