@@ -40,6 +40,8 @@ from sweep_status import begun_otherwise, duration, pending, status, status_tabl
 
 TOOLS = Path(__file__).resolve().parent
 GPUS = "CUDA_VISIBLE_DEVICES"
+Active = dict[int, tuple[Run, subprocess.Popen, dict[str, str], float]]
+"""Runs that go on, their slots and when they were started, by process."""
 
 
 def parse() -> argparse.Namespace:
@@ -135,10 +137,7 @@ def sweep(arguments: argparse.Namespace) -> int:
         print(f"begun by another call and still going on: {', '.join(going)}", flush=True)
     if arguments.cluster:
         return submit(plan, todo, arguments)
-    slots = gpu_slots(arguments)
-    for run in todo:
-        prepare(run, arguments)
-    interrupted = not work(plan, todo, slots)
+    interrupted = not work(plan, todo, gpu_slots(arguments), arguments)
     return end(plan, arguments, interrupted)
 
 
@@ -208,7 +207,7 @@ def reuse(plan: Plan, arguments: argparse.Namespace) -> None:
     for file in sorted(plan.folder.parent.glob("*/*_seed*/result.json")):
         if file.parent.parent != plan.folder and not file.parent.is_symlink():
             result = json.loads(file.read_text())
-            known[result["fingerprint"], result["processes"]] = file.parent
+            known[result["fingerprint"], result.get("processes")] = file.parent
     for run in plan.runs:
         if run.folder.is_symlink() and not run.folder.exists():
             run.folder.unlink()  # that sweep has been removed
@@ -275,7 +274,12 @@ def gpu_slots(arguments: argparse.Namespace) -> list[dict[str, str]]:
     ]
 
 
-def work(plan: Plan, todo: Sequence[Run], slots: Sequence[dict[str, str]]) -> bool:
+def work(
+    plan: Plan,
+    todo: Sequence[Run],
+    slots: Sequence[dict[str, str]],
+    arguments: argparse.Namespace,
+) -> bool:
     """Do all runs, as many at a time as there are slots; False if it was interrupted."""
     waiting = list(todo)
     free = list(slots)
@@ -313,6 +317,7 @@ def work(plan: Plan, todo: Sequence[Run], slots: Sequence[dict[str, str]]) -> bo
                     continue
                 slot = usable.pop(0)
                 free.remove(slot)
+                prepare(run, arguments)
                 process = start(run, slot)
                 active[process.pid] = run, process, slot, time.monotonic()
                 print(f"{run.name}: started", flush=True)
@@ -322,9 +327,6 @@ def work(plan: Plan, todo: Sequence[Run], slots: Sequence[dict[str, str]]) -> bo
             refresh()
             time.sleep(0.5)
     return True
-
-
-Active = dict[int, tuple[Run, subprocess.Popen, dict[str, str], float]]
 
 
 def not_taken(

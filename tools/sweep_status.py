@@ -79,7 +79,7 @@ def begun_otherwise(run: Run) -> dict[str, Any] | None:
     begun = run.folder / "run.json"
     if not begun.exists():
         return None
-    settings = json.loads(begun.read_text())["settings"]
+    settings = json.loads(begun.read_text()).get("settings", {})
     return None if settings == run.settings else settings
 
 
