@@ -41,7 +41,7 @@ def result_of(run: Run) -> dict | None:
         return None
     if run.source is not None:
         source = result_of(run.source)
-        if source is None or source["finished"] != result["evaluated"]:
+        if source is None or source["finished"] != result.get("evaluated"):
             return None
     return result
 
@@ -61,7 +61,7 @@ def scores(results: Results, variant: Variant, title: str) -> list[float]:
     key = variant.metrics[title]
     runs = [result["metrics"] for _, result in sorted(finished(results, variant).items())]
     values = [float(metrics[key]) for metrics in runs if key in metrics]
-    return [shown for value in values if math.isfinite(shown := as_shown(key, value))]
+    return [score for value in values if math.isfinite(score := as_shown(key, value))]
 
 
 def finished(results: Results, variant: Variant) -> Mapping[int, dict]:
