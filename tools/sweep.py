@@ -33,8 +33,17 @@ from types import FrameType
 from typing import Any
 
 from command_line import UsageError, write_json
+from sweep_cluster import make_executor, submit_runs
 from sweep_plan import Plan, Run, read_plan
-from sweep_results import SWEEPS, left_out, name_of, outdated, result_of, shown, write_results
+from sweep_results import (
+    SWEEPS,
+    has_stale_result,
+    left_out,
+    name_of,
+    result_of,
+    shown,
+    write_results,
+)
 from sweep_run import BUSY, holder
 from sweep_status import begun_otherwise, duration, pending, status, status_table, time_left
 
@@ -227,7 +236,7 @@ def prepare(run: Run, arguments: argparse.Namespace) -> None:
     text = run.folder / ".config.py"
     text.write_text(run.config.pretty_text)
     text.replace(run.folder / "config.py")
-    if outdated(run):
+    if has_stale_result(run):
         (run.folder / "result.json").unlink()
     launcher = "none"
     if run.trains and arguments.nodes_per_run > 1:
@@ -260,8 +269,7 @@ def gpu_slots(arguments: argparse.Namespace) -> list[dict[str, str]]:
     if not count:
         workers = arguments.workers or 1
         threads = max(1, len(os.sched_getaffinity(0)) // (workers * needed))
-        threads_said = os.environ.get("OMP_NUM_THREADS", str(threads))
-        return [dict(OMP_NUM_THREADS=threads_said) for _ in range(workers)]
+        return [dict(OMP_NUM_THREADS=os.environ.get("OMP_NUM_THREADS", str(threads)))] * workers
     visible = os.environ.get(GPUS)
     devices = visible.split(",") if visible else [str(number) for number in range(count)]
     workers = arguments.workers or count // needed
@@ -433,9 +441,8 @@ def end(plan: Plan, arguments: argparse.Namespace, interrupted: bool) -> int:
 
 def submit(plan: Plan, todo: Sequence[Run], arguments: argparse.Namespace) -> int:
     """Hand the runs to submitit and end; a SLURM job that is cut off is queued again."""
-    from sweep_cluster import make_executor, submit_runs
-
-    ready = [run for run in todo if is_ready(run)]
+    busy = [run for run in todo if status(run).state in ("running", "queued")]
+    ready = [run for run in todo if run not in busy and is_ready(run)]
     for training in (True, False):
         runs = [run for run in ready if run.trains == training]
         if not runs:
@@ -445,8 +452,7 @@ def submit(plan: Plan, todo: Sequence[Run], arguments: argparse.Namespace) -> in
             prepare(run, arguments)
         for run, job in zip(runs, submit_runs(executor, runs), strict=True):
             print(f"{run.name}: job {job}")
-    busy = [one for one in map(status, todo) if one.state in ("running", "queued")]
-    later = len(todo) - len({*(run.name for run in ready), *(one.run.name for one in busy)})
+    later = len(todo) - len(busy) - len(ready)
     if later:
         print(f"{later} runs evaluate others that are not finished: call this again then")
     words = [name_of(plan.file)]

@@ -46,7 +46,7 @@ def result_of(run: Run) -> dict | None:
     return result
 
 
-def outdated(run: Run) -> bool:
+def has_stale_result(run: Run) -> bool:
     """Whether a run has left a result that is no longer its own."""
     return _written(run) is not None and result_of(run) is None
 
@@ -146,7 +146,7 @@ def notes(plan: Plan, results: Results) -> list[str]:
 def left_out(plan: Plan) -> list[str]:
     """A line on each result in the folder that is not the plan's."""
     why = "which had other settings, or evaluated an earlier training"
-    return [f"Left out: {run.name}, {why}." for run in plan.table_runs if outdated(run)]
+    return [f"Left out: {run.name}, {why}." for run in plan.table_runs if has_stale_result(run)]
 
 
 def name_of(sweep: Path) -> str:

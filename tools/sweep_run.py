@@ -100,14 +100,15 @@ def run(folder: Path) -> int:
         Busy: another process is at it.
     """
     what = json.loads((folder / "run.json").read_text())
-    if (folder / "result.json").exists():
-        return 0
+    finished = folder / "result.json"
     rank = int(os.environ.get("SLURM_PROCID", 0)) if what["launcher"] == "slurm" else 0
     if rank:
+        if finished.exists():
+            return 0
         return _call(_training(folder, what), folder / f"output_{rank}.txt")
     with RunLock(folder) as lock:
         lock.sign()
-        if (folder / "result.json").exists():
+        if finished.exists():
             return 0
         (folder / "failed.json").unlink(missing_ok=True)
         started = time.monotonic()
@@ -124,7 +125,7 @@ def run(folder: Path) -> int:
             )
             return failure.code
         write_json(
-            folder / "result.json",
+            finished,
             dict(
                 variant=what["variant"],
                 seed=what["seed"],

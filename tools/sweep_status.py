@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from sweep_cluster import queued_jobs, read_job
 from sweep_plan import Plan, Run
-from sweep_results import mean_and_spread, outdated, read_results, result_of, scores
+from sweep_results import has_stale_result, mean_and_spread, read_results, result_of, scores
 from sweep_run import is_running
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def status(run: Run) -> Status:
         return Status(run, "queued", f"job {job}")
     if begun_otherwise(run):
         return Status(run, "outdated", message="begun with other settings")
-    if outdated(run):  # an evaluation of another training
+    if has_stale_result(run):  # an evaluation of another training
         return Status(run, "waiting")
     if (folder / "failed.json").exists():
         failed = json.loads((folder / "failed.json").read_text())

@@ -438,7 +438,7 @@ def test_training_goes_on_from_its_checkpoint_and_gives_the_same(write, sweep, t
 
 
 def finish(file: Path, folder: Path, at: str = "today") -> None:
-    """Leave in the folder what a training of the sweep would; as no training can be so short."""
+    """Leave in a run's folder what its training would."""
     plan = importlib.import_module("sweep_plan").read_plan(file, folder.parent)
     (run,) = [run for run in plan.runs if run.name == folder.name]
     folder.mkdir(parents=True, exist_ok=True)
