@@ -20,15 +20,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from command_line import (
-    UsageError,
-    choose_device,
-    load_config,
-    parser,
-    require_file,
-    short_errors,
-    write_json,
-)
 from single_object import (
     CLEAN,
     Classic,
@@ -42,6 +33,16 @@ from single_object import (
     read_items,
 )
 from single_object_report import SIDES, draw, numbers_of, report
+
+from mmlevelset.errors import InputError
+from mmlevelset.experiments.command_line import (
+    choose_device,
+    load_config,
+    parser,
+    require_file,
+    short_errors,
+)
+from mmlevelset.files import write_json
 
 SOLVERS = ("chan_vese", "drlse", "region_scalable_fitting", "legendre_level_set")
 DEGRADATIONS = ("noise", "blur", "light")
@@ -157,25 +158,25 @@ def check_numbers(arguments: argparse.Namespace) -> None:
         value = getattr(arguments, name)
         if value is not None and value < least:
             option = name.replace("_", "-")
-            raise UsageError(f"--{option} must be at least {least}, and was {value}")
+            raise InputError(f"--{option} must be at least {least}, and was {value}")
     size = arguments.size
     if size != [0] and (len(size) != 2 or min(size) < 8):
-        raise UsageError(f"--size must be a height and a width of at least 8, or 0, and was {size}")
+        raise InputError(f"--size must be a height and a width of at least 8, or 0, and was {size}")
 
 
 def check_names(solvers: Sequence[Method], models: Sequence[Sequence[str]]) -> None:
     names = [WholeImage.name, *(one.name for one in solvers), *(words[0] for words in models)]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise UsageError(f"each method needs a name of its own, but {twice[0]!r} is there twice")
+        raise InputError(f"each method needs a name of its own, but {twice[0]!r} is there twice")
     if len(names) == 1:
-        raise UsageError("there is nothing to compare: --solver none needs --model")
+        raise InputError("there is nothing to compare: --solver none needs --model")
 
 
 def read_pair(word: str, option: str) -> tuple[str, Any]:
     key, equals, value = word.partition("=")
     if not key or not equals:
-        raise UsageError(f"{option} takes KEY=VALUE, and got {word!r}")
+        raise InputError(f"{option} takes KEY=VALUE, and got {word!r}")
     try:
         return key, ast.literal_eval(value)
     except (SyntaxError, ValueError):
@@ -203,14 +204,14 @@ def read_degradations(words: Sequence[str]) -> dict[str, dict[str, float]]:
         kind, amount = read_pair(word, "--degrade")
         if kind not in DEGRADATIONS or type(amount) not in (int, float):
             kinds = ", ".join(DEGRADATIONS)
-            raise UsageError(f"--degrade takes a number of {kinds}, and got {word!r}")
+            raise InputError(f"--degrade takes a number of {kinds}, and got {word!r}")
         try:
             amounts = {kind: float(amount)}
             degrade(np.zeros((8, 8), np.uint8), **amounts, rng=np.random.default_rng(0))
         except ValueError as error:
-            raise UsageError(f"--degrade: {error}") from error
+            raise InputError(f"--degrade: {error}") from error
         if word in found:
-            raise UsageError(f"--degrade has {word} twice")
+            raise InputError(f"--degrade has {word} twice")
         found[word] = amounts
     return found
 

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 import pycocotools.mask as mask_utils
-from command_line import UsageError
 from PIL import ExifTags, Image
+
+from mmlevelset.errors import InputError
 
 # Pixels between the edges of a box and of its mask that rounding explains.
 BOX_TOLERANCE = 2.0
@@ -62,14 +63,14 @@ def read_annotations(path: Path) -> dict[str, list[dict]]:
     """The lists ``images``, ``annotations`` and ``categories`` of a file in COCO's layout.
 
     Raises:
-        UsageError: it does not exist, is no JSON, or lacks a key that the checks need.
+        InputError: it does not exist, is no JSON, or lacks a key that the checks need.
     """
     if not path.is_file():
-        raise UsageError(f"the annotation file {path} does not exist")
+        raise InputError(f"the annotation file {path} does not exist")
     try:
         content = json.loads(path.read_bytes())
     except ValueError as error:
-        raise UsageError(f"{path} is no JSON, or is truncated: {error}") from error
+        raise InputError(f"{path} is no JSON, or is truncated: {error}") from error
     needed = {
         "images": ("id", "file_name", "height", "width"),
         "annotations": ("id", "image_id", "category_id"),
@@ -78,11 +79,11 @@ def read_annotations(path: Path) -> dict[str, list[dict]]:
     for key, names in needed.items():
         entries = content.get(key) if isinstance(content, dict) else None
         if not isinstance(entries, list):
-            raise UsageError(f"{path} is not in COCO's layout: it has no list '{key}'")
+            raise InputError(f"{path} is not in COCO's layout: it has no list '{key}'")
         for index, entry in enumerate(entries):
             lacks = [name for name in names if not isinstance(entry, dict) or name not in entry]
             if lacks:
-                raise UsageError(
+                raise InputError(
                     f"{path} is not in COCO's layout: {key}[{index}] has no '{lacks[0]}'"
                 )
     return {key: content[key] for key in needed}

@@ -20,15 +20,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from command_line import (
-    UsageError,
+from mmlevelset.errors import InputError
+from mmlevelset.experiments.command_line import (
     choose_device,
     load_config,
     parser,
     require_file,
     short_errors,
-    write_json,
 )
+from mmlevelset.files import write_json
 
 KERNELS = {
     "bilateral-weight": (4, "of the kernel on position and colour"),
@@ -80,14 +80,14 @@ def main() -> None:
 
 def check(arguments: argparse.Namespace) -> None:
     if min(arguments.iterations) < 1:
-        raise UsageError(f"--iterations must be at least 1, and was {arguments.iterations}")
+        raise InputError(f"--iterations must be at least 1, and was {arguments.iterations}")
     if arguments.images is not None and arguments.images < 1:
-        raise UsageError(f"--images must be at least 1, and was {arguments.images}")
+        raise InputError(f"--images must be at least 1, and was {arguments.images}")
     for name, value in kernels(arguments).items():
         weight = name.endswith("weight")
         if not (math.isfinite(value) and (value >= 0 if weight else value > 0)):
             least = "at least 0" if weight else "above 0"
-            raise UsageError(f"--{name.replace('_', '-')} must be {least}, and was {value}")
+            raise InputError(f"--{name.replace('_', '-')} must be {least}, and was {value}")
 
 
 def kernels(arguments: argparse.Namespace) -> dict[str, float]:
@@ -99,7 +99,7 @@ def require_library() -> None:
     try:
         import pydensecrf.densecrf  # noqa: F401
     except ImportError as error:
-        raise UsageError(
+        raise InputError(
             f"the dense CRF needs the library pydensecrf: pip install pydensecrf2, or install"
             f" mmlevelset[crf] ({error})"
         ) from error
@@ -120,12 +120,12 @@ def compare(
     from mmengine.utils import track_iter_progress
 
     if config.get(f"{arguments.dataset}_dataloader") is None:
-        raise UsageError(f"the config has no {arguments.dataset}_dataloader")
+        raise InputError(f"the config has no {arguments.dataset}_dataloader")
     config.test_dataloader = config[f"{arguments.dataset}_dataloader"]
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = init_detector(config, arguments.checkpoint, palette="random", device=device)
     if not hasattr(model, "predict_logits"):
-        raise UsageError(
+        raise InputError(
             f"model.type must be mmlevelset.SemanticSegmentor, and was {config.model.type}"
         )
     MMLogger.get_current_instance().setLevel("ERROR")  # or the metrics of each row print a table
@@ -143,7 +143,7 @@ def compare(
         batch = model.data_preprocessor(pseudo_collate([dataset[index]]), False)
         (sample,) = batch["data_samples"]
         if "gt_sem_seg" not in sample:
-            raise UsageError(f"{arguments.dataset}_dataloader.dataset.pipeline loads no label maps")
+            raise InputError(f"{arguments.dataset}_dataloader.dataset.pipeline loads no label maps")
         truth = sample.gt_sem_seg.sem_seg.cpu()
         for _ in range(1 if index else 2):  # a network's first image is slower: it does not count
             logits, labels, spent = run_network(model, batch)
@@ -187,7 +187,7 @@ def mean_field(
     from pydensecrf.densecrf import DenseCRF2D
 
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        raise UsageError(
+        raise InputError(
             f"the CRF needs images of 8 bits and three channels, and one is {image.dtype}"
             f" {image.shape}"
         )

@@ -12,8 +12,8 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from command_line import (
-    UsageError,
+from mmlevelset.errors import InputError
+from mmlevelset.experiments.command_line import (
     build_model,
     choose_device,
     load_config,
@@ -59,7 +59,7 @@ def main() -> None:
     arguments = parse()
     with short_errors("draw_results.py", arguments):
         if arguments.num < 1 or arguments.search < 1 or arguments.size < 32:
-            raise UsageError("--num and --search must be at least 1, --size at least 32")
+            raise InputError("--num and --search must be at least 1, --size at least 32")
         choose_device(arguments)
         config = load_config(arguments)
         checkpoint = find_checkpoint(arguments.checkpoint)
@@ -78,7 +78,7 @@ def find_checkpoint(path: str) -> Path:
         return Path(require_file(path, "the checkpoint"))
     note = Path(path, "last_checkpoint")
     if not note.is_file():
-        raise UsageError(f"the work dir {path} holds no checkpoint: {note} does not exist")
+        raise InputError(f"the work dir {path} holds no checkpoint: {note} does not exist")
     # The note holds the path of the time of saving; the work dir may have been moved since.
     return Path(
         require_file(str(Path(path, Path(note.read_text().strip()).name)), "the checkpoint")
@@ -150,7 +150,7 @@ class InstanceResults(Results):
         """The instances whose score is at least the threshold."""
         found = self.test(index).pred_instances.cpu()
         if "masks" not in found:
-            raise UsageError("the config's model predicts no masks")
+            raise InputError("the config's model predicts no masks")
         return found[found.scores >= self.score_thr]
 
     def quality(self, masks: Any, truth: np.ndarray) -> float:
@@ -198,7 +198,7 @@ class SemanticResults(Results):
     def maps(self, sample: Any) -> tuple[np.ndarray, np.ndarray]:
         """The predicted and the true label map (H, W)."""
         if "pred_sem_seg" not in sample:
-            raise UsageError("the config's model predicts no semantic map")
+            raise InputError("the config's model predicts no semantic map")
         pred, truth = sample.pred_sem_seg.sem_seg[0], sample.gt_sem_seg.sem_seg[0]
         return pred.cpu().numpy(), truth.cpu().numpy()
 
@@ -263,7 +263,7 @@ def rank(results: Results, search: int) -> dict[int, float]:
             quality[index] = score
     print()
     if not quality:
-        raise UsageError(results.nothing_to_compare)
+        raise InputError(results.nothing_to_compare)
     return {index: quality[index] for index in sorted(quality, key=lambda index: -quality[index])}
 
 
@@ -273,7 +273,7 @@ def choose(results: Results, arguments: argparse.Namespace) -> list[int]:
     if arguments.indices:
         outside = [index for index in arguments.indices if not 0 <= index < count]
         if outside:
-            raise UsageError(f"--indices must be in 0..{count - 1}, and {outside} are not")
+            raise InputError(f"--indices must be in 0..{count - 1}, and {outside} are not")
         return arguments.indices
     order = list(rank(results, arguments.search))
     chosen = min(arguments.num, len(order))

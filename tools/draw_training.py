@@ -15,8 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from command_line import (
-    UsageError,
+from draw_results import write
+
+from mmlevelset.errors import InputError
+from mmlevelset.experiments.command_line import (
     build_model,
     choose_device,
     load_config,
@@ -25,7 +27,6 @@ from command_line import (
     require_file,
     short_errors,
 )
-from draw_results import write
 
 if TYPE_CHECKING:
     import numpy as np
@@ -77,7 +78,7 @@ def main() -> None:
     arguments = parse()
     with short_errors("draw_training.py", arguments):
         if arguments.num < 1 or arguments.objects < 1 or arguments.size < 32:
-            raise UsageError("--num and --objects must be at least 1, --size at least 32")
+            raise InputError("--num and --objects must be at least 1, --size at least 32")
         choose_device(arguments)
         checkpoints = find_checkpoints(Path(arguments.run), arguments.checkpoints, arguments.num)
         arguments.work_dir = arguments.work_dir or arguments.run
@@ -93,7 +94,7 @@ def main() -> None:
 def find_checkpoints(run: Path, asked: Sequence[str] | None, most: int) -> list[Path]:
     """The checkpoints asked for, or at most ``most`` of the run's in order, the last included."""
     if not run.is_dir():
-        raise UsageError(f"the work dir {run} does not exist")
+        raise InputError(f"the work dir {run} does not exist")
     if asked:
         inside = [Path(name) if Path(name).is_file() else run / name for name in asked]
         return [Path(require_file(str(path), "the checkpoint")) for path in inside]
@@ -103,7 +104,7 @@ def find_checkpoints(run: Path, asked: Sequence[str] | None, most: int) -> list[
         if (found := re.fullmatch(r"(epoch|iter)_(\d+)\.pth", path.name))
     ]
     if not numbered:
-        raise UsageError(f"the work dir {run} holds no checkpoint epoch_*.pth or iter_*.pth")
+        raise InputError(f"the work dir {run} holds no checkpoint epoch_*.pth or iter_*.pth")
     paths = [path for _, _, path in sorted(numbered)]
     count = min(most, len(paths))
     last = len(paths) - 1
@@ -139,7 +140,7 @@ class Images:
 
         self.model = build_model(config)
         if not isinstance(getattr(self.model, "mask_head", None), SOLOV2Head):
-            raise UsageError("the config's model has no SOLOv2 mask head")
+            raise InputError("the config's model has no SOLOv2 mask head")
         self.dataset = DATASETS.build(config[f"{name}_dataloader"].dataset)
         steps = get_test_pipeline_cfg(config)
         annotations = dict(type="mmlevelset.LoadMixedAnnotations")
@@ -153,10 +154,10 @@ class Images:
             found = (i for i in range(count) if self.dataset.get_data_info(i)["instances"])
             indices = [index for index, _ in zip(found, range(3), strict=False)]
             if not indices:
-                raise UsageError("no image of the data set has an object")
+                raise InputError("no image of the data set has an object")
         outside = [index for index in indices if not 0 <= index < count]
         if outside:
-            raise UsageError(f"--indices must be in 0..{count - 1}, and {outside} are not")
+            raise InputError(f"--indices must be in 0..{count - 1}, and {outside} are not")
         return list(indices)
 
     def read(self, index: int, most: int) -> Picture:
@@ -259,7 +260,7 @@ def draw(
     from mmlevelset.visualization import draw_panels
 
     if not pictures:
-        raise UsageError("none of the images holds an object to draw")
+        raise InputError("none of the images holds an object to draw")
     rows: list[list[list[Panel]]] = [[[] for _ in picture.objects] for picture in pictures]
     for path in checkpoints:
         load_weights(images.model, str(path))

@@ -13,7 +13,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from command_line import UsageError, choose_device, load_config, parser, short_errors
+from mmlevelset.errors import InputError
+from mmlevelset.experiments.command_line import choose_device, load_config, parser, short_errors
 
 CANDIDATES = ("true mask", "box", "flat")
 TERMS = ("image", "filtered mask")
@@ -36,7 +37,7 @@ def main() -> None:
     arguments = parse()
     with short_errors("level_set_energies.py", arguments):
         if arguments.images < 1 or not 0 <= arguments.softness < 0.5:
-            raise UsageError("--images must be at least 1, --softness in [0, 0.5)")
+            raise InputError("--images must be at least 1, --softness in [0, 0.5)")
         choose_device(arguments)
         config = load_config(arguments)
         means, count = energies(config, arguments.images, arguments.softness)
@@ -67,11 +68,11 @@ def energies(config: Any, most: int, softness: float) -> tuple[list[list[float]]
         batch = preprocess(pseudo_collate([dataset[index]]))
         sample = batch["data_samples"][0]
         if "gt_instances" not in sample or "masks" not in sample.gt_instances:
-            raise UsageError("val_dataloader.dataset.pipeline loads no masks (LoadAnnotations)")
+            raise InputError("val_dataloader.dataset.pipeline loads no masks (LoadAnnotations)")
         if len(sample.gt_instances):
             found.append(_of_image(batch["inputs"], sample, terms, softness))
     if not found:
-        raise UsageError("the validation images hold no object")
+        raise InputError("the validation images hold no object")
     return torch.cat(found).mean(0).tolist(), sum(map(len, found))
 
 

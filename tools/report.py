@@ -19,7 +19,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from command_line import UsageError, choose_device, short_errors
+from mmlevelset.errors import InputError
+from mmlevelset.experiments.command_line import choose_device, short_errors
 
 if TYPE_CHECKING:
     from report_models import Prediction
@@ -70,9 +71,9 @@ def main() -> None:
     arguments = parse()
     with short_errors("report.py", arguments):
         if arguments.images < 1 or arguments.search < 1 or arguments.size < 32:
-            raise UsageError("--images and --search must be at least 1, --size at least 32")
+            raise InputError("--images and --search must be at least 1, --size at least 32")
         if arguments.window is not None and arguments.window < 1:
-            raise UsageError(f"--window must be at least 1, and was {arguments.window}")
+            raise InputError(f"--window must be at least 1, and was {arguments.window}")
         choose_device(arguments)
         from report_runs import read_runs, result_tables
 
@@ -80,7 +81,7 @@ def main() -> None:
             runs, left_out = read_runs(arguments.work_dirs)
             result_tables(runs, arguments.metrics)
         except (FileNotFoundError, ValueError) as error:
-            raise UsageError(str(error)) from error
+            raise InputError(str(error)) from error
         for line in left_out:
             print(f"left out: {line}", file=sys.stderr)
         drawn = {}

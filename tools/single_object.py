@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from command_line import UsageError, build_model, load_weights
+from mmlevelset.errors import InputError
+from mmlevelset.experiments.command_line import build_model, load_weights
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,7 +44,7 @@ def read_items(config: Config, which: str, count: int | None, size: Sequence[int
 
     for name in ("test", which):
         if config.get(f"{name}_dataloader") is None:
-            raise UsageError(f"the config has no {name}_dataloader")
+            raise InputError(f"the config has no {name}_dataloader")
     init_default_scope(config.get("default_scope", "mmdet"))
     settings = config[f"{which}_dataloader"].dataset.copy()
     settings.pipeline = config.test_dataloader.dataset.pipeline
@@ -62,18 +63,18 @@ def read_item(data: dict, name: str, size: Sequence[int]) -> Item:
     elif "gt_sem_seg" in sample:
         truths = sample.gt_sem_seg.sem_seg.numpy()
     else:
-        raise UsageError(
+        raise InputError(
             f"the config's test pipeline must load label maps, but {name} has no gt_sem_seg"
         )
     wrong = np.setdiff1d(truths, (0, 1, 255))
     if len(wrong):
-        raise UsageError(
+        raise InputError(
             f"the config's data must have one object an image, labels 0 and 1, but {name} has"
             f" label {wrong[0]}; mmlevelset.BinaryLabels makes one of all"
         )
     image = data["inputs"].permute(1, 2, 0).contiguous().numpy()
     if image.dtype != np.uint8 or image.shape[2] != 3:
-        raise UsageError(
+        raise InputError(
             f"the config's test pipeline must give images of 8 bits and three channels, but {name}"
             f" is {image.dtype} {image.shape}"
         )
@@ -168,7 +169,7 @@ class Classic(Method):
         try:
             check_settings(key, fixed)
         except ValueError as error:
-            raise UsageError(f"--solver: {error}") from error
+            raise InputError(f"--solver: {error}") from error
         self.key, self.fixed, self.side, self.color = key, fixed, side, color
         self.name = SOLVERS[key].title
         self.settings = SOLVERS[key].settings | dict(fixed)
@@ -237,7 +238,7 @@ class Network(Method):
         try:
             config = Config.fromfile(path)
         except Exception as error:
-            raise UsageError(f"{path} cannot be read: {error}") from error
+            raise InputError(f"{path} cannot be read: {error}") from error
         self.model = build_model(config)
         load_weights(self.model, checkpoint)
         steps = get_test_pipeline_cfg(config)
@@ -267,12 +268,12 @@ class Network(Method):
         with torch.no_grad():
             (sample,) = self.model.test_step(batch)
         if "pred_sem_seg" not in sample:
-            raise UsageError(f"the model of {self.path} predicts no semantic map")
+            raise InputError(f"the model of {self.path} predicts no semantic map")
         labels = sample.pred_sem_seg.sem_seg[0].cpu().numpy()  # waits for the GPU
         spent = time.perf_counter() - start
         wrong = np.setdiff1d(labels, (0, 1))
         if len(wrong):
-            raise UsageError(
+            raise InputError(
                 f"the model of {self.path} must predict labels 0 and 1 alone, but predicts"
                 f" {wrong[0]}"
             )

@@ -32,7 +32,6 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from command_line import UsageError, write_json
 from sweep_cluster import make_executor, submit_runs
 from sweep_plan import Plan, Run, read_plan
 from sweep_results import (
@@ -46,6 +45,9 @@ from sweep_results import (
 )
 from sweep_run import BUSY, holder
 from sweep_status import begun_otherwise, duration, pending, status, status_table, time_left
+
+from mmlevelset.errors import InputError
+from mmlevelset.files import write_json
 
 TOOLS = Path(__file__).resolve().parent
 GPUS = "CUDA_VISIBLE_DEVICES"
@@ -93,7 +95,7 @@ def main() -> None:
     arguments = parse()
     try:
         sys.exit(sweep(arguments))
-    except UsageError as error:
+    except InputError as error:
         print(f"sweep.py: error: {error}", file=sys.stderr)
         sys.exit(2)
 
@@ -102,7 +104,7 @@ def find(said: Path) -> Path:
     """The sweep file of this path, or of this name among the package's own.
 
     Raises:
-        UsageError: there is none.
+        InputError: there is none.
     """
     if said.is_file():
         return said
@@ -112,18 +114,18 @@ def find(said: Path) -> Path:
     names = [path.stem for path in SWEEPS.glob("*.py")]
     near = difflib.get_close_matches(said.stem, names, 1)
     hint = f"; did you mean {near[0]}?" if near else ""
-    raise UsageError(f"the sweep file {said} does not exist{hint}")
+    raise InputError(f"the sweep file {said} does not exist{hint}")
 
 
 def sweep(arguments: argparse.Namespace) -> int:
     for name in ("workers", "gpus_per_run", "nodes_per_run"):
         value = getattr(arguments, name)
         if value is not None and value < 1:
-            raise UsageError(f"--{name.replace('_', '-')} must be at least 1, and was {value}")
+            raise InputError(f"--{name.replace('_', '-')} must be at least 1, and was {value}")
     if arguments.nodes_per_run > 1 and arguments.cluster != "slurm":
-        raise UsageError("--nodes-per-run needs --cluster slurm")
+        raise InputError("--nodes-per-run needs --cluster slurm")
     if arguments.slurm and not arguments.cluster:
-        raise UsageError("--slurm needs --cluster")
+        raise InputError("--slurm needs --cluster")
     file = find(arguments.sweep)
     folder = (arguments.work_dir or Path("work_dirs/sweeps", file.stem)).absolute()
     plan = read_plan(file, folder, arguments.only, arguments.seeds)
@@ -182,7 +184,7 @@ def check_earlier(plan: Plan) -> None:
         if before is not None:
             others.append(f"{shown(run.folder)} ({differences(before, run.settings)})")
     if others:
-        raise UsageError(
+        raise InputError(
             "begun with other settings: "
             + ", ".join(others)
             + "; move these folders away, or choose another --work-dir"
@@ -274,7 +276,7 @@ def gpu_slots(arguments: argparse.Namespace) -> list[dict[str, str]]:
     devices = visible.split(",") if visible else [str(number) for number in range(count)]
     workers = arguments.workers or count // needed
     if workers * needed > count:
-        raise UsageError(
+        raise InputError(
             f"--workers {workers} times --gpus-per-run {needed} is more than the {count} GPUs here"
         )
     return [

@@ -13,8 +13,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from command_line import UsageError
 from sweep_plan import Plan, Run
+
+from mmlevelset.errors import InputError
 
 TOOLS = Path(__file__).resolve().parent
 
@@ -39,13 +40,13 @@ def make_executor(plan: Plan, arguments: argparse.Namespace, training: bool) -> 
     """submitit's executor for the trainings of a sweep, or for its evaluations, of one process.
 
     Raises:
-        UsageError: submitit is not there, or does not know a parameter or the cluster.
+        InputError: submitit is not there, or does not know a parameter or the cluster.
     """
     try:
         import cloudpickle
         import submitit
     except ImportError as error:
-        raise UsageError("--cluster needs submitit: pip install submitit") from error
+        raise InputError("--cluster needs submitit: pip install submitit") from error
     # The job's Python does not find this module by its name.
     cloudpickle.register_pickle_by_value(sys.modules[__name__])
     nodes = arguments.nodes_per_run if training else 1
@@ -60,7 +61,7 @@ def make_executor(plan: Plan, arguments: argparse.Namespace, training: bool) -> 
         executor = submitit.AutoExecutor(plan.folder / "submitit", cluster=arguments.cluster)
         executor.update_parameters(**parameters)
     except (NameError, TypeError, RuntimeError, ValueError) as error:
-        raise UsageError(f"--cluster {arguments.cluster}: {error}") from error
+        raise InputError(f"--cluster {arguments.cluster}: {error}") from error
     return executor
 
 
@@ -68,13 +69,13 @@ def submit_runs(executor: Any, runs: Sequence[Run]) -> list[str]:
     """Submit runs, whose folders are prepared, as one array; the jobs' ids.
 
     Raises:
-        UsageError: the cluster refuses them.
+        InputError: the cluster refuses them.
     """
     try:
         with executor.batch():
             jobs = [executor.submit(Job(run.folder)) for run in runs]
     except RuntimeError as error:
-        raise UsageError(f"--cluster {executor.cluster}: {error}") from error
+        raise InputError(f"--cluster {executor.cluster}: {error}") from error
     for run, job in zip(runs, jobs, strict=True):
         (run.folder / "job").write_text(f"{job.job_id}\n")
     return [job.job_id for job in jobs]
@@ -106,7 +107,7 @@ def _parameters(words: Sequence[str]) -> dict[str, Any]:
     for word in words:
         key, equals, value = word.partition("=")
         if not key or not equals:
-            raise UsageError(f"--slurm takes KEY=VALUE, and got {word!r}")
+            raise InputError(f"--slurm takes KEY=VALUE, and got {word!r}")
         try:
             parameters[key] = ast.literal_eval(value)
         except (ValueError, SyntaxError):

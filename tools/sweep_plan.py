@@ -40,7 +40,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from command_line import UsageError, require_key
+from mmlevelset.errors import InputError
+from mmlevelset.experiments.command_line import require_key
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -163,7 +164,7 @@ def read_plan(
         seeds: in place of the sweep's own.
 
     Raises:
-        UsageError: the file, a config it names, a key or an override is wrong.
+        InputError: the file, a config it names, a key or an override is wrong.
     """
     from mmengine.config import Config
 
@@ -171,17 +172,17 @@ def read_plan(
         sweep = Config.fromfile(file).to_dict()
         sweep = {key: value for key, value in sweep.items() if not key.startswith("_")}
     except Exception as error:
-        raise UsageError(f"{file} cannot be read: {error}") from error
+        raise InputError(f"{file} cannot be read: {error}") from error
     _check_keys(sweep, SWEEP_KEYS, str(file))
     for key, kind in (("variants", dict), ("metrics", dict)):
         if not isinstance(sweep.get(key), kind) or not sweep[key]:
-            raise UsageError(f"{file}: {key} must be a dict with an entry at least")
+            raise InputError(f"{file}: {key} must be a dict with an entry at least")
     variants = []
     for name, said in sweep["variants"].items():
         if not re.fullmatch(r"[\w.+-]+", name) or re.search(r"_seed\d+$", name):
-            raise UsageError(f"{file}: variants: {name!r} cannot be the name of a folder of runs")
+            raise InputError(f"{file}: variants: {name!r} cannot be the name of a folder of runs")
         if not isinstance(said, dict):
-            raise UsageError(f"{file}: variants.{name} must be a dict, and is {said!r}")
+            raise InputError(f"{file}: variants.{name} must be a dict, and is {said!r}")
         variants.append(_variant(file, sweep, name, said))
     own = frozenset(seed for variant in variants for seed in variant.seeds)
     if seeds is not None:
@@ -205,9 +206,9 @@ def read_plan(
 
 def _seeds(said: Sequence[int], where: str) -> tuple[int, ...]:
     if not said or not all(isinstance(seed, int) and seed >= 0 for seed in said):
-        raise UsageError(f"{where}: seeds must be whole numbers >= 0, one at least, not {said}")
+        raise InputError(f"{where}: seeds must be whole numbers >= 0, one at least, not {said}")
     if len(set(said)) < len(said):
-        raise UsageError(f"{where}: seeds has a number twice: {said}")
+        raise InputError(f"{where}: seeds has a number twice: {said}")
     return tuple(said)
 
 
@@ -230,7 +231,7 @@ def _variant(file: Path, sweep: dict, name: str, said: dict) -> Variant:
     if said.get("run", True) and "same" not in said:
         path = said.get("config", sweep.get("config"))
         if path is None:
-            raise UsageError(f"{where} has no config, nor has the sweep")
+            raise InputError(f"{where} has no config, nor has the sweep")
         config = _overridden(
             (file.parent / path).resolve(),
             {**sweep.get("options", {}), **said.get("options", {})},
@@ -255,11 +256,11 @@ def _overridden(path: Path, options: dict[str, Any], where: str) -> Config:
     from mmengine.config import Config
 
     if not path.is_file():
-        raise UsageError(f"{where}: the config {path} does not exist")
+        raise InputError(f"{where}: the config {path} does not exist")
     try:
         config = Config.fromfile(path)
     except Exception as error:
-        raise UsageError(f"{where}: {path} cannot be read: {error}") from error
+        raise InputError(f"{where}: {path} cannot be read: {error}") from error
     for key, value in options.items():
         for dotted in _keys(key, value):
             require_key(config, dotted, f"{where}: option {dotted}")
@@ -285,17 +286,17 @@ def _chosen(file: Path, variants: list[Variant], only: Sequence[str]) -> list[Va
                 continue
             other = known.get(name)
             if other is None or other.config is None:
-                raise UsageError(f"{where}.{key} must name a variant that runs, and is {name!r}")
+                raise InputError(f"{where}.{key} must name a variant that runs, and is {name!r}")
             if key == "of" and (other.of or other.command):
-                raise UsageError(f"{where}.of must name a variant that trains, and is {name!r}")
+                raise InputError(f"{where}.of must name a variant that trains, and is {name!r}")
             missing = set(variant.seeds) - set(other.seeds)
             if missing:
-                raise UsageError(f"{where}: {name} has no seed {min(missing)}")
+                raise InputError(f"{where}: {name} has no seed {min(missing)}")
     chosen: set[str] = set()
     for pattern in only:
         found = fnmatch.filter(known, pattern)
         if not found:
-            raise UsageError(f"--only {pattern}: no such variant; there are {', '.join(known)}")
+            raise InputError(f"--only {pattern}: no such variant; there are {', '.join(known)}")
         for name in found:
             for one in (name, known[name].same or name):
                 chosen |= {one, known[one].of or one}
@@ -318,4 +319,4 @@ def _runs(folder: Path, variants: list[Variant]) -> Iterator[Run]:
 def _check_keys(said: dict, known: set[str], where: str) -> None:
     for key in said:
         if key not in known:
-            raise UsageError(f"{where}: unknown {key!r}; there are {', '.join(sorted(known))}")
+            raise InputError(f"{where}: unknown {key!r}; there are {', '.join(sorted(known))}")

@@ -26,7 +26,7 @@ from importlib import metadata
 from pathlib import Path
 from types import FrameType
 
-from command_line import write_json
+from mmlevelset.files import write_json
 
 TOOLS = Path(__file__).resolve().parent
 BUSY = 75  # exit code: another process is at this run

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from command_line import (
-    UsageError,
+from mmlevelset.errors import InputError
+from mmlevelset.experiments.command_line import (
     choose_device,
     leave_process_group,
     load_config,
@@ -39,7 +39,7 @@ def main() -> None:
     arguments = parse()
     with short_errors("test.py", arguments):
         if arguments.out and not arguments.out.endswith((".pkl", ".pickle")):
-            raise UsageError(f"--out must end in .pkl or .pickle, and was {arguments.out}")
+            raise InputError(f"--out must end in .pkl or .pickle, and was {arguments.out}")
         choose_device(arguments)
         config = load_config(arguments)
         config.load_from = require_file(arguments.checkpoint, "the checkpoint")
@@ -57,7 +57,7 @@ def main() -> None:
 def draw_into(config: Config, folder: Path) -> None:
     hook = config.get("default_hooks", {}).get("visualization")
     if hook is None:
-        raise UsageError("--show-dir needs default_hooks.visualization in the config")
+        raise InputError("--show-dir needs default_hooks.visualization in the config")
     hook.update(draw=True, test_out_dir=str(folder))
 
 
@@ -65,7 +65,7 @@ def augment(config: Config) -> None:
     """Wrap the model for test-time augmentation, and take the pipeline that makes the views."""
     missing = [key for key in ("tta_model", "tta_pipeline") if key not in config]
     if missing:
-        raise UsageError(
+        raise InputError(
             f"--tta needs {' and '.join(missing)} in the config: add a file of configs/_base_/tta"
             " to its _base_, or write them as that does"
         )

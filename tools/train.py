@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from command_line import (
-    UsageError,
+from mmlevelset.errors import InputError
+from mmlevelset.experiments.command_line import (
     choose_device,
     leave_process_group,
     load_config,
@@ -56,19 +56,19 @@ def use_amp(config) -> None:
     import torch
 
     if not torch.cuda.is_available():
-        raise UsageError("--amp needs a CUDA device")
+        raise InputError("--amp needs a CUDA device")
     kind = config.optim_wrapper.get("type", "OptimWrapper")
     if kind == "AmpOptimWrapper":
         return
     if kind != "OptimWrapper":
-        raise UsageError(f"--amp needs an optim_wrapper of type 'OptimWrapper', not {kind!r}")
+        raise InputError(f"--amp needs an optim_wrapper of type 'OptimWrapper', not {kind!r}")
     config.optim_wrapper.type = "AmpOptimWrapper"
     config.optim_wrapper.setdefault("loss_scale", "dynamic")
 
 
 def scale_learning_rate(config) -> None:
     if "base_batch_size" not in config.get("auto_scale_lr", {}):
-        raise UsageError("--auto-scale-lr needs auto_scale_lr.base_batch_size in the config")
+        raise InputError("--auto-scale-lr needs auto_scale_lr.base_batch_size in the config")
     config.auto_scale_lr.enable = True
 
 

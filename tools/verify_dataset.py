@@ -20,7 +20,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from command_line import UsageError
 from dataset_checks import (
     PERCENTILES,
     PUBLISHED,
@@ -33,6 +32,8 @@ from dataset_checks import (
     read_annotations,
     statistics,
 )
+
+from mmlevelset.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ def of_config(path: Path, split: str) -> Source:
     """The data set that a config trains on, or evaluates.
 
     Raises:
-        UsageError: the config cannot be read, or its data set is of several or in another layout.
+        InputError: the config cannot be read, or its data set is of several or in another layout.
     """
     from mmdet.registry import DATASETS
     from mmengine.config import Config
@@ -57,15 +58,15 @@ def of_config(path: Path, split: str) -> Source:
     try:
         config = Config.fromfile(path)
     except Exception as error:
-        raise UsageError(f"{path} cannot be read: {error}") from error
+        raise InputError(f"{path} cannot be read: {error}") from error
     loader = config.get(f"{split}_dataloader")
     if loader is None:
-        raise UsageError(f"{path} has no {split}_dataloader")
+        raise InputError(f"{path} has no {split}_dataloader")
     settings = loader.dataset
     while "ann_file" not in settings and "dataset" in settings:  # RepeatDataset and the like
         settings = settings.dataset
     if not str(settings.get("ann_file", "")).endswith(".json"):
-        raise UsageError(
+        raise InputError(
             f"{split}_dataloader.dataset of {path} is a {settings.type}, and not one data set with"
             " an ann_file in COCO's layout; give the annotation file and --images"
         )
@@ -85,7 +86,7 @@ def check(
     from mmengine.utils import track_iter_progress, track_parallel_progress
 
     if not source.images.is_dir():
-        raise UsageError(f"the folder of the images {source.images} does not exist")
+        raise InputError(f"the folder of the images {source.images} does not exist")
     published = PUBLISHED.get(source.annotations.name)
     problems, notes = file_findings(content, source.classes, published)
     by_image: dict[Any, list[dict]] = defaultdict(list)
@@ -188,13 +189,13 @@ def verify(arguments: argparse.Namespace) -> int:
     given = arguments.source
     if given.suffix == ".py":
         if arguments.images:
-            raise UsageError("--images goes with an annotation file; a config names its own")
+            raise InputError("--images goes with an annotation file; a config names its own")
         if not given.is_file():
-            raise UsageError(f"the config {given} does not exist")
+            raise InputError(f"the config {given} does not exist")
         source, name = of_config(given, arguments.split), f"{given.stem}_{arguments.split}"
     else:
         if not arguments.images:
-            raise UsageError(f"{given} needs --images, the folder of its images")
+            raise InputError(f"{given} needs --images, the folder of its images")
         source, name = Source(given, arguments.images), given.stem
     content = read_annotations(source.annotations)
     report = check(source, content, arguments.workers, arguments.whole_files)
@@ -237,7 +238,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     try:
         problems = verify(arguments)
-    except UsageError as error:
+    except InputError as error:
         parser.exit(2, f"verify_dataset.py: error: {error}\n")
     sys.exit(1 if problems else 0)
 

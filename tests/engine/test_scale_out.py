@@ -14,7 +14,8 @@ import pytest
 import torch
 from mmengine import Config
 
-from tools.command_line import UsageError, prepare_processes
+from mmlevelset.errors import InputError
+from mmlevelset.experiments.command_line import prepare_processes
 
 FOLDER = Path(__file__).parent
 ROOT = Path(__file__).parents[2]
@@ -231,5 +232,5 @@ def test_a_launcher_that_did_not_start_the_process_is_refused(
 ):
     monkeypatch.delenv(variable, raising=False)
     message = f"--launcher {launcher} needs processes that {program} has started: {variable} is not"
-    with pytest.raises(UsageError, match=message):
+    with pytest.raises(InputError, match=message):
         prepare_processes(Config(dict(launcher=launcher)))

@@ -17,7 +17,7 @@ from mmengine.dist import get_rank, get_world_size
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from tools.command_line import leave_process_group, prepare_processes
+from mmlevelset.experiments.command_line import leave_process_group, prepare_processes
 
 CONFIGS = Path(__file__).parents[2] / "configs/quickstart"
 BATCH, STEPS = 4, 3

@@ -195,7 +195,7 @@ class TestItems:
             " dict(type='mmlevelset.LoadSemanticAnnotations'), dict(type='PackDetInputs')]"
         )
         config = self.config(tmp_path, f"{pipeline}\n")
-        with pytest.raises(helper.UsageError, match="labels 0 and 1, but test image .* has label"):
+        with pytest.raises(helper.InputError, match="labels 0 and 1, but test image .* has label"):
             helper.read_items(config, "test", 4, [0])
 
     def test_no_labels(self, helper, tmp_path):
@@ -204,7 +204,7 @@ class TestItems:
             " dict(type='PackDetInputs')]"
         )
         config = self.config(tmp_path, f"{pipeline}\n")
-        with pytest.raises(helper.UsageError, match="test image 0 has no gt_sem_seg"):
+        with pytest.raises(helper.InputError, match="test image 0 has no gt_sem_seg"):
             helper.read_items(config, "test", 4, [0])
 
 

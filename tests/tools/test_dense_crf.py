@@ -165,7 +165,7 @@ class TestFilter:
 
     def test_an_image_of_16_bits_is_refused(self, tool):
         image, _, logits = make_two_colours(20, 30)
-        with pytest.raises(tool.UsageError, match="8 bits and three channels.*uint16"):
+        with pytest.raises(tool.InputError, match="8 bits and three channels.*uint16"):
             list(tool.mean_field(image.astype(np.uint16), logits, [1], KERNELS))
 
     def test_the_table_of_a_network(self, run, capsys):

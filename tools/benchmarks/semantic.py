@@ -29,7 +29,7 @@ from mmengine.registry import MODELS, init_default_scope
 from mmengine.structures import PixelData
 from torch import Tensor
 
-from mmlevelset.models.semantic import LevelSetLoss, SemanticSegmentor
+from mmlevelset.models.levelset_loss import LevelSetLoss, SemanticSegmentor
 
 EPS, WEIGHT = 0.05, 4e-4
 PLAIN, NAIVE, BOTH = "cross-entropy", "with the level-set loss, as written", "with ours"

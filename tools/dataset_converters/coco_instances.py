@@ -29,8 +29,10 @@ from typing import Any, TypeVar
 import cv2
 import numpy as np
 import pycocotools.mask as mask_utils
-from conversion import InputError, require, run, write_whole
+from conversion import InputError, require, run
 from mmengine.utils import ProgressBar
+
+from mmlevelset.files import write_whole
 
 __all__ = [
     "InputError",

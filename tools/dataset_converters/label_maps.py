@@ -6,9 +6,11 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from conversion import InputError, require, run, write_whole
+from conversion import InputError, require, run
 from mmengine.utils import track_iter_progress
 from PIL import Image
+
+from mmlevelset.files import write_whole
 
 __all__ = [
     "InputError",

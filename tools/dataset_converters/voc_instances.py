@@ -33,9 +33,10 @@ from coco_instances import (
     state_of,
     write_instances,
 )
-from conversion import write_whole
 from label_maps import read_label_map, read_mat, read_names
 from PIL import Image
+
+from mmlevelset.files import write_whole
 
 CLASSES = (
     "aeroplane",

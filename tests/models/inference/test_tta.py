@@ -315,7 +315,7 @@ def tool(monkeypatch):
 
 def test_tools_test_says_what_the_config_lacks(tool):
     config = Config.fromfile(ROOT / "configs/quickstart/levelset-rcnn_shapes.py")
-    with pytest.raises(tool.UsageError, match="--tta needs tta_model and tta_pipeline in the conf"):
+    with pytest.raises(tool.InputError, match="--tta needs tta_model and tta_pipeline in the conf"):
         tool.augment(config)
 
 

@@ -4,8 +4,8 @@ import torch.nn.functional as F
 from mmdet.evaluation import SemSegMetric
 from mmengine.optim import OptimWrapper
 
-from mmlevelset.models.semantic.inference import Inference
-from tests.models.semantic.builders import (
+from mmlevelset.models.levelset_loss.inference import Inference
+from tests.models.levelset_loss.builders import (
     CLASSES,
     HEADS,
     make_identity,

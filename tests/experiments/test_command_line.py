@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
-from tools.command_line import (
-    UsageError,
+from mmlevelset.errors import InputError
+from mmlevelset.experiments.command_line import (
     choose_device,
     load_config,
     parser,
@@ -70,7 +70,7 @@ def test_cpu_is_forced_before_a_gpu_can_be_seen(monkeypatch, words):
 @pytest.mark.gpu
 def test_cpu_is_forced_where_there_is_a_gpu(checkout, tmp_path):
     code = (
-        "from tools.command_line import choose_device, parser;"
+        "from mmlevelset.experiments.command_line import choose_device, parser;"
         "choose_device(parser('').parse_args(['c.py', '--gpus', '0']));"
         "from mmengine.device import get_device; print(get_device())"
     )
@@ -96,7 +96,7 @@ def test_devices_are_left_alone_otherwise(monkeypatch, words):
     ],
 )
 def test_impossible_devices_are_refused(words, message):
-    with pytest.raises(UsageError, match=message):
+    with pytest.raises(InputError, match=message):
         choose_device(parse("config.py", *words))
 
 
@@ -137,7 +137,7 @@ def test_overrides_are_merged(config):
     ],
 )
 def test_override_of_what_is_not_there_is_refused(config, option, message):
-    with pytest.raises(UsageError, match=message):
+    with pytest.raises(InputError, match=message):
         load(config, "--cfg-options", option)
 
 
@@ -154,16 +154,16 @@ def test_work_dir_is_of_the_command_line_then_the_config_then_the_name(config):
 
 
 def test_missing_and_broken_configs_are_named(tmp_path):
-    with pytest.raises(UsageError, match=r"the config nowhere\.py does not exist"):
+    with pytest.raises(InputError, match=r"the config nowhere\.py does not exist"):
         load(Path("nowhere.py"))
     broken = tmp_path / "broken.py"
     broken.write_text("_base_ = ['absent.py']\n")
-    with pytest.raises(UsageError, match=r"broken\.py cannot be read: .*absent\.py"):
+    with pytest.raises(InputError, match=r"broken\.py cannot be read: .*absent\.py"):
         load(broken)
 
 
 def test_missing_checkpoint_is_named(tmp_path):
-    with pytest.raises(UsageError, match=r"the checkpoint nowhere\.pth does not exist"):
+    with pytest.raises(InputError, match=r"the checkpoint nowhere\.pth does not exist"):
         require_file("nowhere.pth", "the checkpoint")
     assert require_file("https://host/a.pth", "the checkpoint") == "https://host/a.pth"
 

@@ -1,4 +1,4 @@
-"""What train.py and test.py share: arguments, the device, the config with its overrides, errors.
+"""What the commands share: arguments, the device, the config with its overrides, errors.
 
 OpenMMLab looks for a GPU when it is imported, so this module imports it only inside functions,
 after `choose_device`.
@@ -10,18 +10,18 @@ import argparse
 import difflib
 import gc
 import inspect
-import json
 import os
 import re
 import shutil
 import subprocess
 import sys
-import tempfile
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from mmlevelset.errors import InputError
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -39,10 +39,6 @@ LAUNCHERS = dict(
     slurm=("SLURM_PROCID", "srun"),
     mpi=("OMPI_COMM_WORLD_RANK", "mpirun"),
 )
-
-
-class UsageError(Exception):
-    """Something that whoever typed the command can put right; exit code 2."""
 
 
 def parser(description: str) -> argparse.ArgumentParser:
@@ -85,7 +81,7 @@ def short_errors(name: str, arguments: argparse.Namespace) -> Iterator[None]:
     """
     try:
         yield
-    except UsageError as error:
+    except InputError as error:
         sys.exit(_complain(name, str(error), 2))
     except Exception as error:
         if arguments.traceback:
@@ -161,30 +157,30 @@ def choose_device(arguments: argparse.Namespace) -> None:
     os.environ.setdefault("LOCAL_RANK", str(arguments.local_rank))
     gpus = arguments.gpus
     if gpus is not None and gpus < 0:
-        raise UsageError(f"--gpus must be 0 or more, and was {gpus}")
+        raise InputError(f"--gpus must be 0 or more, and was {gpus}")
     if gpus is not None and gpus > 1 and arguments.launcher == "none":
-        raise UsageError(f"--gpus {gpus} needs a process per GPU: add --launcher pytorch")
+        raise InputError(f"--gpus {gpus} needs a process per GPU: add --launcher pytorch")
     if gpus == 0 and arguments.device == "cuda":
-        raise UsageError("--gpus 0 and --device cuda contradict each other")
+        raise InputError("--gpus 0 and --device cuda contradict each other")
     if gpus == 0 or arguments.device == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
     if arguments.device == "cuda":
         import torch
 
         if not torch.cuda.is_available():
-            raise UsageError("--device cuda was given, but torch finds no CUDA device")
+            raise InputError("--device cuda was given, but torch finds no CUDA device")
 
 
 def load_config(arguments: argparse.Namespace) -> Config:
     """The config with the overrides, the launcher and the work dir in it."""
     if not Path(arguments.config).is_file():
-        raise UsageError(f"the config {arguments.config} does not exist")
+        raise InputError(f"the config {arguments.config} does not exist")
     from mmlevelset.requirements import require_openmmlab
 
     try:
         require_openmmlab()
     except ImportError as error:
-        raise UsageError(str(error)) from error
+        raise InputError(str(error)) from error
     from mmengine.config import Config
 
     try:
@@ -192,7 +188,7 @@ def load_config(arguments: argparse.Namespace) -> Config:
     except Exception as error:
         if arguments.traceback:
             raise
-        raise UsageError(f"{arguments.config} cannot be read: {error}") from error
+        raise InputError(f"{arguments.config} cannot be read: {error}") from error
     options = _parse_options(arguments.cfg_options)
     if not arguments.allow_new_keys:
         for key in options:
@@ -212,7 +208,7 @@ def _parse_options(words: list[str]) -> dict[str, Any]:
 
     for word in words:
         if not re.match(r"[^=]+=", word):
-            raise UsageError(f"--cfg-options takes KEY=VALUE, and got {word!r}")
+            raise InputError(f"--cfg-options takes KEY=VALUE, and got {word!r}")
     options = argparse.ArgumentParser()
     options.add_argument("--cfg-options", nargs="*", action=DictAction)
     return options.parse_args(["--cfg-options", *words]).cfg_options or {}
@@ -243,7 +239,7 @@ def require_key(config: Config, key: str, what: str, hint: str = "") -> None:
             close = difflib.get_close_matches(step, known, n=1)
             if close:
                 hint = f"; did you mean {'.'.join([*steps[:number], close[0]])}?"
-            raise UsageError(f"{what}: {above} has no {step!r}{hint}")
+            raise InputError(f"{what}: {above} has no {step!r}{hint}")
         value = value[int(step)] if isinstance(value, (list, tuple)) else value[step]
 
 
@@ -253,7 +249,7 @@ def prepare_processes(config: Config) -> None:
     mmengine would give each of them a CUDA device.
 
     Raises:
-        UsageError: The launcher did not start this process.
+        InputError: The launcher did not start this process.
     """
     import torch
 
@@ -261,14 +257,14 @@ def prepare_processes(config: Config) -> None:
         return
     variable, program = LAUNCHERS[config.launcher]
     if variable not in os.environ:
-        raise UsageError(
+        raise InputError(
             f"--launcher {config.launcher} needs processes that {program} has started:"
             f" {variable} is not set"
         )
     if torch.cuda.is_available():
         return
     if config.launcher == "mpi":
-        raise UsageError("--launcher mpi needs CUDA devices; on a CPU, take pytorch or slurm")
+        raise InputError("--launcher mpi needs CUDA devices; on a CPU, take pytorch or slurm")
     if config.launcher == "slurm":
         _tell_torch_of_slurm()
     if not torch.distributed.is_initialized():
@@ -291,7 +287,7 @@ def _tell_torch_of_slurm() -> None:
     given.setdefault("MASTER_PORT", "29500")
     if "MASTER_ADDR" not in given:
         if shutil.which("scontrol") is None:
-            raise UsageError("--launcher slurm needs MASTER_ADDR where there is no scontrol")
+            raise InputError("--launcher slurm needs MASTER_ADDR where there is no scontrol")
         words = ["scontrol", "show", "hostnames", given["SLURM_NODELIST"]]
         hosts = subprocess.run(words, capture_output=True, text=True, check=True).stdout
         given["MASTER_ADDR"] = hosts.split()[0]
@@ -310,18 +306,8 @@ def leave_process_group() -> None:
 def require_file(path: str, what: str) -> str:
     """A local file must exist; addresses like https://... are left to mmengine."""
     if "://" not in path and not Path(path).is_file():
-        raise UsageError(f"{what} {path} does not exist")
+        raise InputError(f"{what} {path} does not exist")
     return path
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file, which is whole or not there."""
-    text = json.dumps(value, indent=2) + "\n"
-    handle, unfinished = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    with os.fdopen(handle, "w") as file:
-        file.write(text)
-    os.chmod(unfinished, 0o644)
-    os.replace(unfinished, path)
 
 
 def build_model(config: Config) -> Any:
@@ -345,7 +331,7 @@ def load_weights(model: Any, checkpoint: str) -> None:
     except RuntimeError as error:
         reasons = " ".join(str(error).split())
         message = f"the checkpoint {checkpoint} is not of the config's model: {reasons:.300}"
-        raise UsageError(message) from error
+        raise InputError(message) from error
 
 
 def make_runner(config: Config) -> Any:

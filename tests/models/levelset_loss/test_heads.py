@@ -3,8 +3,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from mmlevelset.models.semantic import ASPPHead, FCNHead, LargeFOVHead
-from mmlevelset.models.semantic.resize import resize_maps, scaled_size, shrink_labels
+from mmlevelset.models.levelset_loss import ASPPHead, FCNHead, LargeFOVHead
+from mmlevelset.models.levelset_loss.resize import resize_maps, scaled_size, shrink_labels
 
 CE = dict(type="mmdet.CrossEntropyLoss", avg_non_ignore=True)
 

@@ -9,7 +9,7 @@ from mmengine.structures import PixelData
 pytest.importorskip("mmseg.models", reason="mmsegmentation is not installed")
 from mmseg.structures import SegDataSample
 
-from mmlevelset.models.semantic import LevelSetLoss
+from mmlevelset.models.levelset_loss import LevelSetLoss
 
 CLASSES = 4
 CROSS_ENTROPY = dict(type="CrossEntropyLoss", avg_non_ignore=True)

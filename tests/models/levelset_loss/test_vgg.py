@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from mmlevelset.models.semantic import DeepLabVGG
+from mmlevelset.models.levelset_loss import DeepLabVGG
 
 CONVOLUTIONS_OF_VGG16 = [0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28]
 

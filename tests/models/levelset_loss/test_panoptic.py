@@ -9,7 +9,7 @@ from mmdet.utils import register_all_modules
 from mmengine.config import Config
 from mmengine.structures import InstanceData, PixelData
 
-from mmlevelset.models.semantic import LevelSetLoss, LossSum
+from mmlevelset.models.levelset_loss import LevelSetLoss, LossSum
 from mmlevelset.registry import MODELS
 
 CROSS_ENTROPY = dict(type="CrossEntropyLoss", ignore_index=255, loss_weight=0.5)

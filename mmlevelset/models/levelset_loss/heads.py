@@ -6,8 +6,8 @@ import torch.nn.functional as F
 from mmengine.model import kaiming_init, normal_init
 from torch import Tensor, nn
 
-from mmlevelset.models.semantic.decode_head import DecodeHead
-from mmlevelset.models.semantic.resize import resize_maps
+from mmlevelset.models.levelset_loss.decode_head import DecodeHead
+from mmlevelset.models.levelset_loss.resize import resize_maps
 from mmlevelset.registry import MODELS
 
 

@@ -3,9 +3,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmlevelset.models.semantic import LevelSetLoss, level_set_energy, losses
+from mmlevelset.models.levelset_loss import LevelSetLoss, level_set_energy, losses
 from mmlevelset.registry import MODELS
-from tests.models.semantic import naive_losses
+from tests.models.levelset_loss import naive_losses
 
 HEAVISIDES = [("tanh", 0.05), ("tanh", 0.3), ("arctan", 20.0), ("arctan", 0.1), ("step", 0.05)]
 

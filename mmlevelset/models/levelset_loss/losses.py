@@ -38,7 +38,7 @@ class LevelSetLoss(nn.Module):
     It is added to the cross-entropy loss. Classes that an image lacks have no term.
 
     It is called as the losses of mmsegmentation's heads and of
-    :class:`~mmlevelset.models.semantic.LossSum` are.
+    :class:`~mmlevelset.models.levelset_loss.LossSum` are.
 
     Args:
         eps: Width of the Heaviside function, in units of probability. Default 1/20, the paper's;

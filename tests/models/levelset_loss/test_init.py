@@ -3,8 +3,8 @@ import torch
 from mmengine.model import BaseModule
 from torch import nn
 
-from mmlevelset.models.semantic import DecimatedVGG, DeepLabVGG, LargeFOVHead, Pretrained
-from tests.models.semantic.builders import make_segmentor
+from mmlevelset.models.levelset_loss import DecimatedVGG, DeepLabVGG, LargeFOVHead, Pretrained
+from tests.models.levelset_loss.builders import make_segmentor
 
 WIDTH = 2
 
