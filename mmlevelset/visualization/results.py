@@ -8,7 +8,7 @@ from pycocotools import mask as mask_util
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from mmlevelset.models.levelset_rcnn.polygons import level_set_polygons
+from mmlevelset.ops.boxes import level_set_polygons
 from mmlevelset.ops.checks import check_shape
 from mmlevelset.visualization.panels import (
     Panel,

@@ -3,8 +3,8 @@ from collections.abc import Sequence
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmlevelset.models.crls.recurrent_level_set import check_size
-from mmlevelset.models.crls.result import Segmentation, segmentation_loss
+from mmlevelset.models.recurrent.recurrent_level_set import check_size
+from mmlevelset.models.recurrent.result import Segmentation, segmentation_loss
 from mmlevelset.ops.checks import check_floating, check_shape
 from mmlevelset.registry import MODELS
 

@@ -9,8 +9,8 @@ from mmdet.structures import OptSampleList, SampleList
 from mmengine.structures import PixelData
 from torch import Tensor
 
-from mmlevelset.models.crls.recurrent_level_set import check_size
-from mmlevelset.models.losses import label_map
+from mmlevelset.models.common import label_map
+from mmlevelset.models.recurrent.recurrent_level_set import check_size
 from mmlevelset.registry import MODELS
 
 IGNORED = 255

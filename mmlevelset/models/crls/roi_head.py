@@ -8,7 +8,7 @@ from mmdet.utils import InstanceList
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from mmlevelset.models.crls.result import Segmentation
+from mmlevelset.models.recurrent.result import Segmentation
 from mmlevelset.registry import MODELS
 
 MASK_BOXES = ("proposals", "detections")

@@ -9,8 +9,8 @@ from mmengine.config import ConfigDict
 from mmengine.model import Sequential
 from torch import Tensor, nn
 
-from mmlevelset.models.crls.result import Segmentation
-from mmlevelset.models.losses import mean_count, mean_iou
+from mmlevelset.models.common import mean_count, mean_iou
+from mmlevelset.models.recurrent.result import Segmentation
 from mmlevelset.registry import MODELS
 
 

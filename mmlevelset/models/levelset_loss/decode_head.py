@@ -8,8 +8,8 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from mmlevelset.models.common import mean_count
 from mmlevelset.models.levelset_loss.resize import resize_maps, shrink_labels
-from mmlevelset.models.losses import mean_count
 from mmlevelset.registry import MODELS
 
 CROSS_ENTROPY = dict(type="mmdet.CrossEntropyLoss", avg_non_ignore=True)

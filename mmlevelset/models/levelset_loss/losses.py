@@ -9,7 +9,7 @@ from mmengine.dist import get_world_size
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from mmlevelset.models.losses import mean_count
+from mmlevelset.models.common import mean_count
 from mmlevelset.ops import dirac, heaviside
 from mmlevelset.ops.checks import (
     accumulation_dtype,

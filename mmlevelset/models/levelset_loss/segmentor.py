@@ -9,9 +9,9 @@ from mmdet.structures import OptSampleList, SampleList
 from mmengine.structures import PixelData
 from torch import Tensor
 
+from mmlevelset.models.common import label_map
 from mmlevelset.models.levelset_loss.inference import Inference, MultiScale
 from mmlevelset.models.levelset_loss.resize import resize_maps, scaled_size
-from mmlevelset.models.losses import label_map
 from mmlevelset.registry import MODELS
 
 

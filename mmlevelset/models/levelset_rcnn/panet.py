@@ -14,8 +14,8 @@ from mmdet.utils import ConfigType
 from mmengine.model import ModuleList
 from torch import Tensor
 
+from mmlevelset.models.common import check_roi_features
 from mmlevelset.models.levelset_rcnn.mask_head import LevelSetMaskHead
-from mmlevelset.models.losses import check_roi_features
 from mmlevelset.registry import MODELS
 
 

@@ -9,10 +9,9 @@ from mmdet.utils import ConfigType, InstanceList
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from mmlevelset.models.levelset_rcnn.paste import paste_level_sets
-from mmlevelset.models.levelset_rcnn.polygons import level_set_polygons
+from mmlevelset.models.common import check_roi_features, map_of_class, mean_count, mean_iou
 from mmlevelset.models.levelset_rcnn.targets import tsdf_targets
-from mmlevelset.models.losses import check_roi_features, map_of_class, mean_count, mean_iou
+from mmlevelset.ops.boxes import level_set_polygons, paste_level_sets
 
 
 class Stage(NamedTuple):

@@ -10,7 +10,7 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from mmengine.structures import InstanceData
 
-from mmlevelset.models.levelset_rcnn.paste import paste_level_sets
+from mmlevelset.ops.boxes import paste_level_sets
 
 CONFIG = "configs/quickstart/levelset-rcnn_shapes.py"
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from mmlevelset.models.crls.data_term import ConvDataTerm, GridDataTerm
+from mmlevelset.models.recurrent.data_term import ConvDataTerm, GridDataTerm
 
 NOISE = 0.1
 """Of a matrix's initial weights beside its multiple of the identity, times 1 / sqrt(fan-in)."""

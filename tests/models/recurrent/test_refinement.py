@@ -4,8 +4,8 @@ import torch.nn.functional as F
 from mmengine.model import BaseModule
 
 from mmlevelset.models import RecurrentRefinement
-from mmlevelset.models.crls import crop_refinement
-from mmlevelset.models.crls.crop_refinement import mask_boxes, paste
+from mmlevelset.models.recurrent import crop_refinement
+from mmlevelset.ops.boxes import mask_boxes, paste_crops
 from mmlevelset.registry import MODELS
 
 SIZE = (6, 5)
@@ -208,20 +208,6 @@ def test_bad_input():
 # Crops
 
 
-def test_boxes_of_masks():
-    inside = torch.zeros(4, 20, 30, dtype=torch.bool)
-    inside[0, 5:15, 10:20] = True
-    inside[1, 0, 29] = True
-    inside[3, 7:9, 3] = inside[3, 8, 3:23] = True
-    assert mask_boxes(inside, 0.2).tolist() == [
-        [8, 3, 22, 17],
-        [28, 0, 30, 2],
-        [0, 0, 30, 20],  # none
-        [0, 6, 27, 10],
-    ]
-    assert mask_boxes(inside[:1], 0.0).tolist() == [[9, 4, 21, 16]]
-
-
 def test_crops_and_pastes_lie_where_they_should(monkeypatch):
     """Ramps: a mask's value is its column; the image's, of three times the size, the same."""
     seen = {}
@@ -250,15 +236,6 @@ def test_crops_and_pastes_lie_where_they_should(monkeypatch):
     torch.testing.assert_close(added[:, inner], expected, rtol=0, atol=1e-4)
 
 
-def test_paste_is_zero_outside_of_the_box():
-    boxes = torch.tensor([[2.0, 1.0, 7.0, 4.0], [0.0, 0.0, 8.0, 6.0]])
-    pasted = paste(torch.ones(2, 3, 3), boxes, (6, 8))
-    expected = torch.zeros(6, 8)
-    expected[1:4, 2:7] = 1
-    assert torch.equal(pasted[0] != 0, expected != 0)
-    torch.testing.assert_close(pasted, torch.stack([expected, torch.ones(6, 8)]))
-
-
 def test_a_correction_does_not_depend_on_the_other_masks(monkeypatch):
     model = make("CropRefinement")
     masks, image, features = inputs("CropRefinement", count=5)
@@ -285,7 +262,7 @@ def test_features_are_projected_once_for_all_masks(monkeypatch):
         model._crops(maps, boxes, size) for maps in (masks[:, None], image[None], features[None])
     ]
     added = RecurrentRefinement.correction(model, crops[0][:, 0], *crops[1:])
-    torch.testing.assert_close(refined, masks + paste(added, boxes, size))
+    torch.testing.assert_close(refined, masks + paste_crops(added, boxes, size))
 
 
 def test_a_mask_far_away_from_a_change_stays():

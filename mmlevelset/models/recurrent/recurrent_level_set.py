@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmlevelset.models.crls import initial as starts
-from mmlevelset.models.crls.gates import ConvMap, GridMap, RecurrentCell, conv_cell, dense_cell
-from mmlevelset.models.crls.result import Segmentation, segmentation_loss
+from mmlevelset.models.recurrent import initial as starts
+from mmlevelset.models.recurrent.gates import ConvMap, GridMap, RecurrentCell, conv_cell, dense_cell
+from mmlevelset.models.recurrent.result import Segmentation, segmentation_loss
 from mmlevelset.ops import curvature, heaviside, region_means
 from mmlevelset.ops.checks import check_floating, check_same_device, check_shape
 from mmlevelset.registry import MODELS

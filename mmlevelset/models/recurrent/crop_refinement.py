@@ -1,11 +1,11 @@
 """Refinement of masks over a whole image, each within its own box."""
 
 import torch
-import torch.nn.functional as F
 from mmcv.ops import roi_align
 from torch import Tensor
 
-from mmlevelset.models.crls.refinement import RecurrentRefinement
+from mmlevelset.models.recurrent.refinement import RecurrentRefinement
+from mmlevelset.ops.boxes import mask_boxes, paste_crops
 from mmlevelset.ops.checks import check_shape
 from mmlevelset.registry import MODELS
 
@@ -65,7 +65,7 @@ class CropRefinement(RecurrentRefinement):
             None if maps is None else self._crops(maps[None], boxes, size)
             for maps in (image, projected)
         )
-        return paste(self._answer(crops, image, projected), boxes, size)
+        return paste_crops(self._answer(crops, image, projected), boxes, size)
 
     def _crops(self, maps: Tensor, boxes: Tensor, size: tuple[int, int]) -> Tensor:
         """Of maps (K or 1, C, h, w), within boxes (K, 4) of a map of ``size``."""
@@ -77,46 +77,3 @@ class CropRefinement(RecurrentRefinement):
         owner = torch.arange(len(boxes), device=boxes.device).clamp(max=len(maps) - 1)
         rois = torch.cat([owner[:, None].to(boxes), boxes * scale], 1)
         return roi_align(maps, rois, (self.size, self.size), 1.0, 0, "avg", True)
-
-
-def mask_boxes(inside: Tensor, margin: float) -> Tensor:
-    """Enlarged bounding boxes of masks, within their maps; the whole map for an empty mask.
-
-    Args:
-        inside: (K, H, W), bool.
-        margin: Added on each side, as a part of the box's height and width; at least a pixel.
-
-    Returns:
-        (K, 4) as x1, y1, x2, y2 in pixels, exclusive right and bottom edges, float32.
-    """
-    ends = []
-    for along in (inside.any(1), inside.any(2)):
-        side = along.shape[1]
-        position = torch.arange(side, device=inside.device)
-        empty = ~along.any(1)
-        low = torch.where(along, position, side).amin(1).masked_fill(empty, 0).float()
-        high = torch.where(along, position + 1, 0).amax(1).masked_fill(empty, side).float()
-        grow = (margin * (high - low)).clamp(min=1)
-        ends.append(((low - grow).clamp(min=0), (high + grow).clamp(max=side)))
-    (left, right), (top, bottom) = ends
-    return torch.stack([left, top, right, bottom], 1)
-
-
-def paste(crops: Tensor, boxes: Tensor, size: tuple[int, int]) -> Tensor:
-    """Maps (K, H, W) of a ``size`` from crops (K, h, w) that cover their boxes; zero elsewhere."""
-    height, width = size
-    if not len(crops):
-        return crops.sum().expand(0, height, width)  # still depends on what the crops came from
-    x1, y1, x2, y2 = boxes.to(crops).unbind(1)
-    zero = torch.zeros_like(x1)
-    # From the map's coordinates to the crop's, both from -1 to 1.
-    theta = torch.stack(
-        [
-            torch.stack([width / (x2 - x1), zero, (width - x1 - x2) / (x2 - x1)], 1),
-            torch.stack([zero, height / (y2 - y1), (height - y1 - y2) / (y2 - y1)], 1),
-        ],
-        1,
-    )
-    grid = F.affine_grid(theta, [len(crops), 1, height, width], align_corners=False)
-    pasted = F.grid_sample(crops[:, None], grid, padding_mode="border", align_corners=False)
-    return pasted[:, 0] * (grid.abs() <= 1).all(-1)

@@ -6,8 +6,8 @@ from mmcv.cnn import ConvModule
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmlevelset.models.crls.gates import ConvMap
-from mmlevelset.models.crls.recurrent_level_set import RecurrentLevelSet
+from mmlevelset.models.recurrent.gates import ConvMap
+from mmlevelset.models.recurrent.recurrent_level_set import RecurrentLevelSet
 from mmlevelset.ops.checks import check_floating, check_same_device, check_shape
 from mmlevelset.registry import MODELS
 
@@ -18,7 +18,7 @@ class RecurrentRefinement(BaseModule):
 
     phi_0 is tanh(slope * mask), I the image and the features under the mask, and what is added to
     the mask is V phi_N + b_V, foreground minus background
-    (see :class:`~mmlevelset.models.crls.RecurrentLevelSet`; Le et al. 2019 refine no masks).
+    (see :class:`~mmlevelset.models.recurrent.RecurrentLevelSet`; Le et al. 2019 refine no masks).
     V and b_V start at zero: until they are learned, the masks stay exactly as they are.
 
     Args:

@@ -8,9 +8,9 @@ import torch.nn.functional as F
 from mmengine.optim import OptimWrapper
 
 from mmlevelset.models import FConNet, RecurrentLevelSet, Segmentation, segmentation_loss
-from mmlevelset.models.crls.initial import disc_level_sets
+from mmlevelset.models.recurrent.initial import disc_level_sets
 from mmlevelset.registry import MODELS
-from tests.models.crls import naive
+from tests.models.recurrent import naive
 
 SIZE = (5, 4)
 NETWORKS = {

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from mmlevelset.models.levelset_rcnn.paste import paste_level_sets
 from mmlevelset.models.levelset_rcnn.targets import tsdf_targets
+from mmlevelset.ops.boxes import paste_level_sets
 
 
 def one_target(mask, box, size, truncation):
@@ -75,23 +75,6 @@ def test_no_rois():
     assert inside.shape == tsdf.shape == (0, 16, 16)
 
 
-@pytest.mark.parametrize("value", [0.3, 1.0, 50.0])
-@pytest.mark.parametrize("box", [[3.0, 4, 11, 10], [0.0, 0, 16, 14], [2.5, 3.5, 9.5, 12.5]])
-def test_a_full_box_pastes_as_that_box(box, value):
-    pasted = paste_level_sets(torch.full((1, 28, 28), value), torch.tensor([box]), 14, 16)[0]
-    y, x = torch.meshgrid(torch.arange(14) + 0.5, torch.arange(16) + 0.5, indexing="ij")
-    inside = (x >= box[0]) & (x < box[2]) & (y >= box[1]) & (y < box[3])
-    assert torch.equal(pasted, inside)
-
-
-def test_the_zero_level_is_pasted_where_it_lies():
-    column = (torch.arange(8) + 0.5 - 3.0) / 8  # zero at 3/8 of the width
-    phi = column.expand(1, 8, 8)
-    pasted = paste_level_sets(phi, torch.tensor([[10.0, 0, 50, 40]]), 40, 60)[0]
-    assert (pasted.float().argmax(1) == 25).all() and pasted[:, 25:50].all()
-    assert not pasted[:, 50:].any()
-
-
 @pytest.mark.parametrize("scale", [1, 2])
 def test_target_and_paste_are_inverse(scale):
     rng = np.random.default_rng(0)
@@ -104,10 +87,3 @@ def test_target_and_paste_are_inverse(scale):
         assert np.array_equal(pasted.numpy(), mask.astype(bool))
     else:
         assert (pasted.numpy() != mask.astype(bool)).sum() < 0.04 * mask.sum()
-
-
-def test_many_boxes_and_none():
-    boxes = torch.tensor([[1.0, 1, 5, 5], [3.0, 2, 9, 8]])
-    pasted = paste_level_sets(torch.ones(2, 4, 4), boxes, 10, 10)
-    assert pasted.sum((1, 2)).tolist() == [16, 36]
-    assert paste_level_sets(torch.zeros(0, 4, 4), torch.zeros(0, 4), 10, 12).shape == (0, 10, 12)

@@ -8,7 +8,7 @@ from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from mmlevelset.models.losses import check_roi_features, map_of_class, mean_count, mean_iou
+from mmlevelset.models.common import check_roi_features, map_of_class, mean_count, mean_iou
 from mmlevelset.registry import MODELS
 
 
