@@ -131,12 +131,10 @@ class InstanceResults(Results):
         from mmdet.models.roi_heads.base_roi_head import BaseRoIHead
 
         super().__init__(config, checkpoint, dataset)
-        self.refined = False
         for head in self.model.modules():
             if isinstance(head, BaseRoIHead) and head.with_mask:
                 # Heads without level sets do not read these settings.
                 head.test_cfg.update(initial_masks=True, level_sets=True)
-                self.refined = getattr(head.mask_head, "refinement", None) is not None
         annotations = dict(type="mmdet.LoadAnnotations", with_bbox=True, with_mask=True)
         self.annotate = Compose([*self.load.transforms, annotations])
         self.score_thr = score_thr
@@ -177,8 +175,9 @@ class InstanceResults(Results):
         if "level_sets" not in found:
             return row, row
         colors = matched_colors(found.masks, truth)
+        refined = found.get("refined_level_sets")
         strip = evolution_panels(
-            image, found.level_sets, found.bboxes, truth, colors, refined=self.refined
+            image, found.level_sets, found.bboxes, truth, colors, refined=refined
         )
         return row, strip
 

@@ -1,9 +1,75 @@
-"""What several methods share: counts over processes, IoU, checks of RoI maps and label maps."""
+"""What several methods share: images beside features, results by name, counts, IoU, checks."""
+
+from collections.abc import Callable, Iterable, Sequence
+from itertools import accumulate
+from operator import itemgetter
+from typing import Any, TypeVar
 
 import torch
 from mmdet.structures import DetDataSample
 from mmdet.utils import reduce_mean
 from torch import Tensor
+
+Result = TypeVar("Result", bound=Tensor | tuple)
+"""A head's result for RoIs, the first axis: a tensor, or a NamedTuple of tensors and None."""
+
+
+class ImageFeatures(tuple[Tensor, ...]):
+    """The feature maps of a batch, one map a level, and the images that they were made from.
+
+    A detector's ``extract_feat`` returns it, and mmdet passes it to the heads as a tuple of maps.
+    So a head always finds the pixels that belong to its features.
+
+    Args:
+        maps: One map (B, C', h, w) a level.
+        images: The normalised images (B, C, H, W).
+    """
+
+    images: Tensor
+
+    def __new__(cls, maps: Iterable[Tensor], images: Tensor) -> "ImageFeatures":
+        features = super().__new__(cls, maps)
+        features.images = images
+        return features
+
+
+def images_of(features: Sequence[Tensor], detector: str) -> Tensor:
+    """Return the images (B, C, H, W) of features.
+
+    Args:
+        features: What the detector's ``extract_feat`` returned.
+        detector: The type of detector that gives images, for the error.
+
+    Raises:
+        RuntimeError: The features came without images.
+    """
+    if not isinstance(features, ImageFeatures):
+        raise RuntimeError(
+            "features must be mmlevelset.models.common.ImageFeatures, since the mask head needs the"
+            f" input images, but are {type(features).__name__}: use the detector type {detector!r}"
+        )
+    return features.images
+
+
+def map_fields(function: Callable[..., Tensor], *results: Result) -> Result:
+    """Return what a function gives of results, field by field; an absent field stays None.
+
+    Args:
+        function: Takes as many tensors as there are results.
+        *results: All of one type and with the same fields present.
+    """
+    first: Any = results[0]
+    if isinstance(first, Tensor):
+        return function(*results)  # type: ignore[return-value]
+    fields = zip(*results, strict=True)
+    return type(first)(*(None if own[0] is None else function(*own) for own in fields))
+
+
+def split_rois(result: Result, counts: Sequence[int]) -> list[Result]:
+    """Split a result by its RoIs: the first ``counts[0]`` RoIs, then ``counts[1]``, and so on."""
+    ends = accumulate(counts)
+    windows = [slice(end - count, end) for end, count in zip(ends, counts, strict=True)]
+    return [map_fields(itemgetter(window), result) for window in windows]
 
 
 def mean_count(count: Tensor) -> Tensor:

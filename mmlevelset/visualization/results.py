@@ -27,18 +27,18 @@ def evolution_panels(
     gt: Tensor | np.ndarray | None = None,
     colors: Sequence[str] | None = None,
     gt_colors: Sequence[str] | None = None,
-    refined: bool = False,
+    refined: Tensor | np.ndarray | None = None,
 ) -> list[Panel]:
     """The panels of :func:`draw_evolution`, to be laid out with others."""
     check_image(image)
     level_sets, bboxes = to_tensor(level_sets).float(), to_tensor(bboxes)
     check_shape("level_sets", level_sets, ("n", "N+1", "h", "w"))
-    titles = [rf"$\phi_{{{step}}}$" for step in range(level_sets.shape[1])]
-    if refined:
-        titles[-1] = "refined"
+    named = {rf"$\phi_{{{step}}}$": phi for step, phi in enumerate(level_sets.unbind(1))}
+    if refined is not None:
+        named["refined"] = to_tensor(refined).float()
     panels = [
-        Panel(image, title, level_set_polygons(level_sets[:, step], bboxes), list(colors or []))
-        for step, title in enumerate(titles)
+        Panel(image, title, level_set_polygons(phi, bboxes), list(colors or []))
+        for title, phi in named.items()
     ]
     if gt is not None:
         panels.append(_mask_panel(image, "ground truth", gt, gt_colors))
@@ -53,7 +53,7 @@ def draw_evolution(
     *,
     colors: Sequence[str] | None = None,
     gt_colors: Sequence[str] | None = None,
-    refined: bool = False,
+    refined: Tensor | np.ndarray | None = None,
     size: int = 420,
 ) -> np.ndarray:
     """Draw the zero contours of phi_0, ..., phi_N over an image, one panel each, as one strip.
@@ -66,7 +66,8 @@ def draw_evolution(
         gt: true masks (m, H, W), drawn in a last panel.
         colors: matplotlib colours of the n objects; by default ten in turn.
         gt_colors: those of the m true ones.
-        refined: the last level set is a refinement of the one before, and is named so.
+        refined: level sets (n, h, w) after a refinement, drawn in a panel of that name; what
+            ``pred_instances.refined_level_sets`` holds.
         size: length in pixels of the longer side of a panel.
 
     Returns:

@@ -9,7 +9,7 @@ from mmdet.models.dense_heads.solov2_head import MaskFeatModule
 from mmdet.models.utils import unpack_gt_instances
 from mmdet.structures import SampleList
 from mmdet.structures.mask import mask2bbox
-from mmdet.utils import ConfigType, InstanceList, OptConfigType, reduce_mean
+from mmdet.utils import ConfigType, InstanceList, OptConfigType, OptInstanceList, reduce_mean
 from mmengine.dist import get_world_size
 from mmengine.logging import MessageHub
 from mmengine.structures import InstanceData
@@ -17,7 +17,10 @@ from torch import Tensor, nn
 
 from mmlevelset.models.box_levelset.level_set_loss import Masks
 from mmlevelset.models.box_levelset.targets import Boxes, Positives, assign_cells, box_masks
+from mmlevelset.models.common import ImageFeatures, images_of
 from mmlevelset.registry import MODELS
+
+DETECTOR = "mmlevelset.BoxLevelSet"
 
 
 class PlainMaskFeatures(MaskFeatModule):
@@ -73,15 +76,9 @@ class BoxSOLOv2Head(SOLOV2Head):
             ``*_refined``, and take their place in inference.
         **kwargs: Of :class:`mmdet.models.SOLOV2Head`.
 
-    Attributes:
-        images: The normalised input images (B, C, H, W) of the current batch, set by
-            :class:`BoxLevelSet`; needed for predictions with a refinement.
-
     Raises:
         ValueError: An argument is out of its range.
     """
-
-    images: Tensor | None = None
 
     def __init__(
         self,
@@ -135,14 +132,15 @@ class BoxSOLOv2Head(SOLOV2Head):
         if self.architecture == "released":
             self.conv_kernel = nn.Conv2d(self.feat_channels, self.kernel_out_channels, 1)
 
-    def loss(self, x: Sequence[Tensor], batch_data_samples: SampleList, images: Tensor) -> dict:
+    def loss(self, x: ImageFeatures, batch_data_samples: SampleList, **kwargs) -> dict:
         """Losses of a batch.
 
         Args:
-            x: FPN's features, each (B, C, H', W').
+            x: FPN's features, each (B, C, H', W'), with the normalised, padded images (B, 3, H, W).
             batch_data_samples: Boxes and labels; masks only where they supervise.
-            images: The normalised, padded images (B, 3, H, W).
+            **kwargs: mmdet's, unused.
         """
+        images = images_of(x, DETECTOR)
         instances, _, metas = unpack_gt_instances(batch_data_samples)
         kernels, scores, mask_feats = self(x)
         sizes = self.mask_sizes(x)
@@ -311,33 +309,80 @@ class BoxSOLOv2Head(SOLOV2Head):
         iteration = MessageHub.get_current_instance().get_info("iter", 0)
         return iteration < self.warmup_iters
 
+    def predict(
+        self,
+        x: Sequence[Tensor],
+        batch_data_samples: SampleList,
+        rescale: bool = False,
+        results_list: OptInstanceList = None,
+    ) -> InstanceList:
+        """As mmdet's; with a refinement, ``x`` must be :class:`ImageFeatures`."""
+        images = None if self.refinement is None else images_of(x, DETECTOR)
+        return super().predict(x, batch_data_samples, rescale, results_list, images=images)
+
     def predict_by_feat(
         self,
         mlvl_kernel_preds: list[Tensor],
         mlvl_cls_scores: list[Tensor],
         mask_feats: Tensor,
         batch_img_metas: list[dict],
+        images: Tensor | None = None,
         **kwargs,
     ) -> InstanceList:
         """As mmdet's; each result also has the boxes that bound its masks.
 
         With a refinement, the masks of the ``test_cfg.nms_pre`` cells with the best class scores
-        are refined, and the other cells dropped. Without one, where more cells are above
-        ``score_thr``, mmdet chooses as many by the class score times the masks' mean probability.
+        are refined on ``images``, and the other cells dropped. Without one, where more cells are
+        above ``score_thr``, mmdet chooses as many by the class score times the masks' mean
+        probability.
         """
-        metas = batch_img_metas
-        if self.refinement is not None:
-            if self.images is None:
-                raise RuntimeError(
-                    "refinement needs the input images: use the detector type"
-                    " 'mmlevelset.BoxLevelSet', or set mask_head.images"
-                )
-            metas = [
-                dict(meta, image=image) for meta, image in zip(metas, self.images, strict=True)
-            ]
-        return super().predict_by_feat(
-            mlvl_kernel_preds, mlvl_cls_scores, mask_feats, metas, **kwargs
-        )
+        if self.refinement is None:
+            return super().predict_by_feat(
+                mlvl_kernel_preds, mlvl_cls_scores, mask_feats, batch_img_metas, **kwargs
+            )
+        if images is None:
+            raise ValueError("images must be given where refinement is, but are None")
+        count = len(batch_img_metas)
+        kernels = _cells(mlvl_kernel_preds).chunk(count)
+        scores = _cells([_peaks(logits.sigmoid()) for logits in mlvl_cls_scores]).chunk(count)
+        return [
+            self._predict_by_feat_single(*self._refined(*predictions), meta)
+            for *predictions, meta in zip(
+                kernels, scores, mask_feats, images, batch_img_metas, strict=True
+            )
+        ]
+
+    def _refined(
+        self,
+        kernels: Tensor,
+        scores: Tensor,
+        mask_feats: Tensor,
+        image: Tensor,
+        cfg: OptConfigType = None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Kernels, class scores and mask features from which mmdet makes an image's refined masks.
+
+        Args:
+            kernels: Of the N cells (N, E).
+            scores: Probabilities (N, num_classes).
+            mask_feats: (E, H, W).
+            image: (3, H', W').
+            cfg: In place of ``test_cfg``.
+        """
+        assert self.refinement is not None
+        settings = self.test_cfg if cfg is None else cfg
+        best = scores.amax(1)
+        cells = (best > settings.score_thr).nonzero()[:, 0]
+        if 0 < settings.nms_pre < len(cells):
+            cells = cells[best[cells].topk(settings.nms_pre).indices]
+            others = torch.ones_like(best, dtype=torch.bool).index_fill(0, cells, False)
+            scores = scores.masked_fill(others[:, None], 0)
+        logits = (kernels[cells] @ mask_feats.flatten(1)).unflatten(1, mask_feats.shape[1:])
+        # mmdet takes masks from mask features by kernels: from refined masks by unit kernels.
+        refined = self.refinement(logits, image, mask_feats)[None]
+        unit = refined.new_zeros(len(kernels), len(cells))
+        unit[cells, torch.arange(len(cells), device=cells.device)] = 1
+        return unit, scores, refined
 
     def _predict_by_feat_single(
         self,
@@ -347,20 +392,6 @@ class BoxSOLOv2Head(SOLOV2Head):
         img_meta: dict,
         cfg: OptConfigType = None,
     ) -> InstanceData:
-        if self.refinement is not None:
-            settings = self.test_cfg if cfg is None else cfg
-            best = cls_scores.amax(1)
-            cells = (best > settings.score_thr).nonzero()[:, 0]
-            if 0 < settings.nms_pre < len(cells):
-                cells = cells[best[cells].topk(settings.nms_pre).indices]
-                others = torch.ones_like(best, dtype=torch.bool).index_fill(0, cells, False)
-                cls_scores = cls_scores.masked_fill(others[:, None], 0)
-            features = mask_feats[0]
-            logits = (kernel_preds[cells] @ features.flatten(1)).unflatten(1, features.shape[1:])
-            # mmdet takes masks from mask features by kernels: from refined masks by unit kernels.
-            mask_feats = self.refinement(logits, img_meta["image"], features)[None]
-            kernel_preds = mask_feats.new_zeros(len(kernel_preds), len(cells))
-            kernel_preds[cells, torch.arange(len(cells), device=cells.device)] = 1
         results = super()._predict_by_feat_single(
             kernel_preds, cls_scores, mask_feats, img_meta, cfg
         )
@@ -373,6 +404,12 @@ def _cells(levels: Sequence[Tensor]) -> Tensor:
     """Predictions (B * N, C) of all cells, from levels (B, C, S, S)."""
     flat = [level.flatten(2).transpose(1, 2) for level in levels]
     return torch.cat(flat, 1).flatten(0, 1)
+
+
+def _peaks(scores: Tensor) -> Tensor:
+    """Scores (B, C, S, S) of a level, those below a neighbour's set to zero, as in mmdet."""
+    highest = F.max_pool2d(scores, 2, stride=1, padding=1)[:, :, :-1, :-1]
+    return scores * (highest == scores)
 
 
 def _true_masks(

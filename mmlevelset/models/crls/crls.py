@@ -33,5 +33,3 @@ class CRLS(TwoStageDetector):
                 raise TypeError(
                     f"{name} must be a mmlevelset.{kind.__name__}, but is {type(head).__name__}"
                 )
-        warp = getattr(self.roi_head.bbox_roi_extractor, "warp", None)
-        self.rpn_head.attached = warp == "grid_sample"

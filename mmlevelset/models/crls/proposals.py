@@ -13,12 +13,7 @@ class CRLSRPNHead(RPNHead):
     mmdet detaches proposals. Here their coordinates have gradients to the regression, so that what
     is made of a box trains the box (Le et al. 2019, section 4). Which proposals are chosen, by
     scores and non-maximum suppression, is not differentiated.
-
-    Attributes:
-        attached: False: proposals are detached; :class:`CRLS` sets it.
     """
-
-    attached = True
 
     def predict_by_feat(
         self,
@@ -35,10 +30,6 @@ class CRLSRPNHead(RPNHead):
         # Also under autocast: in half precision a box is rounded to pixels.
         cls_scores = [scores.float() for scores in cls_scores]
         bbox_preds = [deltas.float() for deltas in bbox_preds]
-        if not self.attached:
-            return super().predict_by_feat(
-                cls_scores, bbox_preds, score_factors, metas, cfg, rescale, with_nms
-            )
         priors = self.prior_generator.grid_priors(
             [scores.shape[2:] for scores in cls_scores],
             dtype=cls_scores[0].dtype,

@@ -1,7 +1,7 @@
 """Test-time augmentation of detectors with masks."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -10,13 +10,14 @@ from mmdet.models.roi_heads import StandardRoIHead
 from mmdet.models.roi_heads.base_roi_head import BaseRoIHead
 from mmdet.models.roi_heads.mask_heads import FCNMaskHead
 from mmdet.structures import DetDataSample, SampleList
-from mmdet.structures.bbox import bbox_flip, bbox_overlaps
+from mmdet.structures.bbox import bbox2roi, bbox_flip, bbox_overlaps
 from mmdet.utils import InstanceList
 from mmengine.model import BaseTTAModel
 from mmengine.structures import InstanceData
 from pycocotools import mask as mask_util
 from torch import Tensor, nn
 
+from mmlevelset.models.common import map_fields, split_rois
 from mmlevelset.models.inference.encoded import EncodedMasks
 from mmlevelset.models.inference.views import group_views, vote_masks
 from mmlevelset.registry import MODELS
@@ -223,8 +224,7 @@ class MaskTTAModel(BaseTTAModel):
     def _predict_masks(self, batches: list[dict], merged: InstanceList) -> InstanceList:
         """The merged detections with masks, averaged over the views."""
         module, head = self.module, self.module.roi_head
-        sums: list[Tensor] = []
-        results: InstanceList = []
+        sums: list = []
         for batch in batches:
             metas = [sample.metainfo for sample in batch["data_samples"]]
             seen = []
@@ -232,20 +232,17 @@ class MaskTTAModel(BaseTTAModel):
                 boxes = _flipped(one.bboxes, meta) * _scale(one.bboxes, meta)
                 seen.append(InstanceData(bboxes=boxes, scores=one.scores, labels=one.labels))
             features = module.extract_feat(batch["inputs"])
-            with _recorded_maps(head.mask_head) as recorded:
-                results = head.predict_mask(features, metas, seen, rescale=False)
-            for number, (maps, meta) in enumerate(zip(recorded, metas, strict=bool(recorded))):
-                maps = maps.float().sigmoid() if self.average == "sigmoid" else maps.float()
-                maps = maps.flip(FLIPS[meta["flip_direction"]]) if meta["flip"] else maps
-                if number < len(sums):
-                    sums[number] = sums[number] + maps
-                else:
-                    sums.append(maps)
-        if not sums:  # nothing was found, which mmdet's RoI head does not show its mask head
-            return results
-        means = [one / len(batches) for one in sums]
-        if self.average == "sigmoid":
-            means = [one.logit(eps=1e-6) for one in means]
+            if not any(map(len, seen)):
+                # mmdet's RoI head does not show its mask head an empty batch.
+                return head.predict_mask(features, metas, seen, rescale=True)
+            maps = [
+                map_fields(partial(self._upright, meta=meta), own)
+                for own, meta in zip(_mask_maps(head, features, seen), metas, strict=True)
+            ]
+            if sums:
+                maps = [map_fields(torch.add, *pair) for pair in zip(sums, maps, strict=True)]
+            sums = maps
+        means = [map_fields(partial(self._mean, count=len(batches)), total) for total in sums]
         originals = [
             dict(
                 sample.metainfo,
@@ -256,9 +253,17 @@ class MaskTTAModel(BaseTTAModel):
             )
             for sample in batches[0]["data_samples"]
         ]
-        return head.mask_head.predict_by_feat(
-            tuple(means), merged, originals, head.test_cfg, rescale=True
-        )
+        return head.mask_head.predict_by_feat(means, merged, originals, head.test_cfg, rescale=True)
+
+    def _upright(self, maps: Tensor, meta: dict) -> Tensor:
+        """Maps (n, ..., h, w) of a view's boxes to be averaged, not flipped."""
+        maps = maps.float().sigmoid() if self.average == "sigmoid" else maps.float()
+        return maps.flip(FLIPS[meta["flip_direction"]]) if meta["flip"] else maps
+
+    def _mean(self, total: Tensor, count: int) -> Tensor:
+        """The mean of ``count`` views' maps from their sum, as the mask head gives maps."""
+        mean = total / count
+        return mean.logit(eps=1e-6) if self.average == "sigmoid" else mean
 
 
 def _predicts_masks_of_boxes(detector: nn.Module) -> bool:
@@ -274,20 +279,13 @@ def _predicts_masks_of_boxes(detector: nn.Module) -> bool:
     )
 
 
-@contextmanager
-def _recorded_maps(mask_head: nn.Module) -> Iterator[list[Tensor]]:
-    """Collects the maps of each image that a mask head is given to paste, and pastes nothing."""
-    maps: list[Tensor] = []
-
-    def record(mask_preds: Sequence[Tensor], results_list: InstanceList, *_, **__) -> InstanceList:
-        maps.extend(mask_preds)
-        return results_list
-
-    mask_head.predict_by_feat = record  # type: ignore[assignment]
-    try:
-        yield maps
-    finally:
-        del mask_head.predict_by_feat
+def _mask_maps(head: StandardRoIHead, features: tuple[Tensor, ...], seen: InstanceList) -> list:
+    """What the mask head gives of each image's boxes, before masks are pasted."""
+    if hasattr(head, "mask_maps"):
+        return head.mask_maps(features, seen)
+    rois = bbox2roi([one.bboxes for one in seen])
+    maps = head._mask_forward(features, rois)["mask_preds"]
+    return split_rois(maps, [len(one) for one in seen])
 
 
 def _scale(boxes: Tensor, meta: dict) -> Tensor:

@@ -5,6 +5,7 @@ import torch.nn as nn
 from mmdet.utils import ConfigType, OptConfigType
 from torch import Tensor
 
+from mmlevelset.models.levelset_rcnn.result import LevelSets
 from mmlevelset.models.levelset_rcnn.tsdf_mask_head import Stage, TSDFMaskHead
 from mmlevelset.ops import evolve_chan_vese
 from mmlevelset.registry import MODELS
@@ -103,7 +104,7 @@ class LevelSetMaskHead(TSDFMaskHead):
 
     def forward(
         self, x: Tensor, labels: Tensor | None = None, image: Tensor | None = None
-    ) -> Tensor:
+    ) -> LevelSets:
         """Level sets of M RoIs.
 
         Args:
@@ -114,17 +115,16 @@ class LevelSetMaskHead(TSDFMaskHead):
                 image_channels, mask_size, mask_size).
 
         Returns:
-            phi_0..phi_N (M, N+1, mask_size, mask_size), float32, positive inside; about 1 is the
-            truncation range. With a refinement, the refined phi_N follows.
+            The trajectory (M, N+1, mask_size, mask_size) and, with a refinement, the refined phi_N.
 
         Raises:
             ValueError: A shape does not fit, or the labels or the image are missing.
         """
         initial = self.initial_level_set(x, labels)
-        level_sets = self._evolved(x, initial, image) if self.num_steps else initial
+        trajectory = self._evolved(x, initial, image) if self.num_steps else initial
         if self.refinement is None:
-            return level_sets
-        return torch.cat([level_sets, self.refinement(level_sets[:, -1], image, x)[:, None]], 1)
+            return LevelSets(trajectory)
+        return LevelSets(trajectory, refined=self.refinement(trajectory[:, -1], image, x))
 
     def _evolved(self, x: Tensor, initial: Tensor, image: Tensor | None) -> Tensor:
         start = initial[:, 0].detach() if self.detach_initial else initial[:, 0]
@@ -155,9 +155,10 @@ class LevelSetMaskHead(TSDFMaskHead):
             features.append(image.to(features[0].dtype if features else image.dtype))
         return torch.cat(features, 1)
 
-    def stages(self) -> Iterator[Stage]:
-        yield Stage("initial", 0, self.loss_tsdf, self.initial_weight)
+    def stages(self, level_sets: LevelSets) -> Iterator[Stage]:
+        yield Stage("initial", level_sets.initial, self.loss_tsdf, self.initial_weight)
         if self.num_steps:
-            yield Stage("final", self.num_steps, self.loss_tsdf, self.final_weight)
-        if self.refinement is not None:
-            yield Stage("refined", self.num_steps + 1, self.loss_tsdf, self.final_weight)
+            last = level_sets.trajectory[:, -1]
+            yield Stage("final", last, self.loss_tsdf, self.final_weight)
+        if level_sets.refined is not None:
+            yield Stage("refined", level_sets.refined, self.loss_tsdf, self.final_weight)

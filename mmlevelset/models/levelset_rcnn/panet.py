@@ -121,5 +121,5 @@ class PANetMaskHead(FCNMaskHead):
 
 
 @MODELS.register_module()
-class PANetLevelSetMaskHead(LevelSetMaskHead, PANetMaskHead):
+class PANetLevelSetMaskHead(LevelSetMaskHead, PANetMaskHead):  # type: ignore[misc]
     """``LevelSetMaskHead``, with its arguments, on the trunk of :class:`PANetMaskHead`."""

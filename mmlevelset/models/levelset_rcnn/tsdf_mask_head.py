@@ -1,4 +1,5 @@
-from collections.abc import Iterator
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -10,15 +11,16 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from mmlevelset.models.common import check_roi_features, map_of_class, mean_count, mean_iou
+from mmlevelset.models.levelset_rcnn.result import LevelSets
 from mmlevelset.models.levelset_rcnn.targets import tsdf_targets
 from mmlevelset.ops.boxes import level_set_polygons, paste_level_sets
 
 
 class Stage(NamedTuple):
-    """A level set that has a loss: its name in the log and its place in the trajectory."""
+    """A level set (M, H, W) that has a loss, with its name in the log."""
 
     name: str
-    step: int
+    phi: Tensor
     loss: nn.Module
     weight: float
 
@@ -82,13 +84,13 @@ class TSDFMaskHead(FCNMaskHead):
         size = (self.mask_size, self.mask_size)
         return F.interpolate(tsdf, size=size, mode="bilinear", align_corners=False)
 
-    def stages(self) -> Iterator[Stage]:
+    @abstractmethod
+    def stages(self, level_sets: LevelSets) -> Iterator[Stage]:
         """The level sets that have a loss."""
-        raise NotImplementedError
 
     def loss_and_target(
         self,
-        mask_preds: Tensor,
+        mask_preds: LevelSets,
         sampling_results: list,
         batch_gt_instances: InstanceList,
         rcnn_train_cfg: ConfigType,
@@ -104,17 +106,18 @@ class TSDFMaskHead(FCNMaskHead):
         """
         targets = self._targets(sampling_results, batch_gt_instances)
         losses = self._losses(mask_preds, *targets)
-        share = len(mask_preds) / mean_count(mask_preds.new_tensor(len(mask_preds)))
+        count = len(targets[0])
+        share = count / mean_count(mask_preds.trajectory.new_tensor(count))
         losses |= {name: share * loss for name, loss in losses.items() if "loss" in name}
         return dict(loss_mask=losses, mask_targets=targets[0])
 
-    def _losses(self, level_sets: Tensor, masks: Tensor, tsdfs: Tensor) -> dict[str, Tensor]:
+    def _losses(self, level_sets: LevelSets, masks: Tensor, tsdfs: Tensor) -> dict[str, Tensor]:
         losses = {}
-        for stage in self.stages():
-            phi = level_sets[:, stage.step]
-            losses[f"loss_tsdf_{stage.name}"] = stage.weight * stage.loss(phi, tsdfs, masks)
+        for stage in self.stages(level_sets):
+            loss = stage.loss(stage.phi, tsdfs, masks)
+            losses[f"loss_tsdf_{stage.name}"] = stage.weight * loss
             with torch.no_grad():
-                losses[f"iou_{stage.name}"] = mean_iou(phi > 0, masks)
+                losses[f"iou_{stage.name}"] = mean_iou(stage.phi > 0, masks)
         return losses
 
     def _targets(
@@ -134,7 +137,7 @@ class TSDFMaskHead(FCNMaskHead):
 
     def predict_by_feat(
         self,
-        mask_preds: tuple[Tensor, ...],
+        mask_preds: Sequence[LevelSets],
         results_list: InstanceList,
         batch_img_metas: list[dict],
         rcnn_test_cfg: ConfigType,
@@ -144,8 +147,7 @@ class TSDFMaskHead(FCNMaskHead):
         """Masks at the size of the image from the level sets of each image's detections.
 
         Args:
-            mask_preds: For each image, the level sets of its n detections, as :meth:`forward`
-                gives: (n, N+1, h, w), or (n, N+2, h, w) with a refinement.
+            mask_preds: For each image, the level sets of its n detections.
             results_list: Its detections, with boxes in pixels of the network's input.
             batch_img_metas: Its meta information.
             rcnn_test_cfg: ``initial_masks``, ``level_sets`` and ``polygons`` (all off by default)
@@ -154,9 +156,10 @@ class TSDFMaskHead(FCNMaskHead):
             activate_map: Unused.
 
         Returns:
-            The results with ``masks``, bool (n, H, W), from the last level set; as asked for,
-            ``initial_masks`` from phi_0, ``level_sets`` as in ``mask_preds`` on the grid of the
-            box, and ``polygons``: for each detection a list of closed polygons (P, 2) of x, y.
+            The results with ``masks``, bool (n, H, W), from the refined level set or phi_N. As
+            asked for, ``initial_masks`` from phi_0; ``level_sets``, phi_0..phi_N (n, N+1, h, w) on
+            the grids of the boxes, and with a refinement ``refined_level_sets`` (n, h, w);
+            ``polygons``, for each detection a list of closed polygons (P, 2) of x, y.
         """
         for level_sets, results, meta in zip(
             mask_preds, results_list, batch_img_metas, strict=True
@@ -166,7 +169,7 @@ class TSDFMaskHead(FCNMaskHead):
 
     def _predict_single(
         self,
-        level_sets: Tensor,
+        level_sets: LevelSets,
         results: InstanceData,
         meta: dict,
         test_cfg: ConfigType,
@@ -177,13 +180,14 @@ class TSDFMaskHead(FCNMaskHead):
             results.bboxes = results.bboxes / results.bboxes.new_tensor(
                 meta["scale_factor"]
             ).repeat(2)
-        final = level_sets[:, -1]
-        results.masks = paste_level_sets(final, results.bboxes, height, width)
+        results.masks = paste_level_sets(level_sets.final, results.bboxes, height, width)
         if test_cfg.get("initial_masks", False):
             results.initial_masks = paste_level_sets(
-                level_sets[:, 0], results.bboxes, height, width
+                level_sets.initial, results.bboxes, height, width
             )
         if test_cfg.get("level_sets", False):
-            results.level_sets = level_sets
+            results.level_sets = level_sets.trajectory
+            if level_sets.refined is not None:
+                results.refined_level_sets = level_sets.refined
         if test_cfg.get("polygons", False):
-            results.polygons = level_set_polygons(final, results.bboxes)
+            results.polygons = level_set_polygons(level_sets.final, results.bboxes)

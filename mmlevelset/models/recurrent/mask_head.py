@@ -1,5 +1,8 @@
 """Mask R-CNN's mask head with a recurrent refinement."""
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from mmdet.models.roi_heads.mask_heads import FCNMaskHead
@@ -10,6 +13,18 @@ from torch import Tensor
 
 from mmlevelset.models.common import check_roi_features, map_of_class, mean_count, mean_iou
 from mmlevelset.registry import MODELS
+
+
+class RefinedMasks(NamedTuple):
+    """Logits of the masks of M RoIs.
+
+    Attributes:
+        initial: The mask head's own (M, mask_size, mask_size), float32.
+        refined: The same after the refinement.
+    """
+
+    initial: Tensor
+    refined: Tensor
 
 
 @MODELS.register_module()
@@ -52,16 +67,13 @@ class RefinedFCNMaskHead(FCNMaskHead):
 
     def forward(
         self, x: Tensor, labels: Tensor | None = None, image: Tensor | None = None
-    ) -> Tensor:
+    ) -> RefinedMasks:
         """Logits of M RoIs.
 
         Args:
             x: RoI features (M, in_channels, h, w).
             labels: Class of each RoI (M,), whose mask is refined; not used if ``class_agnostic``.
             image: The RoI's crops of the normalised image (M, image_channels, H, W).
-
-        Returns:
-            The head's own logits and the refined ones (M, 2, mask_size, mask_size), float32.
 
         Raises:
             ValueError: A shape does not fit, or the labels are missing.
@@ -71,7 +83,8 @@ class RefinedFCNMaskHead(FCNMaskHead):
         size = (self.mask_size, self.mask_size)
         if logits.shape[2:] != size:
             logits = F.interpolate(logits, size, mode="bilinear", align_corners=False)
-        return torch.cat([logits, self.refinement(logits[:, 0], image, x)[:, None]], 1)
+        initial = logits[:, 0]
+        return RefinedMasks(initial, self.refinement(initial, image, x))
 
     def get_targets(
         self,
@@ -85,7 +98,7 @@ class RefinedFCNMaskHead(FCNMaskHead):
 
     def loss_and_target(
         self,
-        mask_preds: Tensor,
+        mask_preds: RefinedMasks,
         sampling_results: list,
         batch_gt_instances: InstanceList,
         rcnn_train_cfg: ConfigType,
@@ -100,27 +113,30 @@ class RefinedFCNMaskHead(FCNMaskHead):
         """
         targets = self.get_targets(sampling_results, batch_gt_instances, rcnn_train_cfg)
         classes = targets.new_zeros(len(targets), dtype=torch.long)
-        share = len(targets) / mean_count(mask_preds.new_tensor(len(targets)))
+        share = len(targets) / mean_count(mask_preds.initial.new_tensor(len(targets)))
         losses = {}
-        for index, (suffix, weight) in enumerate((("", 1.0), ("_refined", self.refined_weight))):
-            logits = mask_preds[:, index : index + 1]
+        for name, logits, weight in (
+            ("loss_mask", mask_preds.initial, 1.0),
+            ("loss_mask_refined", mask_preds.refined, self.refined_weight),
+        ):
+            logits = logits[:, None]
             loss = self.loss_mask(logits, targets, classes) if len(targets) else logits.sum()
-            losses[f"loss_mask{suffix}"] = weight * share * loss
+            losses[name] = weight * share * loss
         with torch.no_grad():
-            for index, name in enumerate(("iou_initial", "iou_refined")):
-                losses[name] = mean_iou(mask_preds[:, index] > 0, targets > 0.5)
+            for name, logits in mask_preds._asdict().items():
+                losses[f"iou_{name}"] = mean_iou(logits > 0, targets > 0.5)
         return dict(loss_mask=losses, mask_targets=targets)
 
     def predict_by_feat(
         self,
-        mask_preds: tuple[Tensor, ...],
+        mask_preds: Sequence[RefinedMasks],
         results_list: InstanceList,
         batch_img_metas: list[dict],
         rcnn_test_cfg: ConfigType,
         rescale: bool = False,
         activate_map: bool = False,
     ) -> InstanceList:
-        """As mmdet's, from both logits (n, 2, h, w) of each image's detections.
+        """As mmdet's, from the logits of each image's detections.
 
         With ``initial_masks`` (off by default) in ``rcnn_test_cfg``, the results also have
         ``initial_masks``, the head's own.
@@ -128,14 +144,14 @@ class RefinedFCNMaskHead(FCNMaskHead):
         settings = (batch_img_metas, rcnn_test_cfg, rescale, activate_map)
         initial = []
         if rcnn_test_cfg.get("initial_masks", False):
-            own = [logits[:, :1] for logits in mask_preds]
+            own = [masks.initial[:, None] for masks in mask_preds]
             # Copies, since mmdet rescales boxes in place.
             copies = [
                 InstanceData(bboxes=results.bboxes.clone(), labels=results.labels)
                 for results in results_list
             ]
             initial = [found.masks for found in super().predict_by_feat(own, copies, *settings)]
-        refined = [logits[:, 1:] for logits in mask_preds]
+        refined = [masks.refined[:, None] for masks in mask_preds]
         results_list = super().predict_by_feat(refined, results_list, *settings)
         for results, masks in zip(results_list, initial, strict=bool(initial)):
             results.initial_masks = masks

@@ -3,16 +3,9 @@ import torch
 import torch.nn.functional as F
 from mmdet.registry import MODELS
 from mmengine.config import Config
-from mmengine.registry import DefaultScope
 
 from mmlevelset.models import MaskLevelSetLoss
 from tests.models.levelset_rcnn.test_detector import batch, total
-
-
-@pytest.fixture(autouse=True)
-def mmdet_scope():
-    with DefaultScope.overwrite_default_scope("mmdet"):
-        yield
 
 
 def naive_energy(logits, truth, eps=0.1):

@@ -225,7 +225,7 @@ def test_masks_on_a_finer_grid():
     model.init_weights()
     head = model.roi_head.mask_head
     x, labels, image = torch.randn(2, 64, 14, 14), torch.tensor([0, 3]), torch.randn(2, 3, 56, 56)
-    assert head(x, labels, image).shape == (2, 2, 56, 56)
+    assert all(logits.shape == (2, 56, 56) for logits in head(x, labels, image))
     losses = losses_of(model)
     assert torch.equal(losses["loss_mask"], losses["loss_mask_refined"])
     assert 0 <= losses["iou_refined"] <= 1
@@ -240,7 +240,8 @@ def test_the_mask_of_the_class_is_refined():
         head.conv_logits.bias.copy_(torch.arange(4.0))
         x, image = torch.randn(3, 64, 14, 14), torch.randn(3, 3, 28, 28)
         found = head(x, torch.tensor([2, 0, 3]), image)
-    assert torch.equal(found, torch.tensor([2.0, 0, 3])[:, None, None, None].expand(3, 2, 28, 28))
+    for logits in found:
+        assert torch.equal(logits, torch.tensor([2.0, 0, 3])[:, None, None].expand(3, 28, 28))
 
 
 @pytest.mark.parametrize("name", ["mask-rcnn", "levelset-rcnn"])
@@ -251,10 +252,11 @@ def test_labels_are_needed_unless_masks_are_of_no_class(name):
     with pytest.raises(ValueError, match="labels must be given .* use mmlevelset.LevelSetRoIHead"):
         head(x, image=image)
     head.class_agnostic = True
-    assert torch.equal(head(x, image=image), head(x, torch.tensor([0, 3]), image))
+    found, other = head(x, image=image), head(x, torch.tensor([0, 3]), image)
+    assert torch.equal(found.refined, other.refined) and torch.equal(found[0], other[0])
     with torch.no_grad():  # as tools do that count operations
         *_, masks = model(*batch(), mode="tensor")[0]
-    assert masks.shape[2:] == (28, 28)
+    assert masks.refined.shape[1:] == (28, 28)
 
 
 def test_no_more_cells_are_refined_than_nms_pre():
@@ -263,18 +265,19 @@ def test_no_more_cells_are_refined_than_nms_pre():
     cells, channels = sum(side**2 for side in head.num_grids), head.mask_feature_head.out_channels
     kernels = torch.randn(cells, channels, generator=generator)
     scores = torch.rand(cells, head.num_classes, generator=generator)
-    features = torch.randn(1, channels, 16, 16, generator=generator)
+    features = torch.randn(channels, 16, 16, generator=generator)
+    image = torch.randn(3, SIZE, SIZE, generator=generator)
     meta = dict(img_shape=(SIZE, SIZE), ori_shape=(SIZE, SIZE))
-    meta["image"] = torch.randn(3, SIZE, SIZE, generator=generator)
     counts = []
     head.refinement.register_forward_hook(lambda _, given, __: counts.append(len(given[0])))
 
     def predict(scores, nms_pre):
-        settings = dict(head.test_cfg, score_thr=0.9, max_per_img=100, nms_pre=nms_pre)
+        settings = ConfigDict(
+            {**head.test_cfg, "score_thr": 0.9, "max_per_img": 100, "nms_pre": nms_pre}
+        )
         with torch.no_grad():
-            return head._predict_by_feat_single(
-                kernels, scores, features, meta, ConfigDict(settings)
-            )
+            refined = head._refined(kernels, scores, features, image, settings)
+            return head._predict_by_feat_single(*refined, meta, settings)
 
     def same(one, other):
         assert len(one) == len(other) > 0
@@ -310,7 +313,24 @@ def test_features_of_another_size_than_said():
 
 def test_predictions_need_the_images():
     model = make("solov2")
-    model.mask_head.images = None
-    features = super(type(model), model).extract_feat(batch()[0])
-    with pytest.raises(RuntimeError, match="refinement needs the input images"):
+    features = tuple(model.extract_feat(batch()[0]))
+    with pytest.raises(RuntimeError, match="input images, but are tuple: .*mmlevelset.BoxLevelSet"):
         model.mask_head.predict(features, batch()[1])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_masks_are_refined_on_the_pixels_of_their_own_features(name):
+    """Features of other images that are computed in between do not matter."""
+    model = make(name, noise=0.5).eval()
+    images, samples = batch()
+    expected = predicted(model)
+    with torch.no_grad():
+        features = model.extract_feat(images)
+        model.extract_feat(images.flip(0) - 3 * images)
+        if name in SOLO:
+            found = model.mask_head.predict(features, samples, rescale=True)
+        else:
+            proposals = model.rpn_head.predict(features, samples, rescale=False)
+            found = model.roi_head.predict(features, proposals, samples, rescale=True)
+    for one, other in zip(found, expected, strict=True):
+        assert len(one) and torch.equal(one.masks, other.masks)
