@@ -151,3 +151,16 @@ def label_map(sample: DetDataSample, size: tuple[int, ...], loaders: str) -> Ten
             f" but is {tuple(labels.shape)}; set pad_seg=True in data_preprocessor"
         )
     return labels
+
+
+def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
+    """Raise ValueError unless the argument ``name`` has one of the choices as its value."""
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(choices)}, but is {value!r}")
+
+
+def check_positive_integers(**numbers: int) -> None:
+    """Raise ValueError for the first argument that is not a positive integer."""
+    for name, number in numbers.items():
+        if not isinstance(number, int) or number < 1:
+            raise ValueError(f"{name} must be a positive integer, but is {number!r}")

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from mmlevelset.models.box_levelset.level_set_loss import Masks
 from mmlevelset.models.box_levelset.targets import Boxes, Positives, assign_cells, box_masks
-from mmlevelset.models.common import ImageFeatures, images_of
+from mmlevelset.models.common import ImageFeatures, check_choice, images_of
 from mmlevelset.registry import MODELS
 
 DETECTOR = "mmlevelset.BoxLevelSet"
@@ -94,8 +94,8 @@ class BoxSOLOv2Head(SOLOV2Head):
         refinement: OptConfigType = None,
         **kwargs,
     ) -> None:
-        _require("architecture", architecture, ("released", "mmdet"))
-        _require("supervision", supervision, ("box", "mask", "mixed"))
+        check_choice("architecture", architecture, ("released", "mmdet"))
+        check_choice("supervision", supervision, ("box", "mask", "mixed"))
         if not warmup_iters >= 0:
             raise ValueError(f"warmup_iters must be at least 0, but is {warmup_iters!r}")
         if kwargs.get("dynamic_conv_size", 1) != 1:
@@ -424,8 +424,3 @@ def _shrunk(masks: Tensor, size: Sequence[int]) -> Tensor:
     """Masks (K, H, W), bool, at another size, sampled as mmdet does."""
     small = F.interpolate(masks[None].float(), size, mode="bilinear", align_corners=False)
     return small[0] >= 0.5
-
-
-def _require(name: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise ValueError(f"{name} must be one of {', '.join(known)}, but is {value!r}")

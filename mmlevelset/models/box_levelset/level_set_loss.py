@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from mmlevelset.models.common import check_choice
 from mmlevelset.ops import contour_length, minimum_spanning_tree, region_energy, tree_filter
 from mmlevelset.registry import MODELS
 
@@ -82,8 +83,8 @@ class BoxLevelSetLoss(BaseModule):
         init_cfg: dict | Sequence[dict] | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        _require("mode", mode, ("released", "paper"))
-        _require("domain", domain, ("box", "image"))
+        check_choice("mode", mode, ("released", "paper"))
+        check_choice("domain", domain, ("box", "image"))
         weights = dict(
             image_weight=image_weight, feature_weight=feature_weight, length_weight=length_weight
         )
@@ -171,8 +172,3 @@ def _resize(maps: Tensor, like: Tensor) -> Tensor:
         return maps.to(like)
     size = like.shape[1:]
     return F.interpolate(maps[None].to(like), size, mode="bilinear", align_corners=False)[0]
-
-
-def _require(name: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise ValueError(f"{name} must be one of {', '.join(known)}, but is {value!r}")

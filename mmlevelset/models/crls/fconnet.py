@@ -3,6 +3,7 @@ from collections.abc import Sequence
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from mmlevelset.models.common import check_positive_integers
 from mmlevelset.models.recurrent.recurrent_level_set import check_size
 from mmlevelset.models.recurrent.result import Segmentation, segmentation_loss
 from mmlevelset.ops.checks import check_floating, check_shape
@@ -35,9 +36,7 @@ class FConNet(BaseModule):
         self.size = height, width = check_size(size)
         pixels = height * width
         hidden = pixels if hidden is None else hidden
-        for name, number in dict(in_channels=in_channels, hidden=hidden).items():
-            if not isinstance(number, int) or number < 1:
-                raise ValueError(f"{name} must be a positive integer, but is {number!r}")
+        check_positive_integers(in_channels=in_channels, hidden=hidden)
         self.in_channels = in_channels
         self.layers = nn.Sequential(
             nn.Linear(in_channels * pixels, hidden), nn.ReLU(), nn.Linear(hidden, 2 * pixels)

@@ -8,6 +8,7 @@ from mmdet.utils import InstanceList
 from mmengine.structures import InstanceData
 from torch import Tensor
 
+from mmlevelset.models.common import check_choice
 from mmlevelset.models.recurrent.result import Segmentation
 from mmlevelset.registry import MODELS
 
@@ -35,10 +36,7 @@ class CRLSRoIHead(StandardRoIHead):
 
     def __init__(self, *args, mask_boxes: str = "proposals", **kwargs) -> None:
         super().__init__(*args, **kwargs)
-        if mask_boxes not in MASK_BOXES:
-            raise ValueError(
-                f"mask_boxes must be one of {', '.join(MASK_BOXES)}, but is {mask_boxes!r}"
-            )
+        check_choice("mask_boxes", mask_boxes, MASK_BOXES)
         if not (self.with_bbox and self.with_mask and self.share_roi_extractor):
             raise ValueError(
                 "bbox_head and mask_head must be given and mask_roi_extractor must be None: both"

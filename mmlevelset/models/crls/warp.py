@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from mmdet.models.roi_heads.roi_extractors import SingleRoIExtractor
 from torch import Tensor, nn
 
+from mmlevelset.models.common import check_choice, check_positive_integers
 from mmlevelset.registry import MODELS
 
 WARPS = ("grid_sample", "roi_align")
@@ -98,10 +99,8 @@ class RoIWarp(SingleRoIExtractor):
         finest_scale: int = 56,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
-        if warp not in WARPS:
-            raise ValueError(f"warp must be one of {', '.join(WARPS)}, but is {warp!r}")
-        if not isinstance(output_size, int) or output_size < 1:
-            raise ValueError(f"output_size must be a positive integer, but is {output_size!r}")
+        check_choice("warp", warp, WARPS)
+        check_positive_integers(output_size=output_size)
         if warp == "grid_sample":
             layer = dict(type=GridWarp, output_size=output_size)
         else:

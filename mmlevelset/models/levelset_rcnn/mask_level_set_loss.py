@@ -3,6 +3,7 @@ import torch.nn as nn
 from mmdet.utils import OptConfigType
 from torch import Tensor
 
+from mmlevelset.models.common import check_choice
 from mmlevelset.ops import contour_length, heaviside, region_energy
 from mmlevelset.registry import MODELS
 
@@ -49,8 +50,7 @@ class MaskLevelSetLoss(nn.Module):
                 raise ValueError(f"{name} must not be negative, but is {weight}")
         if not eps > 0:
             raise ValueError(f"eps must be positive, but is {eps}")
-        if kind not in KINDS:
-            raise ValueError(f"kind must be one of {', '.join(KINDS)}, but is {kind!r}")
+        check_choice("kind", kind, KINDS)
         self.loss_weight = loss_weight
         self.length_weight = length_weight
         self.eps = eps

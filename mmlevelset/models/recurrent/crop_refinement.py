@@ -4,6 +4,7 @@ import torch
 from mmcv.ops import roi_align
 from torch import Tensor
 
+from mmlevelset.models.common import check_positive_integers
 from mmlevelset.models.recurrent.refinement import RecurrentRefinement
 from mmlevelset.ops.boxes import mask_boxes, paste_crops
 from mmlevelset.ops.checks import check_shape
@@ -34,8 +35,7 @@ class CropRefinement(RecurrentRefinement):
 
     def __init__(self, *, size: int = 56, margin: float = 0.2, **kwargs) -> None:
         super().__init__(**kwargs)
-        if not isinstance(size, int) or size < 1:
-            raise ValueError(f"size must be a positive integer, but is {size!r}")
+        check_positive_integers(size=size)
         if not margin >= 0:
             raise ValueError(f"margin must be at least 0, but is {margin!r}")
         self.size, self.margin = size, margin

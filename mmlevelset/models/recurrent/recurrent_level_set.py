@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from mmlevelset.models.common import check_choice, check_positive_integers
 from mmlevelset.models.recurrent import initial as starts
 from mmlevelset.models.recurrent.gates import ConvMap, GridMap, RecurrentCell, conv_cell, dense_cell
 from mmlevelset.models.recurrent.result import Segmentation, segmentation_loss
@@ -86,19 +87,13 @@ class RecurrentLevelSet(BaseModule):
         super().__init__(init_cfg)
         values = dict(gate=gate, initial=initial, reduction=reduction, supervise=supervise)
         for name, value in values.items():
-            if value not in CHOICES[name]:
-                raise ValueError(
-                    f"{name} must be one of {', '.join(CHOICES[name])}, but is {value!r}"
-                )
-        numbers = dict(
+            check_choice(name, value, CHOICES[name])
+        check_positive_integers(
             in_channels=in_channels,
             hidden_channels=hidden_channels,
             num_steps=num_steps,
             num_discs=num_discs,
         )
-        for name, number in numbers.items():
-            if not isinstance(number, int) or number < 1:
-                raise ValueError(f"{name} must be a positive integer, but is {number!r}")
         for name, width in dict(eps=eps, eta=eta).items():
             if not width > 0:
                 raise ValueError(f"{name} must be positive, but is {width!r}")
