@@ -19,7 +19,7 @@ class FConNet(BaseModule):
     Args:
         size: Height and width of the images.
         in_channels: Channels of the images.
-        hidden: Units between the layers; as many as pixels if None, as in the paper.
+        hidden: Units between the layers; None: as many as pixels (the paper's).
 
     Raises:
         ValueError: An argument is out of its range.
@@ -50,5 +50,5 @@ class FConNet(BaseModule):
         return Segmentation(logits, logits.new_zeros(0, len(image), *self.size))
 
     def loss(self, result: Segmentation, target: Tensor, ignore_index: int = 255) -> Tensor:
-        """Cross-entropy of a :meth:`forward`, a scalar; see :func:`segmentation_loss`."""
+        """Return the cross-entropy, a scalar; see :func:`segmentation_loss`."""
         return segmentation_loss(result.logits, target, ignore_index)
