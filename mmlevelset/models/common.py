@@ -73,25 +73,25 @@ def split_rois(result: Result, counts: Sequence[int]) -> list[Result]:
 
 
 def mean_count(count: Tensor) -> Tensor:
-    """What to divide a sum over a process's items by, for a mean over those of all processes.
+    """Return the divisor of a process's sum that gives the mean over the items of all processes.
 
-    Distributed training averages gradients over processes. Sums that each process divides by its
-    own number of items would weigh an item by how few others its process has; divided by the mean
-    of these numbers, they are averaged to the mean over all items, as in one process with all of
-    them. All processes must call this together.
+    Distributed training averages gradients over processes. If each process divided by its own
+    number of items, an item would weigh more where its process has few others. Divided by the mean
+    of these numbers, the sums average to the mean over all items, as in one process with all items.
+    All processes must call this together.
 
     Args:
         count: The number of this process's items, floating point, a scalar, at least 0.
 
     Returns:
-        The mean of the processes' numbers; 1 where no process has an item, so that sums are 0.
+        The mean of the processes' numbers; 1 where no process has an item, so that losses are 0.
     """
     count = reduce_mean(count)
     return count.where(count > 0, 1)
 
 
 def mean_iou(inside: Tensor, truth: Tensor) -> Tensor:
-    """Mean IoU of masks (M, H, W), bool, with the true ones; 1 if there are none."""
+    """Return the mean IoU of masks with the true masks, (M, H, W) bool; 1 if there are none."""
     if not len(truth):
         return inside.new_ones((), dtype=torch.float32)
     intersection = (inside & truth).sum((1, 2))
@@ -109,10 +109,10 @@ def check_roi_features(x: Tensor, roi_feat_size: tuple[int, ...]) -> None:
 
 
 def map_of_class(maps: Tensor, labels: Tensor | None, class_agnostic: bool) -> Tensor:
-    """The map of each RoI's class.
+    """Return the map of each RoI's class.
 
     Args:
-        maps: Those of all classes (M, K, h, w).
+        maps: Maps of all classes (M, K, h, w).
         labels: Class of each RoI (M,); not used if ``class_agnostic``.
         class_agnostic: There is one map for all classes.
 
@@ -132,15 +132,15 @@ def map_of_class(maps: Tensor, labels: Tensor | None, class_agnostic: bool) -> T
 
 
 def label_map(sample: DetDataSample, size: tuple[int, ...], loaders: str) -> Tensor:
-    """The labels (1, H, W) of a data sample, padded as its batch is.
+    """Return the labels (1, H, W) of a data sample, padded like its batch.
 
     Args:
-        sample: With ``gt_sem_seg``.
+        sample: A data sample with ``gt_sem_seg``.
         size: Height and width of the batch's images.
-        loaders: The transforms that load such labels, for the error.
+        loaders: The transforms that load these labels, for the error.
 
     Raises:
-        ValueError: There are no labels, or of another size.
+        ValueError: The sample has no labels, or labels of another size.
     """
     if "gt_sem_seg" not in sample:
         raise ValueError(f"data samples must have gt_sem_seg: load it with {loaders}")
@@ -151,3 +151,16 @@ def label_map(sample: DetDataSample, size: tuple[int, ...], loaders: str) -> Ten
             f" but is {tuple(labels.shape)}; set pad_seg=True in data_preprocessor"
         )
     return labels
+
+
+def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
+    """Raise ValueError unless the argument ``name`` has one of the choices as its value."""
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(choices)}, but is {value!r}")
+
+
+def check_positive_integers(**numbers: int) -> None:
+    """Raise ValueError for the first argument that is not a positive integer."""
+    for name, number in numbers.items():
+        if not isinstance(number, int) or number < 1:
+            raise ValueError(f"{name} must be a positive integer, but is {number!r}")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def paste_level_sets(phi: Tensor, boxes: Tensor, height: int, width: int) -> Tensor:
-    """Masks ``phi > 0`` at the size of the image, from level sets on the grids of their boxes.
+    """Return masks ``phi > 0`` at the size of the image, from level sets on their boxes' grids.
 
     mmdet's pasting interpolates towards an outside of zero, which moves a contour that runs
     along its box by half a sample. Here phi is interpolated within the box, continued by its
@@ -59,7 +59,7 @@ def _normalised(first: int, end: int, low: Tensor, high: Tensor) -> Tensor:
 
 
 def level_set_polygons(phi: Tensor, boxes: Tensor) -> list[list[np.ndarray]]:
-    """Outlines of objects in pixels of the image, from level sets on the grids of their boxes.
+    """Return outlines of objects in pixels of the image, from level sets on their boxes' grids.
 
     Args:
         phi: Level sets (n, h, w), floating point, positive inside. Sample (i, j) lies at
@@ -67,9 +67,9 @@ def level_set_polygons(phi: Tensor, boxes: Tensor) -> list[list[np.ndarray]]:
         boxes: (n, 4) as x1, y1, x2, y2 in pixels of the image, exclusive right and bottom edges.
 
     Returns:
-        n lists of closed polygons (P, 2) float64 of (x, y), as
-        :func:`mmlevelset.ops.contours.contours` gives them: outer boundaries have a positive
-        signed area, holes a negative one. An object that fills its box ends on the box's edge.
+        n lists of closed polygons (P, 2) float64 of (x, y), as of
+        :func:`mmlevelset.ops.contours.contours`: outer boundaries have a positive signed area,
+        holes a negative area. An object that fills its box ends on the box's edge.
 
     Raises:
         ValueError: The shapes do not fit, or phi or a box is not finite.
@@ -89,10 +89,10 @@ def level_set_polygons(phi: Tensor, boxes: Tensor) -> list[list[np.ndarray]]:
 
 
 def mask_boxes(inside: Tensor, margin: float) -> Tensor:
-    """Enlarged bounding boxes of masks, within their maps; the whole map for an empty mask.
+    """Return enlarged bounding boxes of masks, within their maps; the whole map for an empty mask.
 
     Args:
-        inside: (K, H, W), bool.
+        inside: Masks (K, H, W), bool.
         margin: Added on each side, as a part of the box's height and width; at least a pixel.
 
     Returns:
@@ -112,13 +112,13 @@ def mask_boxes(inside: Tensor, margin: float) -> Tensor:
 
 
 def paste_crops(crops: Tensor, boxes: Tensor, size: tuple[int, int]) -> Tensor:
-    """Maps (K, H, W) of a ``size`` from crops (K, h, w) that cover their boxes; zero elsewhere."""
+    """Return maps (K, H, W) of ``size`` with crops (K, h, w) in their boxes; zero elsewhere."""
     height, width = size
     if not len(crops):
-        return crops.sum().expand(0, height, width)  # still depends on what the crops came from
+        return crops.sum().expand(0, height, width)  # still depends on the crops
     x1, y1, x2, y2 = boxes.to(crops).unbind(1)
     zero = torch.zeros_like(x1)
-    # From the map's coordinates to the crop's, both from -1 to 1.
+    # Matrices from the map's coordinates to the crop's; both run from -1 to 1.
     theta = torch.stack(
         [
             torch.stack([width / (x2 - x1), zero, (width - x1 - x2) / (x2 - x1)], 1),

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from mmlevelset.models.box_levelset.level_set_loss import Masks
 from mmlevelset.models.box_levelset.targets import Boxes, Positives, assign_cells, box_masks
-from mmlevelset.models.common import ImageFeatures, images_of
+from mmlevelset.models.common import ImageFeatures, check_choice, images_of
 from mmlevelset.registry import MODELS
 
 DETECTOR = "mmlevelset.BoxLevelSet"
@@ -39,7 +39,7 @@ class Group(NamedTuple):
 
     Attributes:
         image: Index of the image in the batch.
-        positions: Which positives of the batch these are (K,).
+        positions: Indices (K,) among the positives of the batch.
         logits: (K, H, W).
     """
 
@@ -52,29 +52,29 @@ class Group(NamedTuple):
 class BoxSOLOv2Head(SOLOV2Head):
     """SOLOv2's head, trained by boxes with a level-set energy (Li et al., ECCV 2022).
 
-    A box stands for its object's centre and extent, so the cells that a mask is learned at do not
-    depend on masks; in box supervision none is read. Masks are sigmoids of level sets. Inference is
-    mmdet's SOLOv2, with the masks' bounding boxes added.
+    The centre and the extent of an object's box choose the cells at which its mask is learned, so
+    box supervision reads no masks. Masks are sigmoids of level sets. Inference is mmdet's SOLOv2;
+    the results also have the masks' bounding boxes.
 
     Args:
-        *args: Of :class:`mmdet.models.SOLOV2Head`.
-        architecture: ``released`` is that of the authors' code, for which there are checkpoints:
-            kernels from a 1x1 convolution, mask features without norm, and in training the masks of
-            a level at twice its resolution. ``mmdet`` is SOLOv2 as mmdet has it.
-        supervision: ``box``; ``mask``: true masks, by ``loss_mask`` alone; ``mixed``: true masks
-            where an instance has one, and the box where its mask is empty.
-        inclusive_boxes: Box masks are rounded, with the right and bottom pixel included, as the
-            authors' data loader made them.
+        *args: Arguments of :class:`mmdet.models.SOLOV2Head`.
+        architecture: ``released`` is the architecture of the authors' code and checkpoints: kernels
+            from a 1x1 convolution, mask features without norm, and in training the masks of a level
+            at twice its resolution. ``mmdet`` is mmdet's SOLOv2.
+        supervision: ``box``: boxes alone; ``mask``: true masks, by ``loss_mask`` alone; ``mixed``:
+            the true mask of an instance, or its box where its mask is empty.
+        inclusive_boxes: Round box masks and include the right and bottom pixel, as the authors'
+            data loader does.
         warmup_iters: Iterations before the level-set energy and the consistency set in.
-        loss_mask: Of logits and true masks (K, H, W), with ``reduction_override``, as mmdet's
-            DiceLoss.
-        loss_projection: Of scores and box masks (K, H, W): losses (K,).
+        loss_mask: Loss of logits and true masks (K, H, W) that takes ``reduction_override``, as
+            mmdet's DiceLoss.
+        loss_projection: Losses (K,) of scores and box masks (K, H, W).
         loss_level_set: :class:`BoxLevelSetLoss`, or None: the projection alone.
         loss_consistency: :class:`LocalConsistencyLoss`, or None.
         refinement: Config of ``mmlevelset.CropRefinement``, or None; ``in_channels`` is set from
-            the mask features'. Refined masks have the same losses as the others, named
-            ``*_refined``, and take their place in inference.
-        **kwargs: Of :class:`mmdet.models.SOLOV2Head`.
+            the mask features'. Refined masks have the same losses as the other masks, named
+            ``*_refined``, and replace them in inference.
+        **kwargs: Arguments of :class:`mmdet.models.SOLOV2Head`.
 
     Raises:
         ValueError: An argument is out of its range.
@@ -94,8 +94,8 @@ class BoxSOLOv2Head(SOLOV2Head):
         refinement: OptConfigType = None,
         **kwargs,
     ) -> None:
-        _require("architecture", architecture, ("released", "mmdet"))
-        _require("supervision", supervision, ("box", "mask", "mixed"))
+        check_choice("architecture", architecture, ("released", "mmdet"))
+        check_choice("supervision", supervision, ("box", "mask", "mixed"))
         if not warmup_iters >= 0:
             raise ValueError(f"warmup_iters must be at least 0, but is {warmup_iters!r}")
         if kwargs.get("dynamic_conv_size", 1) != 1:
@@ -183,7 +183,7 @@ class BoxSOLOv2Head(SOLOV2Head):
             count = reduce_mean(kernels.new_tensor(len(positives.cell)))
             labels = boxes.labels.new_full(scores.shape[:1], self.num_classes)
             labels[positives.cell] = boxes.labels[positives.box]
-            # SOLOv2's number of positives plus one, of all processes together.
+            # The divisor of SOLOv2: the positives of all processes together, plus one.
             avg_factor = count + 1 / get_world_size()
             losses = dict(loss_cls=self.loss_cls(scores, labels, avg_factor=avg_factor))
             masks = None
@@ -191,7 +191,8 @@ class BoxSOLOv2Head(SOLOV2Head):
                 masks = _true_masks(batch_gt_instances, tuple(images.shape[2:]), images.device)
             level_set = self.loss_level_set
             deep = level_set.deep_features(mask_feats) if level_set is not None else None
-            # Sums of nothing: whatever the batch holds, each loss depends on all it could.
+            # Empty sums make each loss depend on the same tensors in every batch: distributed
+            # training waits for their gradients.
             nothing = kernels.new_zeros(())
             if len(positives.cell) == 0:
                 nothing = kernels[:0].sum() + mask_feats[:0].sum()
@@ -240,7 +241,7 @@ class BoxSOLOv2Head(SOLOV2Head):
         positives: Positives,
         sizes: Sequence[tuple[int, int]],
     ) -> Iterator[Group]:
-        """The positive masks, image by image and resolution by resolution."""
+        """Yield the positive masks, image by image and resolution by resolution."""
         resolutions = sorted(set(sizes), reverse=True)
         of_level = torch.tensor([resolutions.index(size) for size in sizes])
         per_image = len(kernels) // len(mask_feats)
@@ -270,7 +271,7 @@ class BoxSOLOv2Head(SOLOV2Head):
         deep: Tensor | None,
         meta: dict,
     ) -> dict[str, Tensor]:
-        """Losses (K,) of each kind for a group of masks, zero where a kind does not apply."""
+        """Losses (K,) of each kind for a group of masks; zero for a mask without that loss."""
         logits = group.logits
         size = logits.shape[1:]
         losses = {}
@@ -331,10 +332,9 @@ class BoxSOLOv2Head(SOLOV2Head):
     ) -> InstanceList:
         """As mmdet's; each result also has the boxes that bound its masks.
 
-        With a refinement, the masks of the ``test_cfg.nms_pre`` cells with the best class scores
-        are refined on ``images``, and the other cells dropped. Without one, where more cells are
-        above ``score_thr``, mmdet chooses as many by the class score times the masks' mean
-        probability.
+        With a refinement, the ``test_cfg.nms_pre`` cells with the best class scores are kept and
+        their masks refined on ``images`` (B, 3, H, W). Without a refinement, mmdet keeps as many
+        cells, by the class score times the masks' mean probability.
         """
         if self.refinement is None:
             return super().predict_by_feat(
@@ -360,14 +360,14 @@ class BoxSOLOv2Head(SOLOV2Head):
         image: Tensor,
         cfg: OptConfigType = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Kernels, class scores and mask features from which mmdet makes an image's refined masks.
+        """Return kernels, class scores and mask features: mmdet makes refined masks of them.
 
         Args:
-            kernels: Of the N cells (N, E).
-            scores: Probabilities (N, num_classes).
-            mask_feats: (E, H, W).
-            image: (3, H', W').
-            cfg: In place of ``test_cfg``.
+            kernels: Kernels of the N cells (N, E).
+            scores: Probabilities of the classes (N, num_classes).
+            mask_feats: Mask features of the image (E, H, W).
+            image: The normalised image (3, H', W').
+            cfg: Settings in place of ``test_cfg``.
         """
         assert self.refinement is not None
         settings = self.test_cfg if cfg is None else cfg
@@ -378,7 +378,7 @@ class BoxSOLOv2Head(SOLOV2Head):
             others = torch.ones_like(best, dtype=torch.bool).index_fill(0, cells, False)
             scores = scores.masked_fill(others[:, None], 0)
         logits = (kernels[cells] @ mask_feats.flatten(1)).unflatten(1, mask_feats.shape[1:])
-        # mmdet takes masks from mask features by kernels: from refined masks by unit kernels.
+        # mmdet multiplies kernels and mask features: unit kernels pick the refined masks.
         refined = self.refinement(logits, image, mask_feats)[None]
         unit = refined.new_zeros(len(kernels), len(cells))
         unit[cells, torch.arange(len(cells), device=cells.device)] = 1
@@ -401,13 +401,13 @@ class BoxSOLOv2Head(SOLOV2Head):
 
 
 def _cells(levels: Sequence[Tensor]) -> Tensor:
-    """Predictions (B * N, C) of all cells, from levels (B, C, S, S)."""
+    """Predictions (B * N, C) of the N cells of all levels, from levels (B, C, S, S)."""
     flat = [level.flatten(2).transpose(1, 2) for level in levels]
     return torch.cat(flat, 1).flatten(0, 1)
 
 
 def _peaks(scores: Tensor) -> Tensor:
-    """Scores (B, C, S, S) of a level, those below a neighbour's set to zero, as in mmdet."""
+    """Scores (B, C, S, S) of a level; a score below a neighbour's becomes zero, as in mmdet."""
     highest = F.max_pool2d(scores, 2, stride=1, padding=1)[:, :, :-1, :-1]
     return scores * (highest == scores)
 
@@ -421,11 +421,6 @@ def _true_masks(
 
 
 def _shrunk(masks: Tensor, size: Sequence[int]) -> Tensor:
-    """Masks (K, H, W), bool, at another size, sampled as mmdet does."""
+    """Masks (K, H, W), bool, at another size, sampled as in mmdet."""
     small = F.interpolate(masks[None].float(), size, mode="bilinear", align_corners=False)
     return small[0] >= 0.5
-
-
-def _require(name: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise ValueError(f"{name} must be one of {', '.join(known)}, but is {value!r}")

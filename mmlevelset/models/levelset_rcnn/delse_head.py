@@ -18,23 +18,24 @@ from mmlevelset.registry import MODELS
 class DELSEMaskHead(TSDFMaskHead):
     """DELSE (Wang et al., CVPR 2019) in Mask R-CNN, as in LevelSet R-CNN's Table 3.
 
-    The level set phi_0 of the TSDF head is moved along a predicted velocity, the direction to the
-    nearest boundary, and smoothed by its curvature where a predicted modulation lets it; the mask
-    is ``phi_N > 0``. :func:`~mmlevelset.models.levelset_rcnn.geodesic.evolve_geodesic` has the
+    A predicted velocity, the direction to the nearest boundary, moves the level set phi_0 of the
+    TSDF head; its curvature smooths it where a predicted modulation allows that. The mask is
+    ``phi_N > 0``. :func:`~mmlevelset.models.levelset_rcnn.geodesic.evolve_geodesic` has the
     equation. The RoI head must be ``mmlevelset.LevelSetRoIHead``.
 
-    By default the hyperparameters are fixed and the losses DELSE's (the paper's first setting). Its
-    second has ``mmlevelset.DELSEHyperparameterHead`` and twice ``mmlevelset.TSDFLoss``.
+    The defaults are the paper's first setting: fixed hyperparameters and DELSE's losses. Its second
+    setting has ``mmlevelset.DELSEHyperparameterHead`` and ``mmlevelset.TSDFLoss`` for phi_0 and
+    phi_N.
 
     Args:
-        *args: Of the trunk, see :class:`TSDFMaskHead`.
+        *args: Arguments of the trunk, see :class:`TSDFMaskHead`.
         mask_size: Side of phi, velocity and modulation, in samples of the RoI's grid.
         num_steps: N, steps of the evolution, at least 1.
         truncation: Truncation of the TSDF, in samples of the trunk's output (28 x 28).
         detach_initial: Stop the gradients from phi_N into phi_0.
         eta: See :func:`~mmlevelset.models.levelset_rcnn.geodesic.evolve_geodesic`.
-        hyperparameter_head: Config of what gives alpha, beta, gamma and dt; ``in_channels`` and
-            ``num_steps`` are set from this head's.
+        hyperparameter_head: Config of the module that gives alpha, beta, gamma and dt;
+            ``in_channels`` and ``num_steps`` are set from this head's.
         velocity_head: Config of the velocity head, with two output channels; ``in_channels`` is
             set from this head's.
         modulation_head: The same for the modulation head, with one output channel.
@@ -44,7 +45,7 @@ class DELSEMaskHead(TSDFMaskHead):
         initial_weight: Weight of the loss of phi_0.
         final_weight: Weight of the loss of phi_N.
         velocity_weight: Weight of the loss of the velocity.
-        **kwargs: Of the trunk.
+        **kwargs: Arguments of the trunk.
 
     Raises:
         ValueError: An argument is out of its range.

@@ -15,23 +15,23 @@ from mmlevelset.registry import MODELS
 class LevelSetMaskHead(TSDFMaskHead):
     """Mask head of LevelSet R-CNN (Homayounfar et al., ECCV 2020).
 
-    Mask R-CNN's mask head regresses the truncated signed distance (TSDF) of the object, which is
-    upsampled to phi_0; a second head predicts the hyperparameters and a third one the features of
-    a Chan-Vese evolution that is unrolled from phi_0 to phi_N. The mask is ``phi_N > 0``.
+    Mask R-CNN's mask head regresses the truncated signed distance (TSDF) of the object; upsampled,
+    it is phi_0. A second head predicts the hyperparameters of a Chan-Vese evolution, a third head
+    its features. The evolution is unrolled from phi_0 to phi_N. The mask is ``phi_N > 0``.
 
-    The arguments of :class:`TSDFMaskHead`'s trunk apply, too.
+    The arguments of :class:`TSDFMaskHead`'s trunk apply too.
 
     Args:
         mask_size: Side of phi and of the features, in samples of the RoI's grid.
         num_steps: N, steps of the evolution; 0 leaves the TSDF head alone.
         truncation: Truncation of the TSDF, in samples of the trunk's output (28 x 28).
         detach_initial: Stop the gradients from phi_N into phi_0.
-        image_features: Give the evolution the RoI's crop of the normalised image as additional
-            feature channels. Not in the paper.
+        image_features: Add the RoI's crop of the normalised image to the evolution's feature
+            channels. Not in the paper.
         image_channels: Channels of the image.
         data_scale: If given, a learned positive factor on lambda1 and lambda2 that starts at this
             value. Not in the paper.
-        reduction: Of the squared feature distances over channels, ``mean`` or ``sum``.
+        reduction: How squared feature distances are reduced over channels: ``mean`` or ``sum``.
         eta: See :func:`mmlevelset.ops.curvature`.
         delta: See :func:`mmlevelset.ops.evolve_chan_vese`.
         hyperparameter_head: Config of the hyperparameter head; ``in_channels`` and ``num_steps``
@@ -39,8 +39,8 @@ class LevelSetMaskHead(TSDFMaskHead):
         feature_head: Config of the feature head; ``in_channels`` is set from this head's.
         loss_tsdf: Loss of a level set.
         initial_weight: Weight of the loss of phi_0.
-        final_weight: Weight of the loss of phi_N, and of its refinement.
-        refinement: Config of ``mmlevelset.RecurrentRefinement``, which is applied to phi_N;
+        final_weight: Weight of the loss of phi_N, and of the loss of the refined phi_N.
+        refinement: Config of ``mmlevelset.RecurrentRefinement``, which refines phi_N;
             ``in_channels`` and ``slope`` are set for this head. Not in the paper.
     """
 

@@ -26,23 +26,23 @@ class Stage(NamedTuple):
 
 
 class TSDFMaskHead(FCNMaskHead):
-    """What the mask heads share that evolve a level set from a predicted distance (TSDF).
+    """Base of mask heads that evolve a level set from a predicted truncated distance (TSDF).
 
-    Mask R-CNN's mask head regresses the truncated signed distance of the object, which is upsampled
-    to phi_0. The trunk is mmdet's ``FCNMaskHead``, so its arguments (``num_convs``,
-    ``in_channels``, ``conv_out_channels``, ``num_classes``, ``class_agnostic``, ``upsample_cfg``,
-    ...) apply and a Mask R-CNN checkpoint initialises it; only ``loss_mask`` and
-    ``test_cfg.rcnn.mask_thr_binary`` have no meaning here.
+    Mask R-CNN's mask head regresses the truncated signed distance of the object; upsampled, it is
+    phi_0. The trunk is mmdet's ``FCNMaskHead``: its arguments (``num_convs``, ``in_channels``,
+    ``conv_out_channels``, ``num_classes``, ``class_agnostic``, ``upsample_cfg``, ...) apply, and a
+    Mask R-CNN checkpoint initialises it. Only ``loss_mask`` and ``test_cfg.rcnn.mask_thr_binary``
+    have no meaning here.
 
     Args:
-        *args: Of :class:`mmdet.models.FCNMaskHead`.
+        *args: Arguments of :class:`mmdet.models.FCNMaskHead`.
         mask_size: Side of phi, in samples of the RoI's grid.
         num_steps: N, steps of the evolution.
         truncation: Truncation of the TSDF, in samples of the trunk's output (28 x 28).
         detach_initial: Stop the gradients from phi_N into phi_0.
         initial_weight: Weight of the loss of phi_0.
         final_weight: Weight of the loss of phi_N.
-        **kwargs: Of :class:`mmdet.models.FCNMaskHead`.
+        **kwargs: Arguments of :class:`mmdet.models.FCNMaskHead`.
     """
 
     image_features = False
@@ -78,7 +78,7 @@ class TSDFMaskHead(FCNMaskHead):
         return self.truncation * self.mask_size / grid
 
     def initial_level_set(self, x: Tensor, labels: Tensor | None) -> Tensor:
-        """phi_0 (M, 1, mask_size, mask_size), float32, of RoI features (M, in_channels, h, w)."""
+        """Return phi_0 (M, 1, mask_size, mask_size), float32, of RoI features (M, C, h, w)."""
         check_roi_features(x, self.roi_feat_size)
         tsdf = map_of_class(super().forward(x), labels, self.class_agnostic)
         size = (self.mask_size, self.mask_size)
@@ -86,7 +86,7 @@ class TSDFMaskHead(FCNMaskHead):
 
     @abstractmethod
     def stages(self, level_sets: LevelSets) -> Iterator[Stage]:
-        """The level sets that have a loss."""
+        """Yield the level sets that have a loss."""
 
     def loss_and_target(
         self,
@@ -95,9 +95,7 @@ class TSDFMaskHead(FCNMaskHead):
         batch_gt_instances: InstanceList,
         rcnn_train_cfg: ConfigType,
     ) -> dict:
-        """Losses of the level sets, means over the RoIs of all processes.
-
-        Arguments are mmdet's, ``mask_preds`` as :meth:`forward` gives.
+        """Losses of the level sets, means over the RoIs of all processes; arguments are mmdet's.
 
         Returns:
             ``loss_mask``: a dict of the losses and, for the log, of the mean IoU of the initial,
@@ -148,17 +146,17 @@ class TSDFMaskHead(FCNMaskHead):
 
         Args:
             mask_preds: For each image, the level sets of its n detections.
-            results_list: Its detections, with boxes in pixels of the network's input.
-            batch_img_metas: Its meta information.
+            results_list: Each image's detections, with boxes in pixels of the network's input.
+            batch_img_metas: Each image's meta information.
             rcnn_test_cfg: ``initial_masks``, ``level_sets`` and ``polygons`` (all off by default)
-                say what each result carries besides the masks.
-            rescale: Give boxes and masks in the original image rather than the input.
+                add fields to the results.
+            rescale: Give boxes and masks in the original image instead of the network's input.
             activate_map: Unused.
 
         Returns:
-            The results with ``masks``, bool (n, H, W), from the refined level set or phi_N. As
-            asked for, ``initial_masks`` from phi_0; ``level_sets``, phi_0..phi_N (n, N+1, h, w) on
-            the grids of the boxes, and with a refinement ``refined_level_sets`` (n, h, w);
+            The results with ``masks``, bool (n, H, W), from the refined level set or phi_N. The
+            settings add: ``initial_masks`` from phi_0; ``level_sets``, phi_0..phi_N (n, N+1, h, w)
+            on the boxes' grids, with ``refined_level_sets`` (n, h, w) if there is a refinement;
             ``polygons``, for each detection a list of closed polygons (P, 2) of x, y.
         """
         for level_sets, results, meta in zip(

@@ -4,28 +4,28 @@ import torch
 from mmcv.ops import roi_align
 from torch import Tensor
 
+from mmlevelset.models.common import check_positive_integers
 from mmlevelset.models.recurrent.refinement import RecurrentRefinement
 from mmlevelset.ops.boxes import mask_boxes, paste_crops
 from mmlevelset.ops.checks import check_shape
 from mmlevelset.registry import MODELS
 
 MASKS_AT_ONCE = 256
-"""So many are refined together where no gradients are kept, for memory's sake."""
+"""Masks that are refined together where no gradients are kept; bounds the memory."""
 
 
 @MODELS.register_module()
 class CropRefinement(RecurrentRefinement):
     """Refines each mask over a whole image on a grid over its bounding box.
 
-    Mask, image and projected features are cropped by RoIAlign, and the correction is resampled to
-    the mask's pixels: means, curvature and cost are those of an object, not of the image. A mask
-    that is empty has the whole image as its box. Only the correction is resampled, so a correction
-    of zero leaves the masks exactly as they are.
+    RoIAlign crops the mask, the image and the projected features: means, curvature and cost are
+    the object's, not the image's. The box of an empty mask is the whole image. Only the correction
+    is resampled to the mask's pixels, so a correction of zero leaves the masks exactly as they are.
 
     Args:
         size: Side of the grid.
-        margin: By which a box is enlarged on each side, as a part of its height and width; at
-            least by one pixel of the mask.
+        margin: A box is enlarged on each side by this part of its height and width, and by at
+            least one pixel of the mask.
         **kwargs: Of :class:`RecurrentRefinement`.
 
     Raises:
@@ -34,8 +34,7 @@ class CropRefinement(RecurrentRefinement):
 
     def __init__(self, *, size: int = 56, margin: float = 0.2, **kwargs) -> None:
         super().__init__(**kwargs)
-        if not isinstance(size, int) or size < 1:
-            raise ValueError(f"size must be a positive integer, but is {size!r}")
+        check_positive_integers(size=size)
         if not margin >= 0:
             raise ValueError(f"margin must be at least 0, but is {margin!r}")
         self.size, self.margin = size, margin
@@ -49,7 +48,7 @@ class CropRefinement(RecurrentRefinement):
             features: (in_channels, h', w'), likewise.
         """
         check_shape("masks", masks, ("K", "H", "W"))
-        # Once for all masks: a 1 x 1 convolution of crops is the crops of its map.
+        # Projected once for all masks: a 1 x 1 convolution commutes with cropping.
         maps = self._inputs(image, features)
         if torch.is_grad_enabled():
             return self._within_boxes(masks, *maps)
@@ -68,7 +67,7 @@ class CropRefinement(RecurrentRefinement):
         return paste_crops(self._answer(crops, image, projected), boxes, size)
 
     def _crops(self, maps: Tensor, boxes: Tensor, size: tuple[int, int]) -> Tensor:
-        """Of maps (K or 1, C, h, w), within boxes (K, 4) of a map of ``size``."""
+        """Crops of maps (K or 1, C, h, w) within boxes (K, 4) in pixels of a map of ``size``."""
         if not len(boxes):
             # Still depends on the maps.
             return maps[:0].sum().expand(0, maps.shape[1], self.size, self.size)

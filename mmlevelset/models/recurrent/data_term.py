@@ -6,16 +6,16 @@ import torch
 from torch import Tensor, nn
 
 Force = Callable[[Tensor, Tensor], Tensor]
-"""The data term (M, K, H, W) of the means c1 and c2, each (M, C)."""
+"""A function from the means c1 and c2, each (M, C), to the data term (M, K, H, W)."""
 
 
 class ConvDataTerm(nn.Module):
-    """With convolutions of the squared differences.
+    """The data term by convolutions of the squared differences.
 
     Args:
-        convolution: -U_g and W_g: from two inputs of one channel, or of C with
+        convolution: -U_g and W_g: from two inputs of one channel each, or of C channels each with
             ``reduction="none"``, to K channels.
-        reduction: Of the squares over the channels of I: ``sum``, ``mean`` or ``none``.
+        reduction: How squares are reduced over the channels of I: ``sum``, ``mean`` or ``none``.
     """
 
     def __init__(self, convolution: nn.Module, reduction: str) -> None:
@@ -40,14 +40,14 @@ class ConvDataTerm(nn.Module):
 
 
 class GridDataTerm(nn.Module):
-    """With matrices over the whole grid, which are read once for all steps.
+    """The data term by matrices over the whole grid, which are read once for all steps.
 
-    (I - c)^2 = I^2 - 2 c I + c^2, so their products with I^2, I and 1 are all that the steps need;
-    reading a matrix of 4096 x 4096 takes longer than to multiply a few vectors by it.
+    (I - c)^2 = I^2 - 2 c I + c^2, so the steps need only the matrices' products with I^2, I and 1.
+    Reading a matrix of 4096 x 4096 takes longer than multiplying a few vectors by it.
 
     Args:
         matrices: -U_g and W_g, from one input to two outputs.
-        reduction: Of the squares over the channels of I: ``sum`` or ``mean``.
+        reduction: How squares are reduced over the channels of I: ``sum`` or ``mean``.
     """
 
     def __init__(self, matrices: nn.Module, reduction: str) -> None:

@@ -9,13 +9,13 @@ from torch import Tensor, nn
 from mmlevelset.models.recurrent.data_term import ConvDataTerm, GridDataTerm
 
 NOISE = 0.1
-"""Of a matrix's initial weights beside its multiple of the identity, times 1 / sqrt(fan-in)."""
+"""Deviation of a matrix's initial weights from a multiple of the identity, times sqrt(fan-in)."""
 CONV_NOISE = 0.5
-"""The same of convolutions, whose further channels have nothing else to begin with."""
+"""The same for convolutions. Channels beyond the identity's start from this noise alone."""
 
 Scales = Sequence[Sequence[float]]
-"""Of the maps from each input (columns) to each output (rows): the multiple of the identity that
-they start from."""
+"""The multiple of the identity from which the map from an input (column) to an output (row) starts.
+"""
 
 
 class GridMap(nn.Linear):
@@ -23,7 +23,7 @@ class GridMap(nn.Linear):
 
     Args:
         size: Height and width.
-        identity: Outputs x inputs; each pair has a matrix of its own.
+        identity: :data:`Scales`, outputs x inputs; each pair has its own matrix.
         bias: Whether each output has a bias for every pixel.
     """
 
@@ -50,9 +50,9 @@ class ConvMap(nn.Conv2d):
     """3 x 3 convolutions: (M, inputs * channels, H, W) to (M, outputs * out_channels, H, W).
 
     Args:
-        channels: Of each input.
-        out_channels: Of each output.
-        identity: Outputs x inputs.
+        channels: Channels of each input.
+        out_channels: Channels of each output.
+        identity: :data:`Scales`, outputs x inputs.
         bias: Whether each channel of the outputs has a bias.
     """
 
@@ -86,9 +86,9 @@ class RecurrentCell(nn.Module):
     one half (our choice; the paper does not say).
 
     Args:
-        gates: U and W of z and r, with their b, from x and state to z and r.
-        candidate: U_h, W_h and b_h, from x and state * r to h.
-        data_term: Of U_g and W_g.
+        gates: U, W and b of z and r: from x and the state to z and r, before the sigmoid.
+        candidate: U_h, W_h and b_h: from x and state * r to h, before the tanh.
+        data_term: The data term with U_g and W_g.
     """
 
     def __init__(self, gates: nn.Module, candidate: nn.Module, data_term: nn.Module) -> None:
@@ -107,7 +107,7 @@ CANDIDATE: Scales = ((1, 1),)
 
 
 def dense_cell(size: tuple[int, int], reduction: str) -> RecurrentCell:
-    """The paper's cell: all its matrices are (H W) x (H W)."""
+    """Return the paper's cell: all matrices are (H W) x (H W)."""
     return RecurrentCell(
         GridMap(size, GATES, bias=True),
         GridMap(size, CANDIDATE, bias=True),
@@ -116,7 +116,7 @@ def dense_cell(size: tuple[int, int], reduction: str) -> RecurrentCell:
 
 
 def conv_cell(hidden_channels: int, in_channels: int, reduction: str) -> RecurrentCell:
-    """The cell with convolutions, for images of any size."""
+    """Return the cell with convolutions, for images of any size."""
     channels = in_channels if reduction == "none" else 1
     return RecurrentCell(
         ConvMap(hidden_channels, hidden_channels, GATES, bias=True),

@@ -1,4 +1,4 @@
-"""Initial level sets, with values in [-1, 1] as the states that follow have them."""
+"""Initial level sets, with values in [-1, 1] like the later states."""
 
 import math
 
@@ -15,8 +15,8 @@ def random_level_sets(count: int, size: tuple[int, int], like: Tensor, fixed: bo
         count: Number of level sets.
         size: Height and width.
         like: Any tensor.
-        fixed: One map for each size, the same at every call; else drawn from torch's generator
-            of the device, anew for each level set.
+        fixed: True: one map for each size, the same at every call. False: each level set is drawn
+            from the device's generator.
     """
     if not fixed:
         return torch.empty(count, *size, dtype=like.dtype, device=like.device).uniform_(-1, 1)
@@ -28,7 +28,7 @@ def random_level_sets(count: int, size: tuple[int, int], like: Tensor, fixed: bo
 def disc_level_sets(count: int, size: tuple[int, int], like: Tensor, discs: int) -> Tensor:
     """A grid of ``discs`` x ``discs`` discs, (count, H, W): 1 at centres, -1 at cells' corners.
 
-    Cells are as wide and high as the image allows, so discs are ellipses where it is no square.
+    The cells fill the image, so the discs are ellipses in an image that is not square.
     """
     rows, columns = (
         (torch.arange(side, dtype=torch.float64) + 0.5) / side * discs % 1 - 0.5 for side in size

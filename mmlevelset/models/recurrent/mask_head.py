@@ -29,17 +29,17 @@ class RefinedMasks(NamedTuple):
 
 @MODELS.register_module()
 class RefinedFCNMaskHead(FCNMaskHead):
-    """mmdet's mask head of Mask R-CNN, whose masks a recurrent level set refines.
+    """mmdet's mask head of Mask R-CNN with a recurrent refinement of its masks.
 
-    Its checkpoints fit. The RoI head must be ``mmlevelset.LevelSetRoIHead``, which hands it each
-    RoI's class and crop of the image, and the detector ``mmlevelset.LevelSetRCNN``.
+    Checkpoints of mmdet's head fit. The RoI head must be ``mmlevelset.LevelSetRoIHead``, which
+    hands over each RoI's class and crop of the image, and the detector ``mmlevelset.LevelSetRCNN``.
 
     Args:
         *args: Of :class:`mmdet.models.FCNMaskHead`.
         refinement: Config of :class:`RecurrentRefinement`; ``in_channels`` is set from this head's.
-        mask_size: Side of the grid that masks are refined, trained and pasted on, to which the
-            head's logits are upsampled; None: the head's own. ``train_cfg.rcnn.mask_size`` has no
-            meaning here.
+        mask_size: Side of the grid on which masks are refined, trained and pasted. The head's
+            logits are resampled to it. None: the head's own side. ``train_cfg.rcnn.mask_size`` has
+            no meaning here.
         refined_weight: Factor on ``loss_mask`` of the refined masks; the head's own has 1.
         **kwargs: Of :class:`mmdet.models.FCNMaskHead`.
 
@@ -72,7 +72,8 @@ class RefinedFCNMaskHead(FCNMaskHead):
 
         Args:
             x: RoI features (M, in_channels, h, w).
-            labels: Class of each RoI (M,), whose mask is refined; not used if ``class_agnostic``.
+            labels: Class of each RoI (M,): this class's mask is refined. Not used if
+                ``class_agnostic``.
             image: The RoI's crops of the normalised image (M, image_channels, H, W).
 
         Raises:
@@ -103,9 +104,7 @@ class RefinedFCNMaskHead(FCNMaskHead):
         batch_gt_instances: InstanceList,
         rcnn_train_cfg: ConfigType,
     ) -> dict:
-        """Losses of both masks, means over the RoIs of all processes.
-
-        Arguments are mmdet's, ``mask_preds`` as :meth:`forward` gives.
+        """Losses of both masks, means over the RoIs of all processes; arguments are mmdet's.
 
         Returns:
             ``loss_mask``: a dict of the losses and, for the log, of both masks' mean IoU with the
@@ -138,8 +137,8 @@ class RefinedFCNMaskHead(FCNMaskHead):
     ) -> InstanceList:
         """As mmdet's, from the logits of each image's detections.
 
-        With ``initial_masks`` (off by default) in ``rcnn_test_cfg``, the results also have
-        ``initial_masks``, the head's own.
+        With ``initial_masks`` (off by default) in ``rcnn_test_cfg``, the results also have the
+        head's own masks as ``initial_masks``.
         """
         settings = (batch_img_metas, rcnn_test_cfg, rescale, activate_map)
         initial = []

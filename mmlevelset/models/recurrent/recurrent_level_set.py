@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from mmlevelset.models.common import check_choice, check_positive_integers
 from mmlevelset.models.recurrent import initial as starts
 from mmlevelset.models.recurrent.gates import ConvMap, GridMap, RecurrentCell, conv_cell, dense_cell
 from mmlevelset.models.recurrent.result import Segmentation, segmentation_loss
@@ -37,9 +38,9 @@ class RecurrentLevelSet(BaseModule):
         h_t &= \tanh(U_h x_t + W_h (\phi_{t-1} * r_t) + b_h) \\
         \phi_t &= z_t * \phi_{t-1} + (1 - z_t) * h_t
 
-    and the scores of background and foreground are :math:`V \phi_N + b_V`. Means, curvature and
-    Heaviside function are those of :mod:`mmlevelset.ops`. All is computed in the parameters'
-    dtype, under autocast too.
+    The scores of background and foreground are :math:`V \phi_N + b_V`. The means, the curvature
+    and the Heaviside function come from :mod:`mmlevelset.ops`. The dtype is the parameters', under
+    autocast too.
 
     With ``hidden_channels`` K > 1 the state has K channels: phi is its projection on a learned unit
     vector p, and phi_0 enters as p phi_0, so that its projection is phi_0.
@@ -49,22 +50,22 @@ class RecurrentLevelSet(BaseModule):
             one size. ``conv``: 3 x 3 convolutions, for any size.
         size: Height and width of a dense network's images; None for convolutions.
         in_channels: C, channels of I.
-        hidden_channels: K, for convolutions; 1 is what corresponds to the paper.
+        hidden_channels: K, for convolutions; 1 in the paper.
         num_steps: N.
-        tied: The same weights in all steps; else each step has its own. V is one either way.
-        initial: phi_0 where none is given: ``random`` (the paper's), uniform noise in [-1, 1],
-            drawn anew in training and fixed for each size in evaluation; ``discs``, a grid of
-            discs.
-        num_discs: Discs along each side of the image; 1 is a disc in the middle, for objects that
-            are there, as in crops.
-        reduction: Of (I - c)^2 over the channels of I: ``sum``, ``mean``, or for convolutions
-            ``none``: U_g and W_g see every channel.
+        tied: All steps share their weights; else each step has its own. All steps share V.
+        initial: phi_0 if :meth:`forward` is given none: ``random`` (the paper's), uniform noise in
+            [-1, 1], new in each training step and fixed for each size in evaluation; ``discs``, a
+            grid of discs.
+        num_discs: Discs along each side of the image; 1 is a disc in the middle, for crops around
+            an object.
+        reduction: How (I - c)^2 is reduced over the channels of I: ``sum``, ``mean``, or for
+            convolutions ``none``, where U_g and W_g see every channel.
         eps: Width of the Heaviside function (arctan) of phi, whose values are about 1 (our choice).
         eta: See :func:`mmlevelset.ops.curvature`.
-        supervise: Loss on the ``last`` step's scores, or the mean over ``all`` N steps'.
+        supervise: ``last``: the loss of the last step's scores; ``all``: the mean loss of N steps.
 
     Raises:
-        ValueError: An argument is out of its range, or does not go with the gate.
+        ValueError: An argument is out of its range, or does not fit the gate.
     """
 
     def __init__(
@@ -86,19 +87,13 @@ class RecurrentLevelSet(BaseModule):
         super().__init__(init_cfg)
         values = dict(gate=gate, initial=initial, reduction=reduction, supervise=supervise)
         for name, value in values.items():
-            if value not in CHOICES[name]:
-                raise ValueError(
-                    f"{name} must be one of {', '.join(CHOICES[name])}, but is {value!r}"
-                )
-        numbers = dict(
+            check_choice(name, value, CHOICES[name])
+        check_positive_integers(
             in_channels=in_channels,
             hidden_channels=hidden_channels,
             num_steps=num_steps,
             num_discs=num_discs,
         )
-        for name, number in numbers.items():
-            if not isinstance(number, int) or number < 1:
-                raise ValueError(f"{name} must be a positive integer, but is {number!r}")
         for name, width in dict(eps=eps, eta=eta).items():
             if not width > 0:
                 raise ValueError(f"{name} must be positive, but is {width!r}")
@@ -172,14 +167,14 @@ class RecurrentLevelSet(BaseModule):
             return Segmentation(self.classify(phi), torch.stack(trajectory))
 
     def classify(self, phi: Tensor) -> Tensor:
-        """V phi + b_V: logits (M, 2, H, W) of level sets (M, H, W)."""
+        """Return the logits V phi + b_V (M, 2, H, W) of level sets (M, H, W)."""
         return self.output(phi[:, None])
 
     def loss(self, result: Segmentation, target: Tensor, ignore_index: int = 255) -> Tensor:
-        """Cross-entropy of a :meth:`forward`, a scalar; see :func:`segmentation_loss`.
+        """Return the cross-entropy, a scalar; see :func:`segmentation_loss`.
 
         Args:
-            result: What :meth:`forward` gave.
+            result: Result of :meth:`forward`.
             target: (M, H, W), bool or integers: 0 background, 1 foreground.
             ignore_index: The value of pixels without a label.
         """
@@ -199,7 +194,7 @@ class RecurrentLevelSet(BaseModule):
 
 
 def check_size(size: Sequence[int] | None) -> tuple[int, int]:
-    """Height and width as a tuple; ValueError unless they are two positive integers."""
+    """Return height and width as a tuple; raise ValueError unless both are positive integers."""
     if (
         not isinstance(size, Sequence)
         or len(size) != 2

@@ -1,4 +1,4 @@
-"""Recurrent refinement: recurrent level sets that start from the masks of another head."""
+"""Recurrent refinement: a recurrent level set that starts from a head's masks."""
 
 import torch
 import torch.nn.functional as F
@@ -16,24 +16,24 @@ from mmlevelset.registry import MODELS
 class RecurrentRefinement(BaseModule):
     r"""Refines masks by a recurrent level set with convolutional gates.
 
-    phi_0 is tanh(slope * mask), I the image and the features under the mask, and what is added to
-    the mask is V phi_N + b_V, foreground minus background
-    (see :class:`~mmlevelset.models.recurrent.RecurrentLevelSet`; Le et al. 2019 refine no masks).
-    V and b_V start at zero: until they are learned, the masks stay exactly as they are.
+    phi_0 is tanh(slope * mask); I is the image and the features under the mask. The mask gets
+    V phi_N + b_V added, foreground minus background (see
+    :class:`~mmlevelset.models.recurrent.RecurrentLevelSet`). V and b_V start at zero: until they
+    have learned, the masks stay exactly as they are. Le et al. 2019 refine no masks.
 
     Args:
-        in_channels: Of the features; the heads set it.
-        feature_channels: What features are projected to, by a learned 1 x 1 convolution, and then
-            standardised in each region; 0: no features.
-        image_channels: Of the normalised image; 0: no image.
+        in_channels: Channels of the features; the heads set it.
+        feature_channels: Channels to which a learned 1 x 1 convolution projects the features. They
+            are then standardised in each region. 0: no features.
+        image_channels: Channels of the normalised image; 0: no image.
         num_steps: N.
         hidden_channels: Channels of the state.
         tied: The same weights in all steps.
-        reduction: Of (I - c)^2 over the channels of I: ``none``, ``sum`` or ``mean``.
+        reduction: How (I - c)^2 is reduced over the channels of I: ``none``, ``sum`` or ``mean``.
         eps: Width of the Heaviside function of phi.
         eta: See :func:`mmlevelset.ops.curvature`.
         slope: 0.5, for logits, makes phi_0 the probability's 2 p - 1, with values in (-1, 1).
-        detach: Stop all gradients into masks and features, so that what comes before learns as
+        detach: Stop all gradients into masks and features, so that the layers before learn as
             without a refinement.
 
     Raises:
@@ -88,7 +88,7 @@ class RecurrentRefinement(BaseModule):
         self._reset()
 
     def init_weights(self) -> None:
-        """Initial weights, whatever the settings of an outer module made of them before."""
+        """Set the initial weights; an outer module's ``init_cfg`` may have set others before."""
         self._reset()
         super().init_weights()
 
@@ -102,7 +102,7 @@ class RecurrentRefinement(BaseModule):
     def forward(
         self, masks: Tensor, image: Tensor | None = None, features: Tensor | None = None
     ) -> Tensor:
-        """Refine M masks.
+        """Return M refined masks.
 
         Args:
             masks: (M, H, W), above zero inside: logits, or level sets.
@@ -125,7 +125,7 @@ class RecurrentRefinement(BaseModule):
         return masks + self.correction(masks, image, features)
 
     def correction(self, masks: Tensor, image: Tensor | None, features: Tensor | None) -> Tensor:
-        """What :meth:`forward` adds to the masks, (M, H, W)."""
+        """Return the maps (M, H, W) that :meth:`forward` adds to the masks."""
         check_shape("masks", masks, ("M", "H", "W"))
         return self._answer(masks, *self._inputs(image, features, len(masks)))
 
@@ -145,7 +145,7 @@ class RecurrentRefinement(BaseModule):
         return image, None
 
     def _answer(self, masks: Tensor, image: Tensor | None, projected: Tensor | None) -> Tensor:
-        """Foreground minus background (M, H, W), from what :meth:`_inputs` gives."""
+        """Foreground minus background (M, H, W), from the maps of :meth:`_inputs`."""
         inputs = []
         if image is not None:
             inputs.append(_resized(image, masks))

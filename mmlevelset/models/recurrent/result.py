@@ -1,4 +1,4 @@
-"""What networks of one object and its background give, and how they are trained."""
+"""The result of networks for one object and its background, and its loss."""
 
 from typing import NamedTuple
 
@@ -13,8 +13,8 @@ class Segmentation(NamedTuple):
 
     Attributes:
         logits: Scores of background and foreground (M, 2, H, W), before the softmax.
-        trajectory: Level sets phi_0..phi_N (N+1, M, H, W), positive inside; of no maps,
-            (0, M, H, W), where the network has no level set.
+        trajectory: Level sets phi_0..phi_N (N+1, M, H, W), positive inside. A network without level
+            sets gives none: (0, M, H, W).
     """
 
     logits: Tensor
@@ -22,7 +22,7 @@ class Segmentation(NamedTuple):
 
 
 def segmentation_loss(logits: Tensor, target: Tensor, ignore_index: int = 255) -> Tensor:
-    """Cross-entropy of the softmax over background and foreground.
+    """Return the cross-entropy of the softmax over background and foreground.
 
     Args:
         logits: (M, 2, H, W).
@@ -30,8 +30,9 @@ def segmentation_loss(logits: Tensor, target: Tensor, ignore_index: int = 255) -
         ignore_index: The value of pixels without a label.
 
     Returns:
-        The mean over the images of the means over their labelled pixels, a scalar in float32 at
-        least; 0 with zero gradients for an image without any, or without images.
+        The mean over images of the mean over an image's labelled pixels: a scalar, float32 at
+        least. An image without labelled pixels counts as 0 with zero gradients; so does a batch
+        without images.
 
     Raises:
         TypeError: The logits are not floating point, or the target is.
