@@ -71,7 +71,7 @@ def test_names_must_be_a_list(trained):
 
 @pytest.mark.parametrize("trained", [("refinements",), ("refinement", "weight")])
 def test_a_name_that_is_no_part(trained):
-    with pytest.raises(ValueError, match=f"parameters, but '{trained[-1]}' is none"):
+    with pytest.raises(ValueError, match=f"but the model has none named '{trained[-1]}'"):
         FreezeHook(trained).before_train(SimpleNamespace(model=Model()))
 
 

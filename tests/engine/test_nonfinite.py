@@ -253,7 +253,7 @@ def test_interval(tmp_path):
 
 @pytest.mark.parametrize("interval", [0, -1, 1.5, "2"])
 def test_bad_interval(interval):
-    with pytest.raises(ValueError, match=f"interval must be a positive .* was {interval!r}"):
+    with pytest.raises(ValueError, match=f"interval must be a positive .* is {interval!r}"):
         NonFiniteLossHook(interval=interval)
 
 
