@@ -17,6 +17,7 @@ FLOORS = {
     **dict.fromkeys(("converters", "experiments"), 3),
 }
 """The floor of each room and of each module of the package itself."""
+OUTSIDE = {"configs", "tests", "tools"}
 NEIGHBOURS: dict[str, set[str]] = {}
 """The rooms of its own floor that a room may import, beside itself."""
 SHARED_MODELS = {"common", "recurrent", "backbones"}
@@ -95,6 +96,8 @@ def test_imports_go_down():
     wrong = []
     for name in MODULES:
         own = room(name)
+        outside = {other for other in imported(name) if other.split(".")[0] in OUTSIDE}
+        wrong += [f"{name} imports {other}" for other in outside]
         allowed = {own} | NEIGHBOURS.get(own, set())
         for other in ours(name):
             higher = FLOORS[room(other)] >= FLOORS[own] and room(other) not in allowed

@@ -416,7 +416,7 @@ def _true_masks(
     instances: Sequence[InstanceData], size: Sequence[int], device: torch.device
 ) -> Tensor:
     """All masks of the batch (G, H, W), bool, on the padded images."""
-    padded = [one.masks.pad(size).to_tensor(torch.bool, device) for one in instances]
+    padded = [own.masks.pad(size).to_tensor(torch.bool, device) for own in instances]
     return torch.cat(padded)
 
 

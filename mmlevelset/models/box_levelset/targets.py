@@ -28,14 +28,14 @@ class Boxes(NamedTuple):
     @classmethod
     def of(cls, instances: Sequence, inclusive: bool) -> "Boxes":
         """Boxes of each image's ``InstanceData``; inclusive: rounded edges, with the last pixel."""
-        corners = torch.cat([one.bboxes for one in instances]).float()
+        corners = torch.cat([own.bboxes for own in instances]).float()
         edges = corners
         if inclusive:
             edges = corners.round()
             edges = torch.cat((edges[:, :2], edges[:, 2:] + 1), 1)
-        counts = torch.tensor([len(one.bboxes) for one in instances], device=corners.device)
+        counts = torch.tensor([len(own.bboxes) for own in instances], device=corners.device)
         image = torch.arange(len(instances), device=corners.device).repeat_interleave(counts)
-        return cls(corners, torch.cat([one.labels for one in instances]), image, edges)
+        return cls(corners, torch.cat([own.labels for own in instances]), image, edges)
 
 
 class Positives(NamedTuple):
