@@ -1,4 +1,4 @@
-"""Test-time augmentation: alignment with stubs whose answer is known, and real models."""
+"""Test-time augmentation: alignment with stubs of known results, and real models."""
 
 import sys
 
@@ -31,7 +31,7 @@ CONFIG = ROOT / "configs/quickstart/levelset-rcnn_tta_shapes.py"
 
 
 def whole(image):
-    """What there is in an image."""
+    """The painted areas of an image."""
     return painted(torch.from_numpy(image).permute(2, 0, 1).float(), image.shape[:2])
 
 
@@ -94,7 +94,7 @@ def photo():
 
 
 def same(found, expected, tolerance=0.0):
-    """Compare detections one by one, of which a share of the masks' pixels may differ."""
+    """Compare detections one by one; a share ``tolerance`` of the masks' pixels may differ."""
     assert len(found) == len(expected) > 3
     torch.testing.assert_close(found.scores, expected.scores, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(found.bboxes, expected.bboxes, rtol=1e-3, atol=1e-3)
@@ -215,7 +215,7 @@ def test_a_vote_needs_half_of_the_weight():
 
 
 class Fixed(Painted):
-    """Finds one box of a class in each view, with a score for each."""
+    """A detector that finds the next of given boxes and scores in each view."""
 
     def __init__(self, boxes, scores):
         super().__init__()
@@ -229,7 +229,7 @@ class Fixed(Painted):
             mask[:, y1:y2, x1:x2] = True
             sample.pred_instances = InstanceData(
                 masks=mask,
-                bboxes=torch.tensor([box]) + 0.5,  # not the mask's own
+                bboxes=torch.tensor([box]) + 0.5,  # differs from the mask's box
                 scores=torch.tensor([score]),
                 labels=torch.tensor([2]),
             )
@@ -294,11 +294,11 @@ def test_masks_of_boxes_need_a_detector_that_predicts_them():
 
 def test_data_that_are_no_views_are_refused():
     image = paint(*SIZE, SHAPES)
-    with pytest.raises(ValueError, match="which the transform TestTimeAug"):
+    with pytest.raises(ValueError, match="needs the transform TestTimeAug"):
         MaskTTAModel(Painted()).test_step(pack(image))
     packing = dict(type="PackDetInputs", meta_keys=("ori_shape", "img_shape", "scale_factor"))
     data = pack(image, [dict(type="TestTimeAug", transforms=[[packing]])])
-    with pytest.raises(ValueError, match="each view must say its flip: put RandomFlip before"):
+    with pytest.raises(ValueError, match="each view must have 'flip': put RandomFlip before"):
         MaskTTAModel(Painted()).test_step(data)
 
 
