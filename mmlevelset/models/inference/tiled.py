@@ -86,7 +86,7 @@ class TiledDetector(BaseTTAModel):
         ios_of: See :func:`mask_nms`.
         class_agnostic: Whether detections of different classes are merged.
         max_per_img: Maximum number of detections of an image; None for all.
-        data_preprocessor: Replaces the detector's data preprocessor.
+        data_preprocessor: Replaces the detector's data preprocessor if ``module`` is a config.
 
     Raises:
         ValueError: An argument is out of its range.

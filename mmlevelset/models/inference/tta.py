@@ -54,7 +54,7 @@ class MaskTTAModel(BaseTTAModel):
         boxes: Box of a group: ``weighted`` mean, or ``best`` for the box of the best detection.
         scores: Score of a group: ``mean``, or ``max`` for the score of the best detection.
         max_per_img: Maximum number of detections of an image.
-        data_preprocessor: Replaces the detector's data preprocessor.
+        data_preprocessor: Replaces the detector's data preprocessor if ``module`` is a config.
 
     Raises:
         ValueError: An argument is out of its range.

@@ -122,6 +122,7 @@ def test_panoptic_fpn_trains_with_it():
             "model.backbone.init_cfg": None,
             "model.backbone.base_channels": 8,
             "model.neck.in_channels": [8, 16, 32, 64],
+            "model.roi_head.bbox_head.fc_out_channels": 8,
             "model.semantic_head.type": "mmlevelset.PanopticFPNHead",
             "model.semantic_head.loss_seg": dict(_delete_=True, **BOTH),
         }
