@@ -16,14 +16,16 @@ import argparse
 import math
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from mmlevelset.errors import InputError
 from mmlevelset.experiments.command_line import (
+    build_model,
     choose_device,
     load_config,
+    load_weights,
     parser,
     require_file,
     short_errors,
@@ -39,7 +41,7 @@ KERNELS = {
 }
 
 
-def parse() -> argparse.Namespace:
+def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     made = parser(
         "Compare a semantic network with and without dense-CRF post-processing. The kernels'"
         " defaults are DeepLab-v2's for ResNet-101 on Pascal VOC; its VGG-16 has --bilateral-xy 65"
@@ -61,11 +63,11 @@ def parse() -> argparse.Namespace:
         made.add_argument(
             f"--{name}", type=float, default=default, metavar="X", help=f"{what} [{default}]"
         )
-    return made.parse_args()
+    return made.parse_args(words)
 
 
-def main() -> None:
-    arguments = parse()
+def main(words: Sequence[str] | None = None) -> None:
+    arguments = parse(words)
     with short_errors("dense_crf.py", arguments):
         check(arguments)
         choose_device(arguments)
@@ -111,7 +113,6 @@ def compare(
     """The number of images; for each number of iterations, 0 first, the metrics and the seconds."""
     import torch
     from mmcv.transforms import Compose
-    from mmdet.apis import init_detector
     from mmdet.registry import DATASETS
     from mmdet.utils import get_test_pipeline_cfg
     from mmengine.dataset import pseudo_collate
@@ -122,8 +123,8 @@ def compare(
     if config.get(f"{arguments.dataset}_dataloader") is None:
         raise InputError(f"the config has no {arguments.dataset}_dataloader")
     config.test_dataloader = config[f"{arguments.dataset}_dataloader"]
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = init_detector(config, arguments.checkpoint, palette="random", device=device)
+    model = build_model(config)
+    load_weights(model, arguments.checkpoint)
     if not hasattr(model, "predict_logits"):
         raise InputError(
             f"model.type must be mmlevelset.SemanticSegmentor, and was {config.model.type}"
@@ -242,7 +243,3 @@ def print_table(count: int, rows: dict, arguments: argparse.Namespace) -> None:
         cells = [f"{metrics[column]:.2f}" for column in ("mIoU", "BF_1", "BF_2")]
         cells += [f"{network:.4f}", f"{crf:.4f}", f"x{(network + crf) / network:.1f}"]
         print(f"| {name} | {' | '.join(cells)} |")
-
-
-if __name__ == "__main__":
-    main()

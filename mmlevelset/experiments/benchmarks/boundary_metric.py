@@ -15,10 +15,10 @@ import io
 import logging
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
-import harness
 import numpy as np
 import torch
 from mmengine.fileio import dump
@@ -28,6 +28,7 @@ from scipy.ndimage import distance_transform_edt
 
 from mmlevelset.evaluation import LevelSetCocoMetric, boundary_map, rle_boundary_f1
 from mmlevelset.evaluation.coco_evaluation import COCO_EVALS
+from mmlevelset.experiments.benchmarks import harness
 
 CLASSES = tuple(f"class {number}" for number in range(80))
 VERTICES = 40
@@ -190,7 +191,7 @@ def filled_metric(options: argparse.Namespace, path: Path) -> tuple[TimedMetric,
     return metric, len(truths)
 
 
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> None:
     parser = harness.arguments(__doc__.splitlines()[0], threads=1)
     parser.add_argument("--images", type=int, default=5000)
     parser.add_argument("--objects", type=int, default=20, help="objects in an image")
@@ -198,8 +199,8 @@ def main() -> None:
     parser.add_argument("--size", type=int, nargs=2, default=(480, 640), metavar=("H", "W"))
     parser.add_argument("--coco-eval", choices=COCO_EVALS, default=COCO_EVALS[0])
     parser.add_argument("--boundary-ap", action="store_true", help="Boundary AP too")
-    options = parser.parse_args()
-    harness.prepare(options)
+    options = parser.parse_args(words)
+    harness.prepare(options, words)
     cv2.setNumThreads(options.threads)
     MMLogger.get_current_instance().setLevel(logging.WARNING)
     check(options)
@@ -224,7 +225,3 @@ def main() -> None:
         for name, (wall, cpu) in seconds.items()
     ]
     print(harness.table(["", "seconds", "of CPU time", "ms an image"], rows))
-
-
-if __name__ == "__main__":
-    main()

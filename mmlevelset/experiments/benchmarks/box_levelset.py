@@ -18,12 +18,11 @@ python tools/benchmarks/box_levelset.py --device cuda                   # both
 
 import argparse
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 from unittest import mock
 
-import harness
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -37,8 +36,9 @@ from mmengine.structures import InstanceData
 from scipy.sparse import csc_array
 from scipy.sparse.linalg import splu
 from torch import Tensor
-from tree_filter import scipy_tree
 
+from mmlevelset.experiments.benchmarks import harness
+from mmlevelset.experiments.benchmarks.tree_filter import scipy_tree
 from mmlevelset.models.box_levelset import BoxLevelSetLoss, level_set_loss
 from mmlevelset.models.box_levelset.level_set_loss import Masks
 from mmlevelset.models.box_levelset.targets import Boxes, assign_cells
@@ -200,7 +200,7 @@ def trees(options: argparse.Namespace, device: torch.device) -> None:
         for name, got, right in zip([*names, "guide's gradient"], ours(alone), want, strict=True):
             gate.close(f"{name}{', a tree for each' if alone else ''}", got, right, 1e-4)
     count = trees_in_head(options, device)
-    gate._record(
+    gate.record(
         "trees of an image in the head", count <= MOST_TREES, f"{count} (limit {MOST_TREES})"
     )
     gate.finish()
@@ -438,8 +438,8 @@ def check(models: dict[str, SOLOv2], whole: dict, alone: dict) -> harness.Gate:
     twin, other = values["ours, mmdet's layers, masks"], values[PLAIN]
     for name in ("loss_cls", "loss_mask"):
         gate.close(f"{name}, as mmdet's", twin[0][name], other[0][name], 1e-5)
-    gradients = [torch.cat([part.flatten() for part in value[1]]) for value in (twin, other)]
-    gate.close("gradient of the predictions, as mmdet's", *gradients, 1e-4)
+    got, want = (torch.cat([part.flatten() for part in value[1]]) for value in (twin, other))
+    gate.close("gradient of the predictions, as mmdet's", got, want, 1e-4)
     boxes = [value[0] for name, value in values.items() if "released losses" in name]
     projection = values["ours, projection only"][0]
     gate.close(
@@ -462,11 +462,11 @@ def check(models: dict[str, SOLOv2], whole: dict, alone: dict) -> harness.Gate:
         finite = all(tensor.isfinite().all() for tensor in (*losses.values(), *gradients))
         model.zero_grad(set_to_none=True)
         found = ", ".join(f"{key} {value.item():.3g}" for key, value in losses.items())
-        gate._record(name, finite, found)
+        gate.record(name, finite, found)
     return gate
 
 
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> None:
     parser = harness.arguments("Tree filters and training step of BoxLevelSet.", rounds=5)
     parser.add_argument("part", nargs="?", choices=("trees", "step", "both"), default="both")
     parser.add_argument("--size", type=int, nargs=2, default=(800, 1216), metavar=("H", "W"))
@@ -478,20 +478,16 @@ def main() -> None:
     parser.add_argument("--depth", type=int, default=50, help="step: of the ResNet")
     parser.add_argument("--width", type=int, default=256, help="step: channels of FPN and head")
     parser.add_argument("--optimizer", action="store_true", help="step: with AdamW's update")
-    options = parser.parse_args()
+    options = parser.parse_args(words)
     if any(side % 32 for side in options.size):
         parser.error(f"--size must be multiples of 32, but is {options.size}")
     if not 1 <= options.objects <= MOST_OBJECTS:
         parser.error(f"--objects must be 1 to {MOST_OBJECTS}, but is {options.objects}")
-    device = harness.prepare(options)
+    device = harness.prepare(options, words)
     init_default_scope("mmdet")
-    MMLogger.get_instance("mmengine", log_level="ERROR")  # not a line for each weight
+    MMLogger.get_current_instance().setLevel("ERROR")  # not a line for each weight
     warnings.filterwarnings("ignore", "torch.meshgrid")
     if options.part != "step":
         trees(options, device)
     if options.part != "trees":
         steps(options, device)
-
-
-if __name__ == "__main__":
-    main()

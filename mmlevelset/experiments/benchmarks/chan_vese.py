@@ -6,15 +6,15 @@ python tools/benchmarks/chan_vese.py --device cuda
 A peer that is not installed is left out.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-import harness
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from mmlevelset.experiments.benchmarks import harness
 from mmlevelset.ops import chan_vese
 
 Solver = Callable[[Tensor], tuple[Tensor, Tensor, list[Any]]]
@@ -92,12 +92,12 @@ def loop(solver: Solver, images: Tensor) -> None:
         solver(image)
 
 
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> None:
     parser = harness.arguments(__doc__.splitlines()[0], rounds=5)
     parser.add_argument("--iterations", type=int, default=40, help="most iterations")
     parser.add_argument("--dtype", choices=["float32", "float64"], default="float64")
-    settings = parser.parse_args()
-    device = harness.prepare(settings)
+    settings = parser.parse_args(words)
+    device = harness.prepare(settings, words)
     dtype = getattr(torch, settings.dtype)
     options = dict(max_num_iter=settings.iterations)
     tolerance = 1e-6 if dtype == torch.float64 else 1e-3
@@ -136,7 +136,3 @@ def main() -> None:
         print(harness.time_and_memory(results, reference))
         each = results["ours"].median / iterations[title] * 1e3
         print(f"\nours: {each:.3g} ms an iteration")
-
-
-if __name__ == "__main__":
-    main()

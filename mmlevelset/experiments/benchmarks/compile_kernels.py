@@ -5,6 +5,8 @@
 Exits with status 1 if a kernel of a supported size spills registers to memory.
 """
 
+from __future__ import annotations
+
 import argparse
 import itertools
 import os
@@ -12,26 +14,25 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 from unittest import mock
 
-os.environ.pop("TRITON_INTERPRET", None)  # the interpreter compiles nothing
-
-import harness
 import torch
-import triton
-from triton.backends.compiler import GPUTarget
-from triton.runtime.jit import JITFunction
 
-from mmlevelset.ops.kernels import evolution
+from mmlevelset.experiments.benchmarks import harness
 
-CUOBJDUMP = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
+if TYPE_CHECKING:
+    from triton.backends.compiler import GPUTarget
 
 
 class AbsentGPU:
     """What Triton asks of a driver when it compiles: the target, not a device."""
 
     def __init__(self, capability: int) -> None:
+        from triton.backends.compiler import GPUTarget
+
         self.target = GPUTarget("cuda", capability, 32)
 
     def get_current_target(self) -> GPUTarget:
@@ -49,9 +50,14 @@ class AbsentGPU:
 
 def compile_all(
     capability: int, channels: int, dtype: torch.dtype, size: int = 112
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """Every kernel that one evolution forward and backward launches, by name and variant."""
-    compiled: dict[str, object] = {}
+    import triton
+    from triton.runtime.jit import JITFunction
+
+    from mmlevelset.ops.kernels import evolution
+
+    compiled: dict[str, Any] = {}
     launch = JITFunction.run
 
     def compile_only(function, *args, grid, warmup, **kwargs):
@@ -75,13 +81,16 @@ def compile_all(
     return compiled
 
 
-def resources(kernel) -> dict[str, int]:
+def resources(kernel: Any) -> dict[str, int]:
     """Registers a thread, bytes of stack (spilled registers) and of shared memory."""
+    import triton
+
+    cuobjdump = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(kernel.asm["cubin"])
         file.flush()
         report = subprocess.run(
-            [CUOBJDUMP, "--dump-resource-usage", file.name],
+            [cuobjdump, "--dump-resource-usage", file.name],
             check=True,
             capture_output=True,
             text=True,
@@ -90,13 +99,16 @@ def resources(kernel) -> dict[str, int]:
     return found | {"SHARED": kernel.metadata.shared}
 
 
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--capability", type=int, nargs="+", default=[80, 90])
     parser.add_argument("--channels", type=int, nargs="+", default=[3, 16, 19, 64, 67])
     parser.add_argument("--size", type=int, nargs="+", default=[112, 56], help="of square maps")
     parser.add_argument("--dtype", nargs="+", default=["bfloat16", "float16", "float32"])
-    options = parser.parse_args()
+    options = parser.parse_args(words)
+    os.environ.pop("TRITON_INTERPRET", None)  # the interpreter compiles nothing
+    import triton
+
     print(f"triton {triton.__version__}, torch {torch.__version__}\n")
     rows, spilled = [], False
     for capability, dtype, channels, size in itertools.product(
@@ -122,7 +134,3 @@ def main() -> None:
     print(harness.table(headings, rows))
     if spilled:
         sys.exit("Some kernels spill.")
-
-
-if __name__ == "__main__":
-    main()

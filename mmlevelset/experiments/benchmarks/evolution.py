@@ -5,13 +5,13 @@ python tools/benchmarks/evolution.py --device cuda --regions 100 --dtype bfloat1
 """
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
-import harness
 import torch
 from torch import Tensor
 
+from mmlevelset.experiments.benchmarks import harness
 from mmlevelset.ops import curvature, dirac, evolve_chan_vese, heaviside
 
 NAMES = ("phi0", "features", "lambda1", "lambda2", "mu", "eps", "dt")
@@ -102,7 +102,7 @@ def check(gate: harness.Gate, candidates: dict[str, Callable], values: Values, f
             gate.close(f"{name}, {what}", one[some], other, tolerance)
 
 
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> None:
     parser = harness.arguments(__doc__.splitlines()[0])
     parser.add_argument("--regions", type=int, default=16)
     parser.add_argument("--channels", type=int, default=64)
@@ -110,8 +110,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--dtype", choices=["float32", "float16", "bfloat16"], default="float32")
     parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out")
-    options = parser.parse_args()
-    device = harness.prepare(options)
+    options = parser.parse_args(words)
+    device = harness.prepare(options, words)
     values = example(options, device, getattr(torch, options.dtype))
 
     ours = "ours, Triton" if device.type == "cuda" else "ours"
@@ -156,7 +156,3 @@ def main() -> None:
             f"\n{passes[title]} passes over the features at that bandwidth: {least * 1e3:.3g} ms. "
             f"{ours}: {results[ours].median / least:.2f}x that, {share:.0f}% of the bandwidth"
         )
-
-
-if __name__ == "__main__":
-    main()

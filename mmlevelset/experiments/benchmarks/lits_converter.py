@@ -15,12 +15,13 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 
-CONVERTER = Path(__file__).parents[1] / "dataset_converters/lits.py"
+CONVERTER = "from mmlevelset.converters.datasets.lits import main; main()"
 SIDE = 512
 MEBIBYTE = 1 << 20
 
@@ -65,7 +66,7 @@ def memory(process: int) -> list[tuple[int, int]]:
 
 def convert(root: Path, out: Path, workers: int) -> tuple[float, float, np.ndarray, np.ndarray]:
     """Seconds of wall and processor; peaks (resident, not of files) of a process, and of all."""
-    command = [sys.executable, str(CONVERTER), str(root), str(out), "--allow-partial"]
+    command = [sys.executable, "-c", CONVERTER, str(root), str(out), "--allow-partial"]
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     began = time.perf_counter()
     process = subprocess.Popen(
@@ -89,7 +90,7 @@ def convert(root: Path, out: Path, workers: int) -> tuple[float, float, np.ndarr
     return wall, spent, one, together
 
 
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -98,7 +99,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2], help="(1 2)")
     parser.add_argument("--compressed", action="store_true", help="write .nii.gz")
     parser.add_argument("--folder", type=Path, help="where the temporary files go")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
         root = Path(folder) / "LITS"
         root.mkdir()
@@ -117,7 +118,3 @@ def main() -> None:
                 "{:.0f} ({:.0f})".format(*peak / MEBIBYTE) for peak in (one, together)
             )
             print(f"| {workers} | {wall:.1f} | {spent:.1f} | {one_text} | {all_text} |", flush=True)
-
-
-if __name__ == "__main__":
-    main()

@@ -17,11 +17,10 @@ python tools/benchmarks/recurrent.py --device cuda                      # both
 
 import argparse
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-import harness
 import torch
 import torch.nn.functional as F
 from mmdet.structures import DetDataSample
@@ -34,6 +33,7 @@ from skimage import segmentation
 from torch import Tensor, nn
 
 from mmlevelset.datasets import ShapesSegDataset
+from mmlevelset.experiments.benchmarks import harness
 from mmlevelset.models.crls import CRLS, FConNet, RecurrentLevelSet, Segmentation
 from mmlevelset.ops import chan_vese, curvature, heaviside, region_means
 
@@ -208,9 +208,9 @@ def crls(options: argparse.Namespace, device: torch.device) -> None:
             bool(torch.isfinite(value).all())
             for value in [losses, *(p.grad for p in model.parameters() if p.grad is not None)]
         )
-        gate._record(f"{name}, losses and gradients", finite, "finite" if finite else "not finite")
+        gate.record(f"{name}, losses and gradients", finite, "finite" if finite else "not finite")
         found = predict(model, network, images[:1], samples[:1])
-        gate._record(f"{name}, prediction", found > 0, f"{found} masks")
+        gate.record(f"{name}, prediction", found > 0, f"{found} masks")
     gate.finish()
 
     call: Callable[..., object]
@@ -269,7 +269,7 @@ def predict(model: CRLS, network: nn.Module, images: Tensor, samples: list[DetDa
     return len(sample.pred_instances.masks)
 
 
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> None:
     parser = harness.arguments(__doc__.splitlines()[0])
     parser.add_argument("part", nargs="?", choices=("rls", "crls", "both"), default="both")
     parser.add_argument("--size", type=int, nargs=2, default=(64, 64), metavar=("H", "W"))
@@ -284,15 +284,11 @@ def main() -> None:
     parser.add_argument(
         "--image-size", type=int, nargs=2, default=(600, 800), metavar=("H", "W"), help="crls"
     )
-    options = parser.parse_args()
-    device = harness.prepare(options)
+    options = parser.parse_args(words)
+    device = harness.prepare(options, words)
     init_default_scope("mmdet")
-    MMLogger.get_instance("mmengine", log_level="ERROR")  # not a line for each weight
+    MMLogger.get_current_instance().setLevel("ERROR")  # not a line for each weight
     if options.part != "crls":
         single_images(options, device)
     if options.part != "rls":
         crls(options, device)
-
-
-if __name__ == "__main__":
-    main()

@@ -5,13 +5,13 @@ python tools/benchmarks/region_energy.py --device cuda --regions 80
 """
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
-import harness
 import torch
 from torch import Tensor
 
+from mmlevelset.experiments.benchmarks import harness
 from mmlevelset.ops import region_energy
 
 
@@ -86,7 +86,7 @@ def check(
     return gate
 
 
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> None:
     parser = harness.arguments(__doc__.splitlines()[0])
     parser.add_argument("--regions", type=int, nargs="+", default=[40, 80])
     parser.add_argument(
@@ -99,8 +99,8 @@ def main() -> None:
     parser.add_argument("--size", type=int, nargs=2, default=(200, 336), metavar=("H", "W"))
     parser.add_argument("--dtype", choices=["float32", "float16", "bfloat16"], default="float32")
     parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out")
-    options = parser.parse_args()
-    device = harness.prepare(options)
+    options = parser.parse_args(words)
+    device = harness.prepare(options, words)
     for channels in options.channels:
         for regions in options.regions:
             compare(regions, channels, options, device)
@@ -133,7 +133,3 @@ def compare(regions: int, channels: int, options: argparse.Namespace, device: to
         results = harness.measure(calls, device, options.rounds)
         print(f"\n{title}, {shape}\n")
         print(harness.time_and_memory(results, "as released"), flush=True)
-
-
-if __name__ == "__main__":
-    main()

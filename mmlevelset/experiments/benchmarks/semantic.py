@@ -16,11 +16,10 @@ python tools/benchmarks/semantic.py --device cuda --amp bfloat16
 """
 
 import argparse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 
-import harness
 import torch
 import torch.nn.functional as F
 from mmdet.structures import DetDataSample
@@ -29,6 +28,7 @@ from mmengine.registry import MODELS, init_default_scope
 from mmengine.structures import PixelData
 from torch import Tensor
 
+from mmlevelset.experiments.benchmarks import harness
 from mmlevelset.models.levelset_loss import LevelSetLoss, SemanticSegmentor
 
 EPS, WEIGHT = 0.05, 4e-4
@@ -194,7 +194,7 @@ def check(
         torch.manual_seed(options.seed)  # dropout's
         found[name], slopes = call()
         finite = all(bool(slope.isfinite().all()) for slope in slopes)
-        gate._record(f"{name}, gradients", finite, "finite" if finite else "not finite")
+        gate.record(f"{name}, gradients", finite, "finite" if finite else "not finite")
     hook.remove()
     logits, labels = caught
     plain, ours = found[PLAIN], found[BOTH]
@@ -230,7 +230,7 @@ def _what(options: argparse.Namespace) -> str:
     return f"{options.classes} x {options.size[0]} x {options.size[1]}"
 
 
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> None:
     parser = harness.arguments(__doc__.splitlines()[0], rounds=5)
     parser.add_argument("part", nargs="?", choices=("loss", "step", "both"), default="both")
     parser.add_argument("--batch", type=int, default=10, help="images")
@@ -242,15 +242,11 @@ def main() -> None:
         "--loss-size", choices=("full", "logits"), default="full", help="step: where they are"
     )
     parser.add_argument("--amp", choices=("float16", "bfloat16"), help="step: autocast")
-    options = parser.parse_args()
-    device = harness.prepare(options)
+    options = parser.parse_args(words)
+    device = harness.prepare(options, words)
     init_default_scope("mmdet")
-    MMLogger.get_instance("mmengine", log_level="ERROR")  # not a line for each weight
+    MMLogger.get_current_instance().setLevel("ERROR")  # not a line for each weight
     if options.part != "step":
         losses(options, device)
     if options.part != "loss":
         steps(options, device)
-
-
-if __name__ == "__main__":
-    main()

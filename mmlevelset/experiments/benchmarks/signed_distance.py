@@ -5,14 +5,14 @@ python tools/benchmarks/signed_distance.py --device cuda
 """
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
-import harness
 import numpy as np
 import torch
 from torch import Tensor
 
+from mmlevelset.experiments.benchmarks import harness
 from mmlevelset.ops import signed_distance
 
 
@@ -84,13 +84,13 @@ def check(peers: dict[str, Callable], masks: Tensor, truncation: float) -> harne
     return gate
 
 
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> None:
     parser = harness.arguments(__doc__.splitlines()[0])
     parser.add_argument("--regions", type=int, default=256)
     parser.add_argument("--size", type=int, nargs=2, default=(112, 112), metavar=("H", "W"))
     parser.add_argument("--truncation", type=float, default=16.0, help="of the training targets")
-    options = parser.parse_args()
-    device = harness.prepare(options)
+    options = parser.parse_args(words)
+    device = harness.prepare(options, words)
     masks = example(options).to(device)
     others = installed_peers()
     check(others, masks, options.truncation).finish()
@@ -102,7 +102,3 @@ def main() -> None:
         cut = "not truncated" if truncation is None else f"truncated at {truncation:g} pixels"
         print(f"\n{tuple(masks.shape)}, {cut}\n")
         print(harness.time_and_memory(results, reference))
-
-
-if __name__ == "__main__":
-    main()

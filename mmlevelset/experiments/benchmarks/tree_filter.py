@@ -7,10 +7,9 @@ python tools/benchmarks/tree_filter.py --device cuda
 """
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
-import harness
 import numpy as np
 import torch
 from scipy.sparse import coo_array, csc_array, csgraph
@@ -18,6 +17,7 @@ from scipy.sparse.linalg import splu
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
+from mmlevelset.experiments.benchmarks import harness
 from mmlevelset.ops import minimum_spanning_tree, tree_filter
 
 
@@ -153,14 +153,14 @@ def check(
     return gate
 
 
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> None:
     parser = harness.arguments(__doc__.splitlines()[0])
     parser.add_argument("--masks", type=int, nargs="+", default=(8, 40))
     parser.add_argument("--channels", type=int, default=3, help="of the guide")
     parser.add_argument("--size", type=int, nargs=2, default=(200, 336), metavar=("H", "W"))
     parser.add_argument("--sigma", type=float, default=0.02)
-    options = parser.parse_args()
-    device = harness.prepare(options)
+    options = parser.parse_args(words)
+    device = harness.prepare(options, words)
     for count in options.masks:
         guide, masks, slope = (value.to(device) for value in example(options, count))
         calls = candidates(options, masks, guide, slope)
@@ -173,7 +173,3 @@ def main() -> None:
         # The memory that NumPy and SciPy take is not torch's to count.
         results = harness.measure(timed, device, options.rounds, memory=False)
         print("\n" + harness.time_and_memory(results, "SciPy, a tree per mask"), flush=True)
-
-
-if __name__ == "__main__":
-    main()

@@ -7,21 +7,17 @@ settings, iterations and versions. Needs matplotlib and scikit-image.
 from __future__ import annotations
 
 import argparse
-import platform
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from skimage import data
 
+from mmlevelset.experiments.machine import in_words, versions
 from mmlevelset.ops import chan_vese, drlse, legendre_level_set, region_scalable_fitting
 
 NAMES: dict[Callable[..., Any], str] = {
@@ -153,7 +149,8 @@ def draw(axes: Axes, image: np.ndarray, phi: np.ndarray, colour: str, title: str
 
 
 def draw_samples(rows: list[list[Case]], path: Path) -> None:
-    figure, grid = plt.subplots(len(rows), 4, figsize=(13, 11.6), layout="constrained")
+    figure = Figure(figsize=(13, 11.6), layout="constrained")
+    grid = figure.subplots(len(rows), 4)
     for axes, row in zip(grid, rows, strict=True):
         for number, case in enumerate(row):
             name = NAMES[case.solver]
@@ -164,7 +161,8 @@ def draw_samples(rows: list[list[Case]], path: Path) -> None:
 
 
 def draw_uneven(cases: list[Case], path: Path) -> None:
-    figure, axes = plt.subplots(2, 4, figsize=(13, 6.8), layout="constrained")
+    figure = Figure(figsize=(13, 6.8), layout="constrained")
+    axes = figure.subplots(2, 4)
     for (above, below), case in zip(axes.T, cases, strict=True):
         name = NAMES[case.solver]
         draw(above, case.image, case.first(), "gold", f"{name}: start")
@@ -173,13 +171,12 @@ def draw_uneven(cases: list[Case], path: Path) -> None:
     save(figure, path)
 
 
-def save(figure: Any, path: Path) -> None:
+def save(figure: Figure, path: Path) -> None:
     figure.savefig(path, dpi=90, pil_kwargs=dict(quality=85))
-    plt.close(figure)
     print(f"{path}: {path.stat().st_size // 1000} kB")
 
 
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> None:
     made = argparse.ArgumentParser(description=__doc__)
     made.add_argument(
         "--out-dir",
@@ -187,7 +184,7 @@ def main() -> None:
         metavar="FOLDER",
         help="where the pictures go [%(default)s]",
     )
-    folder = Path(made.parse_args().out_dir)
+    folder = Path(made.parse_args(words).out_dir)
     folder.mkdir(parents=True, exist_ok=True)
     rows = [[case.solve() for case in row] for row in sample_cases()]
     uneven = [case.solve() for case in uneven_cases()]
@@ -195,11 +192,4 @@ def main() -> None:
         print(case.describe())
     draw_samples(rows, folder / "classic_solvers.jpg")
     draw_uneven(uneven, folder / "classic_solvers_uneven_light.jpg")
-    versions = [
-        f"{name} {version(name)}" for name in ("torch", "numpy", "scikit-image", "matplotlib")
-    ]
-    print(", ".join([f"Python {platform.python_version()}", *versions]))
-
-
-if __name__ == "__main__":
-    main()
+    print(in_words(versions("torch", "numpy", "scikit-image", "matplotlib")))

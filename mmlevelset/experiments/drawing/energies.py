@@ -11,6 +11,7 @@ is least for the true masks.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from typing import Any
 
 from mmlevelset.errors import InputError
@@ -21,7 +22,7 @@ TERMS = ("image", "filtered mask")
 STRIDE = 4
 
 
-def parse() -> argparse.Namespace:
+def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     made = parser("Energies of true masks, boxes and flat masks on a config's validation images.")
     made.add_argument("--images", type=int, default=60, help="the first so many [60]")
     made.add_argument(
@@ -30,11 +31,11 @@ def parse() -> argparse.Namespace:
         default=0.02,
         help="scores are this and 1 less this, as a network's never are 0 and 1 [0.02]",
     )
-    return made.parse_args()
+    return made.parse_args(words)
 
 
-def main() -> None:
-    arguments = parse()
+def main(words: Sequence[str] | None = None) -> None:
+    arguments = parse(words)
     with short_errors("level_set_energies.py", arguments):
         if arguments.images < 1 or not 0 <= arguments.softness < 0.5:
             raise InputError("--images must be at least 1, --softness in [0, 0.5)")
@@ -106,7 +107,3 @@ def _boxes(masks: Any) -> Any:
     """The pixels (K, H, W), bool, of the boxes around masks, of which none may be empty."""
     inside = masks > 0
     return inside.any(2, keepdim=True) & inside.any(1, keepdim=True)
-
-
-if __name__ == "__main__":
-    main()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from mmlevelset.visualization import Panel
 
 
-def parse() -> argparse.Namespace:
+def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     made = parser("Draw a trained model's best and worst results, with the ground truth.")
     made.add_argument("checkpoint", help="a checkpoint file, or a work dir: its latest checkpoint")
     made.add_argument(
@@ -52,11 +53,11 @@ def parse() -> argparse.Namespace:
     made.add_argument(
         "--format", choices=["png", "jpg"], default="png", help="of the pictures [png]"
     )
-    return made.parse_args()
+    return made.parse_args(words)
 
 
-def main() -> None:
-    arguments = parse()
+def main(words: Sequence[str] | None = None) -> None:
+    arguments = parse(words)
     with short_errors("draw_results.py", arguments):
         if arguments.num < 1 or arguments.search < 1 or arguments.size < 32:
             raise InputError("--num and --search must be at least 1, --size at least 32")
@@ -315,7 +316,3 @@ def write(picture, path: Path) -> None:
 
     mmcv.imwrite(picture, str(path))
     print(f"wrote {path}")
-
-
-if __name__ == "__main__":
-    main()

@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from draw_results import write
-
 from mmlevelset.errors import InputError
 from mmlevelset.experiments.command_line import (
     build_model,
@@ -27,6 +25,7 @@ from mmlevelset.experiments.command_line import (
     require_file,
     short_errors,
 )
+from mmlevelset.experiments.drawing.results import write
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,7 +38,7 @@ OVERLAY_BGR, OVERLAY_ALPHA = (255, 216, 0), 0.35
 MARGIN = 0.2
 
 
-def parse() -> argparse.Namespace:
+def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     made = parser(
         "Draw the level set inside each box over the checkpoints of a training run of a SOLOv2 "
         "model. A run keeps only its last two checkpoints; train with --cfg-options "
@@ -71,11 +70,11 @@ def parse() -> argparse.Namespace:
     made.add_argument(
         "--format", choices=["png", "jpg"], default="png", help="of the pictures [png]"
     )
-    return made.parse_args()
+    return made.parse_args(words)
 
 
-def main() -> None:
-    arguments = parse()
+def main(words: Sequence[str] | None = None) -> None:
+    arguments = parse(words)
     with short_errors("draw_training.py", arguments):
         if arguments.num < 1 or arguments.objects < 1 or arguments.size < 32:
             raise InputError("--num and --objects must be at least 1, --size at least 32")
@@ -337,7 +336,3 @@ def window(box: Tensor, shape: Sequence[int]) -> tuple[int, int, int, int]:
     margin = max(MARGIN * max(x2 - x1, y2 - y1), 4)
     left, top = max(int(x1 - margin), 0), max(int(y1 - margin), 0)
     return left, top, min(int(x2 + margin) + 1, shape[1]), min(int(y2 + margin) + 1, shape[0])
-
-
-if __name__ == "__main__":
-    main()

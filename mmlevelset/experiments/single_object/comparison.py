@@ -14,25 +14,10 @@ from __future__ import annotations
 
 import argparse
 import ast
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
-
-from single_object import (
-    CLEAN,
-    Classic,
-    Item,
-    Method,
-    Network,
-    Result,
-    WholeImage,
-    compare,
-    images_under,
-    read_items,
-)
-from single_object_report import SIDES, draw, numbers_of, report
 
 from mmlevelset.errors import InputError
 from mmlevelset.experiments.command_line import (
@@ -42,7 +27,17 @@ from mmlevelset.experiments.command_line import (
     require_file,
     short_errors,
 )
-from mmlevelset.files import write_json
+from mmlevelset.experiments.single_object.items import CLEAN, Item, images_under, read_items
+from mmlevelset.experiments.single_object.methods import (
+    Classic,
+    Method,
+    Network,
+    Result,
+    WholeImage,
+    compare,
+)
+from mmlevelset.experiments.single_object.report import SIDES, draw, numbers_of, report
+from mmlevelset.files import write_json, write_text, write_whole
 
 SOLVERS = ("chan_vese", "drlse", "region_scalable_fitting", "legendre_level_set")
 DEGRADATIONS = ("noise", "blur", "light")
@@ -53,7 +48,7 @@ if TYPE_CHECKING:
     Images: TypeAlias = dict[str, list[np.ndarray]]
 
 
-def parse() -> argparse.Namespace:
+def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     made = parser("Compare networks with the classic solvers on images of one object each.")
     made.add_argument(
         "--model",
@@ -124,11 +119,11 @@ def parse() -> argparse.Namespace:
     made.add_argument(
         "--out-dir", metavar="FOLDER", help="where files go [`comparison` in the work dir]"
     )
-    return made.parse_args()
+    return made.parse_args(words)
 
 
-def main() -> None:
-    arguments = parse()
+def main(words: Sequence[str] | None = None) -> None:
+    arguments = parse(words)
     with short_errors("compare_single_object.py", arguments):
         check_numbers(arguments)
         for _, path, checkpoint in arguments.model:
@@ -219,7 +214,7 @@ def read_degradations(words: Sequence[str]) -> dict[str, dict[str, float]]:
 def tune(solvers: Sequence[Classic], items: Sequence[Item]) -> None:
     from mmengine.utils import ProgressBar
 
-    from mmlevelset.evaluation.classic_baselines import grid_of
+    from mmlevelset.experiments.single_object.solvers import grid_of
 
     print(f"tuning on {len(items)} training images", file=sys.stderr)
     runs = sum(len(grid_of(solver.key, solver.fixed)) for solver in solvers)
@@ -250,21 +245,27 @@ def save(
     images: Images,
     arguments: argparse.Namespace,
 ) -> None:
-    import cv2
-
     folder = Path(arguments.out_dir or Path(arguments.loaded.work_dir, "comparison"))
     text = report(results, items, arguments)
     print(text)
-    write(text.encode(), folder / "comparison.md")
-    numbers = numbers_of(results, items, arguments)
-    write(json.dumps(numbers, indent=1).encode(), folder / "comparison.json")
+    write_text(folder / "comparison.md", text)
+    write_json(folder / "comparison.json", numbers_of(results, items, arguments))
+    names = ["comparison.md", "comparison.json"]
+    for condition, seen in images.items() if arguments.pictures else ():
+        suffix = "" if condition == CLEAN else f"_{condition.replace('=', '_')}"
+        names.append(f"comparison{suffix}.{arguments.format}")
+        write_picture(folder / names[-1], draw(results, items, seen, condition, arguments))
+    for name in names:
+        print(f"wrote {folder / name}", file=sys.stderr)
     if arguments.json:
         write_json(Path(arguments.json), means_of(results))
-    for condition, seen in images.items() if arguments.pictures else ():
-        picture = draw(results, items, seen, condition, arguments)
-        suffix = "" if condition == CLEAN else f"_{condition.replace('=', '_')}"
-        encoded = cv2.imencode(f".{arguments.format}", picture)[1]
-        write(encoded.tobytes(), folder / f"comparison{suffix}.{arguments.format}")
+
+
+def write_picture(path: Path, picture: np.ndarray) -> None:
+    import cv2
+
+    encoded = cv2.imencode(path.suffix, picture)[1].tobytes()
+    write_whole(path, lambda unfinished: Path(unfinished).write_bytes(encoded))
 
 
 def means_of(results: Sequence[Result]) -> dict[str, float]:
@@ -279,14 +280,3 @@ def means_of(results: Sequence[Result]) -> dict[str, float]:
         if result.seconds:
             means[f"{key}/seconds"] = float(np.mean(result.seconds))
     return means
-
-
-def write(content: bytes, path: Path) -> None:
-    from mmlevelset.engine.checkpoint import AtomicBackend
-
-    AtomicBackend().put(content, path)
-    print(f"wrote {path}", file=sys.stderr)
-
-
-if __name__ == "__main__":
-    main()

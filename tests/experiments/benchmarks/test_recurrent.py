@@ -1,22 +1,13 @@
-"""The benchmark of recurrent level sets runs, and its values pass, at a size that says no speed."""
+"""The benchmark of recurrent level sets runs, and its values pass, on small images."""
 
-import subprocess
-import sys
+from mmlevelset.experiments.benchmarks.recurrent import main
 
-
-def run(checkout, *options):
-    script = checkout / "tools" / "benchmarks" / "recurrent.py"
-    command = [sys.executable, script, *options, "--threads", "1", "--rounds", "1"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "RED" not in done.stdout
-    lines = [line.strip("|").split("|") for line in done.stdout.splitlines() if line[:1] == "|"]
-    return done.stdout.count("  ok "), [[cell.strip() for cell in cells] for cells in lines]
+QUICK = ["--threads", "1", "--rounds", "1"]
 
 
-def test_single_images(checkout):
+def test_single_images(tables):
     small = ["--size", "32", "36", "--original", "40", "48", "--batch", "3", "--solved", "1"]
-    checks, rows = run(checkout, "rls", *small)
+    checks, rows = tables(main, "rls", *small, *QUICK)
     assert checks == 5
     ratios = {row[0]: row[3:] for row in rows[2:]}
     assert ratios["F-ConNet"][0] == ratios["RLS, dense gates"][1] == "1.00"
@@ -24,9 +15,10 @@ def test_single_images(checkout):
     assert "scikit-image's Chan-Vese, 40 x 48, tol 0.0001" in ratios
 
 
-def test_crls(checkout):
+def test_crls(checkout, tables):
     config = str(checkout / "configs" / "quickstart" / "crls_shapes.py")
-    checks, rows = run(checkout, "crls", "--config", config, "--image-size", "64", "96")
+    small = ["--config", config, "--image-size", "64", "96"]
+    checks, rows = tables(main, "crls", *small, *QUICK)
     assert checks == 6
     names = ["RLS, N = 5", "F-ConNet", "no network"]
     assert [row[0] for row in rows] == ["", ":" + "-" * 9, *names] * 2

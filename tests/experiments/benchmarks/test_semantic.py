@@ -1,19 +1,12 @@
-"""The benchmark of the level-set loss runs, and its values pass, at a size that says no speed."""
+"""The benchmark of the level-set loss runs, and its values pass, on small images."""
 
-import subprocess
-import sys
+from mmlevelset.experiments.benchmarks.semantic import main
 
 
-def test_both_parts(checkout):
-    script = checkout / "tools" / "benchmarks" / "semantic.py"
-    small = ["--size", "49", "65", "--batch", "2", "--depth", "11", "--rounds", "1"]
-    command = [sys.executable, script, "--threads", "1", *small]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "RED" not in done.stdout
-    assert done.stdout.count("  ok ") == 8
-    lines = [line.strip("|").split("|") for line in done.stdout.splitlines() if line[:1] == "|"]
-    rows = [[cell.strip() for cell in cells] for cells in lines]
+def test_both_parts(tables):
+    small = ["--size", "49", "65", "--batch", "2", "--depth", "11"]
+    checks, rows = tables(main, *small, "--threads", "1", "--rounds", "1")
+    assert checks == 8
     plain = [row for row in rows if row[0] == "cross-entropy"]
     both = [row for row in rows if row[0] == "with ours"]
     assert [row[3] for row in plain] == ["1.000", "1.000"] and len(both) == 2
