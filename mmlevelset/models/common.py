@@ -1,4 +1,4 @@
-"""What several methods share: images beside features, results by name, counts, IoU, checks."""
+"""Shared parts of the methods: features with images, results with names, counts, IoU, checks."""
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate
@@ -37,7 +37,7 @@ def images_of(features: Sequence[Tensor], detector: str) -> Tensor:
     """Return the images (B, C, H, W) of features.
 
     Args:
-        features: What the detector's ``extract_feat`` returned.
+        features: The result of the detector's ``extract_feat``.
         detector: The type of detector that gives images, for the error.
 
     Raises:
@@ -52,11 +52,11 @@ def images_of(features: Sequence[Tensor], detector: str) -> Tensor:
 
 
 def map_fields(function: Callable[..., Tensor], *results: Result) -> Result:
-    """Return what a function gives of results, field by field; an absent field stays None.
+    """Apply a function to results, field by field; an absent field stays None.
 
     Args:
-        function: Takes as many tensors as there are results.
-        *results: All of one type and with the same fields present.
+        function: From as many tensors as there are results to a tensor.
+        *results: Results of one type, with the same fields present.
     """
     first: Any = results[0]
     if isinstance(first, Tensor):

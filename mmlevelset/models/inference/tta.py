@@ -260,12 +260,12 @@ class MaskTTAModel(BaseTTAModel):
         return head.mask_head.predict_by_feat(means, merged, originals, head.test_cfg, rescale=True)
 
     def _upright(self, maps: Tensor, meta: dict) -> Tensor:
-        """Maps (n, ..., h, w) of a view's boxes to be averaged, not flipped."""
+        """Maps (n, ..., h, w) of a view's boxes, flipped back, as they are averaged."""
         maps = maps.float().sigmoid() if self.average == "sigmoid" else maps.float()
         return maps.flip(FLIPS[meta["flip_direction"]]) if meta["flip"] else maps
 
     def _mean(self, total: Tensor, count: int) -> Tensor:
-        """The mean of ``count`` views' maps from their sum, as the mask head gives maps."""
+        """Maps of the mask head's kind from the sum over ``count`` views."""
         mean = total / count
         return mean.logit(eps=1e-6) if self.average == "sigmoid" else mean
 
@@ -279,6 +279,7 @@ def _predicts_masks_of_boxes(detector: nn.Module) -> bool:
         and detector.with_rpn
         and isinstance(head, StandardRoIHead)
         and type(head).predict is BaseRoIHead.predict
+        and (hasattr(head, "mask_maps") or type(head).predict_mask is StandardRoIHead.predict_mask)
         and isinstance(getattr(head, "mask_head", None), FCNMaskHead)
     )
 

@@ -84,8 +84,8 @@ class RefinedFCNMaskHead(FCNMaskHead):
         size = (self.mask_size, self.mask_size)
         if logits.shape[2:] != size:
             logits = F.interpolate(logits, size, mode="bilinear", align_corners=False)
-        initial = logits[:, 0]
-        return RefinedMasks(initial, self.refinement(initial, image, x))
+        # Two views: the order in which gradients are added decides their last digit.
+        return RefinedMasks(logits[:, 0], self.refinement(logits[:, 0], image, x))
 
     def get_targets(
         self,

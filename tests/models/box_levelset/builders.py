@@ -121,7 +121,7 @@ def make_samples(
     size: Sequence[int] = SIZE,
     img_shape: Sequence[int] | None = None,
 ) -> list[DetDataSample]:
-    """masks: None, ``ellipses`` in the boxes, ``empty``, ``some`` (every other), or what to set."""
+    """masks: None, ``ellipses`` in the boxes, ``empty``, ``some`` (every other), or the masks."""
     samples = []
     for number, own in enumerate(boxes):
         truth = InstanceData(

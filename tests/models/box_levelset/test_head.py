@@ -29,7 +29,7 @@ BOX_LOSSES = {"loss_cls", "loss_projection", "loss_level_set"}
 
 
 class Poisoned:
-    """Masks that nobody may look at."""
+    """Masks that raise when they are read."""
 
     def __init__(self, count):
         self.count = count
@@ -103,7 +103,7 @@ def test_mixed_supervision_uses_the_masks_there_are():
 
 
 def test_mixed_losses_of_some_masks_add_up():
-    """Instances in images of their own, so that the sums can be taken apart."""
+    """Each instance has its own image, so that the sums can be taken apart."""
     first, second = (8, 4, 40, 36), (30, 20, 94, 60)
     head = make_head(supervision="mixed")
     features, images = make_features(), make_images()

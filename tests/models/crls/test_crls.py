@@ -1,4 +1,4 @@
-"""CRLS: its stages, what their losses reach, and what it predicts."""
+"""CRLS: its stages, the gradients of their losses, and its predictions."""
 
 import numpy as np
 import pytest

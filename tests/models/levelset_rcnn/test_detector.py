@@ -107,7 +107,7 @@ def test_a_batch_without_objects(images):
         assert parameter.grad is not None and (parameter.grad == 0).all(), name
 
 
-def test_prediction_carries_what_is_asked_for():
+def test_prediction_carries_the_fields_that_settings_ask_for():
     model = detector(image_features=True).eval()
     model.roi_head.test_cfg.update(initial_masks=True, level_sets=True, polygons=True)
     inputs, samples = batch()

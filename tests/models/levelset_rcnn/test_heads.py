@@ -142,7 +142,7 @@ def test_a_mask_rcnn_checkpoint_fits_the_trunk():
 
 
 def sampled(boxes, masks, size=64):
-    """What mmdet's sampler and annotations give for one image, each object its own RoI."""
+    """Sampling result and annotations of one image; each object is its own RoI."""
     indices = torch.arange(len(boxes))
     sampling = SimpleNamespace(
         pos_priors=boxes, pos_assigned_gt_inds=indices, pos_gt_labels=indices * 0
@@ -194,7 +194,7 @@ def test_loss_weights():
     masks = np.zeros((1, 64, 64), dtype=np.uint8)
     masks[0, 20:40, 10:30] = 1
     batch = sampled(torch.tensor([[6.0, 16, 34, 44]]), masks)
-    level_sets = torch.randn(1, 4, 32, 32)
+    level_sets = LevelSets(torch.randn(1, 4, 32, 32))
     one = mask_head(initial_weight=1.0, final_weight=1.0).loss_and_target(level_sets, *batch, None)
     two = mask_head(initial_weight=2.0, final_weight=3.0).loss_and_target(level_sets, *batch, None)
     for name, factor in (("loss_tsdf_initial", 2), ("loss_tsdf_final", 3)):
@@ -203,7 +203,8 @@ def test_loss_weights():
 
 def test_the_image_alone():
     head = mask_head(image_features=True, feature_head=None)
-    assert head(torch.randn(2, 8, 14, 14), LABELS, torch.randn(2, 3, 32, 32)).shape[1] == 4
+    found = head(torch.randn(2, 8, 14, 14), LABELS, torch.randn(2, 3, 32, 32))
+    assert found.trajectory.shape[1] == 4
 
 
 @pytest.mark.parametrize(

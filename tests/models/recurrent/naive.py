@@ -1,4 +1,4 @@
-"""The recurrent level set as its equations have it: one image, one pixel, one step at a time."""
+"""The recurrent level set by its equations: one image, one pixel, one step at a time."""
 
 import math
 

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from mmengine.optim import OptimWrapper
 
-from mmlevelset.models import FConNet, RecurrentLevelSet, Segmentation, segmentation_loss
+from mmlevelset.models import RecurrentLevelSet, segmentation_loss
 from mmlevelset.models.recurrent.initial import disc_level_sets
 from mmlevelset.registry import MODELS
 from tests.models.recurrent import naive
@@ -136,8 +136,8 @@ def test_every_parameter_and_input_learns(name, supervise):
         assert tensor.grad is not None and tensor.grad.isfinite().all() and tensor.grad.any()
 
 
-def test_without_training_it_moves_as_chan_and_vese_have_it():
-    """Bright pixels move in, dark ones out, where the inside is the brighter side."""
+def test_without_training_phi_moves_by_chan_and_vese():
+    """Bright pixels move in and dark pixels out, where the inside is the brighter side."""
     torch.manual_seed(0)
     for config in (dict(gate="dense", size=(16, 16)), dict(gate="conv")):
         model = RecurrentLevelSet(in_channels=1, **config).eval()
@@ -306,22 +306,6 @@ def test_an_optimizer_lowers_the_loss():
 # F-ConNet and the loss
 
 
-def test_fconnet_is_two_layers():
-    torch.manual_seed(0)
-    model = FConNet(size=SIZE, in_channels=2, hidden=7).double()
-    image, _ = inputs()
-    result = model(image)
-    first, _, second = model.layers
-    hidden = (image.reshape(2, -1) @ first.weight.T + first.bias).clamp(min=0)
-    expected = (hidden @ second.weight.T + second.bias).view(2, 2, *SIZE)
-    torch.testing.assert_close(result.logits, expected)
-    assert isinstance(result, Segmentation) and result.trajectory.shape == (0, 2, *SIZE)
-    target = torch.randint(2, (2, *SIZE))
-    assert torch.equal(model.loss(result, target), segmentation_loss(expected, target))
-    assert FConNet(size=SIZE).layers[0].out_features == 20
-    assert FConNet(size=SIZE)(torch.zeros(0, 3, *SIZE)).logits.shape == (0, 2, *SIZE)
-
-
 def test_loss_of_unlabelled_pixels_is_zero():
     logits = torch.randn(1, 2, 3, 3, requires_grad=True)
     loss = segmentation_loss(logits, torch.full((1, 3, 3), 255, dtype=torch.uint8))
@@ -353,13 +337,6 @@ def test_loss_of_unlabelled_pixels_is_zero():
 def test_wrong_settings_are_named(config, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         RecurrentLevelSet(**config)
-
-
-def test_wrong_settings_of_fconnet_are_named():
-    with pytest.raises(ValueError, match="size must be a height and a width"):
-        FConNet(size=4)
-    with pytest.raises(ValueError, match="hidden must be a positive integer, but is 0"):
-        FConNet(size=SIZE, hidden=0)
 
 
 def test_wrong_inputs_are_named():

@@ -1,4 +1,4 @@
-"""Each model with refined masks: what it predicts at the start, and a step of training."""
+"""Each model with refined masks: its predictions at the start, and a step of training."""
 
 from types import SimpleNamespace
 
@@ -305,7 +305,7 @@ def test_bad_arguments(changes, message):
         MODELS.build(dict(type="mmlevelset.RefinedFCNMaskHead", **changes))
 
 
-def test_features_of_another_size_than_said():
+def test_features_of_another_size_are_refused():
     head = make("mask-rcnn").roi_head.mask_head
     with pytest.raises(ValueError, match=r"roi_feat_size must be .* \(7, 7\), but is \(14, 14\)"):
         head(torch.randn(1, 64, 7, 7))

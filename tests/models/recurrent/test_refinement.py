@@ -12,7 +12,7 @@ SIZE = (6, 5)
 
 
 def make(kind="RecurrentRefinement", noise=0.3, seed=0, **changes) -> RecurrentRefinement:
-    """With weights that differ from the initial ones by noise."""
+    """A refinement whose weights differ from the initial weights by noise."""
     torch.manual_seed(seed)
     config = dict(
         type=f"mmlevelset.{kind}",
@@ -50,7 +50,7 @@ KINDS = ["RecurrentRefinement", "CropRefinement"]
 
 
 class Outer(BaseModule):
-    """As SOLOv2's head, sets the weights of every convolution inside it."""
+    """Sets the weights of every convolution inside it, as SOLOv2's head does."""
 
     def __init__(self, inner):
         super().__init__(dict(type="Normal", layer="Conv2d", std=0.01))
@@ -59,7 +59,7 @@ class Outer(BaseModule):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("initialised", ["not", "alone", "inside"])
-def test_masks_stay_exactly_as_they_are_until_it_has_learned(kind, initialised):
+def test_masks_stay_as_they_are_until_the_refinement_has_learned(kind, initialised):
     model = make(kind, noise=0)
     if initialised == "alone":
         model.init_weights()
@@ -81,7 +81,7 @@ def test_the_first_step_of_training_leaves_the_start(kind):
     assert not torch.equal(model(masks, image, features), masks)
 
 
-def test_what_is_added_is_the_recurrent_level_sets_answer():
+def test_the_recurrent_level_sets_answer_is_added():
     """phi_0 is 2 p - 1, p the mask's probability; foreground minus background is added."""
     model = make(feature_channels=0)
     masks, image, _ = inputs()
@@ -209,7 +209,7 @@ def test_bad_input():
 
 
 def test_crops_and_pastes_lie_where_they_should(monkeypatch):
-    """Ramps: a mask's value is its column; the image's, of three times the size, the same."""
+    """Ramps: the value of mask, image and features is the mask's column."""
     seen = {}
 
     def answer(self, masks, image, projected):
