@@ -56,7 +56,7 @@ def boundary_f1(
     """
     if pred.ndim != 2 or pred.shape != target.shape:
         raise ValueError(
-            "pred and target must be two masks (H, W) of one size, "
+            "pred and target must be two masks (H, W) of the same size, "
             f"got shapes {pred.shape} and {target.shape}"
         )
     return _pair_f1(np.stack([pred, target]).astype(np.uint8, copy=False), tolerances)
@@ -120,7 +120,8 @@ def _decoded_pair(pred: dict, target: dict) -> np.ndarray:
     """
     if list(pred["size"]) != list(target["size"]):
         raise ValueError(
-            f"pred and target must have one size [H, W], got {pred['size']} and {target['size']}"
+            f"pred and target must have the same size [H, W], got {pred['size']} and "
+            f"{target['size']}"
         )
     boxes = mask_util.toBbox([pred, target])
     boxes = boxes[boxes[:, 2] > 0]

@@ -38,7 +38,8 @@ class GroundTruth(COCO):
             if self.cats[number]["name"] != name:
                 raise ValueError(
                     f"label {label} is the ground truth's category '{self.cats[number]['name']}', "
-                    f"but classes[{label}] of the data set is '{name}': they must have one order"
+                    f"but classes[{label}] of the data set is '{name}': categories and classes "
+                    "must have the same order"
                 )
         return ids
 

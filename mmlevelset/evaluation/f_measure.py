@@ -60,8 +60,8 @@ class FMeasureMetric(BaseMetric):
             truths = self._binary(truths, f"{name} of {path}", self.ignore_index)
             if truths.shape[1:] != pred.shape:
                 raise ValueError(
-                    f"pred_sem_seg and {name} of {path} must have one size, but are {pred.shape}"
-                    f" and {truths.shape[1:]}"
+                    f"pred_sem_seg and {name} of {path} must have the same size, but have"
+                    f" {pred.shape} and {truths.shape[1:]}"
                 )
             scores = [
                 f_measure(pred == 1, truth == 1, truth != self.ignore_index) for truth in truths

@@ -73,8 +73,8 @@ class SemanticBoundaryMetric(BaseMetric):
             pred, target = maps
             if pred.shape != target.shape:
                 raise ValueError(
-                    f"pred_sem_seg and gt_sem_seg of {sample.get('img_path')} must have one size,"
-                    f" got {pred.shape} and {target.shape}"
+                    f"pred_sem_seg and gt_sem_seg of {sample.get('img_path')} must have the same"
+                    f" size, got {pred.shape} and {target.shape}"
                 )
             self.results.append(self._score(pred, target))
 

@@ -132,7 +132,7 @@ class LargeFOVHead(DecodeHead):
         super().init_weights()
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
-        """Feature maps to logits (B, K, h, w) of the size of the one at ``in_index``."""
+        """Return the logits (B, K, h, w) of the feature map at ``in_index``, at its size."""
         x = features[self.in_index]
         for layer in (self.fc6, self.fc7):
             x = F.dropout(F.relu(layer(x)), self.dropout_ratio, self.training)
@@ -186,7 +186,7 @@ class ASPPHead(DecodeHead):
         super().init_weights()
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
-        """Feature maps to logits (B, K, h, w) of the size of the one at ``in_index``."""
+        """Return the logits (B, K, h, w) of the feature map at ``in_index``, at its size."""
         x = self.dropout(features[self.in_index])
         logits = self.classifiers[0](x)
         for classifier in self.classifiers[1:]:
