@@ -4,5 +4,7 @@ _base_ = [
     "../_base_/schedules/scratch_small.py",
     "../_base_/default_runtime.py",
 ]
-model = dict(roi_head=dict(bbox_head=dict(num_classes=4), mask_head=dict(num_classes=4)))
+model = dict(
+    roi_head=dict(bbox_head=dict(num_classes=4), mask_head=dict(num_classes=4, roi_feat_size=14))
+)
 randomness = dict(seed=0)

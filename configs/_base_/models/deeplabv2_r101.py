@@ -21,7 +21,7 @@ model = dict(
         dropout_ratio=0.0,
         loss_size="logits",
         align_corners=True,
-        loss_decode=[{{_base_.cross_entropy}}],
-        monitor=[{{_base_.level_set}}],
+        loss_decode={{_base_.model.decode_head.loss_decode}},
+        monitor={{_base_.model.decode_head.monitor}},
     ),
 )

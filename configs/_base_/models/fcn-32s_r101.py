@@ -41,8 +41,9 @@ model = dict(
         dropout_ratio=0.0,
         loss_size="full",
         align_corners=False,
-        loss_decode=[cross_entropy],
+        loss_decode=[cross_entropy, dict(level_set, loss_weight=0.0)],
         monitor=[level_set],
     ),
+    multi_scale=dict(scales=(1.0,), supervise_scales=True),
     test_cfg=dict(mode="whole"),
 )

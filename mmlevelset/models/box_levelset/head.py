@@ -70,7 +70,7 @@ class BoxSOLOv2Head(SOLOV2Head):
             mmdet's DiceLoss.
         loss_projection: Losses (K,) of scores and box masks (K, H, W).
         loss_level_set: :class:`BoxLevelSetLoss`, or None: the projection alone.
-        loss_consistency: :class:`LocalConsistencyLoss`, or None.
+        loss_consistency: :class:`LocalConsistencyLoss`; None or a ``loss_weight`` of 0: none.
         refinement: Config of ``mmlevelset.CropRefinement``, or None; ``in_channels`` is set from
             the mask features'. Refined masks have the same losses as the other masks, named
             ``*_refined``, and replace them in inference.
@@ -117,7 +117,11 @@ class BoxSOLOv2Head(SOLOV2Head):
         if supervision != "mask" and loss_level_set is not None:
             features = dict(in_channels=self.mask_feature_head.out_channels)
             self.loss_level_set = MODELS.build({**features, **loss_level_set})
-        if supervision != "mask" and loss_consistency is not None:
+        if (
+            supervision != "mask"
+            and loss_consistency is not None
+            and loss_consistency.get("loss_weight") != 0
+        ):
             self.loss_consistency = MODELS.build(loss_consistency)
         if architecture == "released":
             settings = {**kwargs["mask_feature_head"], "in_channels": self.in_channels}

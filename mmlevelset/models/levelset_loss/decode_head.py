@@ -27,10 +27,11 @@ class DecodeHead(BaseModule):
         num_classes: K, at least 2; where there is a background, it is one of them.
         in_channels: Channels of the feature map at ``in_index``, or of all feature maps.
         in_index: Which of the feature maps is read; negative numbers count from the last.
-        loss_decode: A loss or several, whose sum is trained. They are named by their
-            ``loss_name``, or by their type: ``loss_ce`` for mmdet's CrossEntropyLoss.
-        monitor: Losses that are logged and not trained, by their name with ``energy`` in place of
-            ``loss``, such as ``energy_level_set``. They see the same maps as ``loss_decode``.
+        loss_decode: A loss or several, whose sum is trained. A loss with ``loss_weight=0`` is left
+            out. A loss is logged by its ``loss_name``, or by its type: ``loss_ce`` for mmdet's
+            CrossEntropyLoss.
+        monitor: Losses that are logged and not trained. In their name ``energy`` takes the place
+            of ``loss``: ``energy_level_set``. They see the same maps as ``loss_decode``.
         ignore_index: Label of the pixels without a label.
         dropout_ratio: Dropout's probability in training.
         loss_size: Where the losses are taken. ``full``: on logits resized to the labels.
@@ -82,6 +83,10 @@ class DecodeHead(BaseModule):
         self.align_corners = align_corners
         self.losses = _build_losses(loss_decode)
         self.monitors = _build_losses(monitor)
+        if not self.losses:
+            raise ValueError(
+                f"loss_decode must have a loss whose loss_weight is not 0, but is {loss_decode!r}"
+            )
         for name in (_loss_name(loss) for loss in (*self.losses, *self.monitors)):
             if "loss" not in name:
                 raise ValueError(
@@ -130,7 +135,9 @@ class DecodeHead(BaseModule):
 
 def _build_losses(configs: dict | Sequence[dict]) -> nn.ModuleList:
     configs = [configs] if isinstance(configs, dict) else configs
-    return nn.ModuleList(MODELS.build(config) for config in configs)
+    return nn.ModuleList(
+        MODELS.build(config) for config in configs if config.get("loss_weight") != 0
+    )
 
 
 def _loss_name(loss: nn.Module) -> str:

@@ -35,6 +35,7 @@ class SemanticSegmentor(BaseDetector):
             image at each scale. The logits are resized to the size of scale 1, and their maximum
             is the result. With ``supervise_scales`` each scale has losses too, named
             ``scale_0.5.loss_ce`` and so on. Monitored losses are computed only for the result.
+            ``scales=(1.0,)`` is the same as None.
         data_preprocessor: mmdet's ``DetDataPreprocessor``.
         train_cfg: Must be None; it has no settings.
         test_cfg: ``dict(mode="whole")``, or ``dict(mode="slide", crop_size=(h, w), stride=(h,
@@ -60,6 +61,8 @@ class SemanticSegmentor(BaseDetector):
         if train_cfg:
             raise ValueError(f"train_cfg has no settings and must be None, but is {train_cfg!r}")
         self.multi_scale = None if multi_scale is None else MultiScale(**multi_scale)
+        if self.multi_scale is not None and len(self.multi_scale.scales) == 1:
+            self.multi_scale = None
         self.inference = Inference(**(test_cfg or {}))
         self.backbone = MODELS.build(backbone)
         if neck is not None:

@@ -77,6 +77,8 @@ def test_losses_follow_the_settings():
         head = make_head(**changes)
         assert set(losses_of(head, masks="ellipses")) == names
     assert make_head(supervision="mask", loss_consistency=CONSISTENCY).loss_consistency is None
+    off = dict(CONSISTENCY, loss_weight=0.0)
+    assert set(losses_of(make_head(loss_consistency=off), masks="ellipses")) == BOX_LOSSES
 
 
 def test_mixed_supervision_uses_the_masks_there_are():

@@ -225,6 +225,16 @@ class TestLosses:
         assert values["energy_ce"] == values["loss_ce"]
         assert head.loss(logits, self.LABELS, monitor=False).keys() == {"loss_ce"}
 
+    def test_a_loss_of_weight_zero_is_left_out(self):
+        off = dict(type="mmlevelset.LevelSetLoss", loss_weight=0.0)
+        head = self.head(loss_decode=[CE, off], monitor=[dict(off, loss_weight=4e-4)])
+        values = head.loss(self.LOGITS, self.LABELS)
+        assert list(values) == ["loss_ce", "energy_level_set"]
+        assert (
+            values["loss_ce"] == self.head(loss_decode=CE).loss(self.LOGITS, self.LABELS)["loss_ce"]
+        )
+        assert len(head.losses) == 1
+
     def test_a_batch_without_labels_is_finite(self):
         for options in (dict(), dict(loss_size="logits")):
             logits = self.LOGITS.clone().requires_grad_()
@@ -239,6 +249,10 @@ class TestLosses:
             (dict(num_classes=1), "num_classes must be .* at least 2, .* but is 1"),
             (dict(loss_size="half"), "loss_size must be 'full' or 'logits', but is 'half'"),
             (dict(dropout_ratio=1), r"dropout_ratio must lie in \[0, 1\), but is 1"),
+            (
+                dict(loss_decode=[dict(CE, loss_weight=0.0)]),
+                r"loss_decode must have a loss whose loss_weight is not 0, but is \[",
+            ),
             (
                 dict(loss_decode=dict(type=SizesLoss, loss_name="energy")),
                 "loss_name must contain 'loss', .* but is 'energy'",

@@ -201,6 +201,15 @@ def test_scales_need_not_be_trained_each():
     assert losses.keys() == {"loss_ce"}
 
 
+def test_one_scale_is_as_none():
+    images, samples = make_images(), make_samples(make_labels())
+    one, none = (
+        make_segmentor(multi_scale=scales).loss(images, samples)
+        for scales in (dict(scales=(1.0,), supervise_scales=True), None)
+    )
+    assert one == none
+
+
 def test_scales_train_at_the_size_of_their_own_logits():
     labels = class_maps(12, 20)
     images = as_images(labels)
