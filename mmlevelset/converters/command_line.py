@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from mmlevelset.errors import InputError
@@ -14,13 +15,16 @@ def make_parser(description: str | None) -> argparse.ArgumentParser:
     )
 
 
-def add_part_options(parser: argparse.ArgumentParser, published: str) -> None:
+def add_part_options(parser: argparse.ArgumentParser, published: str | Mapping[str, int]) -> None:
     """Add the options of a converter that works in parts.
 
     Args:
         parser: The parser that gets the options.
-        published: The published size of the data, such as "131 scans".
+        published: The published size of the data, such as "131 scans", or the number of images of
+            each split.
     """
+    if not isinstance(published, str):
+        published = " and ".join(f"{count} images of {split}" for split, count in published.items())
     parser.add_argument("--workers", type=whole_number, metavar="N", help="processes (all cores)")
     parser.add_argument(
         "--allow-partial", action="store_true", help=f"convert less than the {published}"

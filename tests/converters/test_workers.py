@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from mmlevelset.converters import workers
 from mmlevelset.converters.workers import cores, map_jobs
 from mmlevelset.errors import InputError
 
@@ -35,7 +36,7 @@ def die_on_three(number: int) -> int:
 
 
 def meet(folder: Path) -> bool:
-    """Whether another process comes too."""
+    """Return whether another process comes too."""
     (folder / str(os.getpid())).touch()
     late = time.monotonic() + 60
     while len(list(folder.iterdir())) < 2:
@@ -49,9 +50,9 @@ def process(number: int) -> int:
     return os.getpid()
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_results_come_in_order(workers):
-    assert list(map_jobs(square, range(7), workers)) == [0, 1, 4, 9, 16, 25, 36]
+@pytest.mark.parametrize("count", [1, 2])
+def test_results_come_in_order(count):
+    assert list(map_jobs(square, range(7), count)) == [0, 1, 4, 9, 16, 25, 36]
 
 
 def test_workers_work_at_the_same_time(tmp_path):
@@ -71,19 +72,19 @@ def test_jobs_are_not_sent_before_there_is_room(monkeypatch):
     sent: list[int] = []
 
     class Pool:
-        def __init__(*_):
+        def __init__(self, *_):
             pass
 
-        def submit(function, job):
+        def submit(self, function, job):
             sent.append(job)
             future: Future[int] = Future()
             future.set_result(function(job))
             return future
 
-        def shutdown(cancel_futures):
+        def shutdown(self, cancel_futures):
             assert cancel_futures
 
-    monkeypatch.setattr("ProcessPoolExecutor", Pool)
+    monkeypatch.setattr(workers, "ProcessPoolExecutor", Pool)
     results = map_jobs(square, range(20), 2)
     for taken, result in enumerate(results, 1):
         assert result == (taken - 1) ** 2
@@ -91,17 +92,17 @@ def test_jobs_are_not_sent_before_there_is_room(monkeypatch):
     assert taken == 20
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_an_error_names_the_job(workers):
-    jobs = map_jobs(fail_on_three, range(9), workers, name=lambda job: f"scan {job}")
+@pytest.mark.parametrize("count", [1, 2])
+def test_an_error_names_the_job(count):
+    jobs = map_jobs(fail_on_three, range(9), count, name=lambda job: f"scan {job}")
     with pytest.raises(RuntimeError, match="scan 3: KeyError.*lost"):
         list(jobs)
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_bad_input_stays_bad_input(workers):
+@pytest.mark.parametrize("count", [1, 2])
+def test_bad_input_stays_bad_input(count):
     with pytest.raises(InputError, match="^file three is damaged$"):
-        list(map_jobs(refuse_three, range(9), workers))
+        list(map_jobs(refuse_three, range(9), count))
 
 
 def test_a_worker_that_dies():

@@ -92,9 +92,7 @@ def convert_part(root: Path, job: tuple[str, list[str]]) -> dict:
 def main(words: Sequence[str] | None = None) -> None:
     parser = make_parser(__doc__)
     parser.add_argument("root", type=Path, help="the folder with leftImg8bit and gtFine in it")
-    add_part_options(
-        parser, " and ".join(f"{count} images of {s}" for s, count in PUBLISHED.items())
-    )
+    add_part_options(parser, PUBLISHED)
     arguments = parser.parse_args(words)
     root = arguments.root
     stems: dict[str, list[str]] = {}

@@ -395,7 +395,7 @@ def main(words: Sequence[str] | None = None) -> None:
             metavar="FILE",
             help=f"annotation file (the only {split}/Annotations/iSAID_{split}*.json)",
         )
-    add_part_options(parser, " and ".join(f"{count} images of {s}" for s, count in IMAGES.items()))
+    add_part_options(parser, IMAGES)
     arguments = parser.parse_args(words)
     if not 0 <= arguments.overlap < arguments.size:
         parser.error(

@@ -204,9 +204,7 @@ def main(words: Sequence[str] | None = None) -> None:
         help="give an object of several classes the class of most of its pixels, instead"
         " of an error",
     )
-    add_part_options(
-        parser, " and ".join(f"{count} images of {s}" for s, count in PUBLISHED.items())
-    )
+    add_part_options(parser, PUBLISHED)
     arguments = parser.parse_args(words)
     lists = read_lists(arguments.voc, arguments.sbd)
     source = Source(arguments.voc, lists.sbd, lists.of_voc, arguments.images, arguments.majority)

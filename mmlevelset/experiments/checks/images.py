@@ -1,4 +1,4 @@
-"""The checks of image files and of their annotations, annotation image at a time."""
+"""The checks of image files and of their annotations, one image at a time."""
 
 import math
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from PIL import ExifTags, Image
 
 from mmlevelset.experiments.checks.files import area_of, has_size
 
-# In pixels. Rounding explains such a distance between the edges of a box and of its mask.
+# Pixels. Rounding can move the edges of a box this far from the edges of its mask.
 BOX_TOLERANCE = 2.0
 TURNED = (
     "image files that are turned when loaded, as their EXIF data says: look whether the masks fit"

@@ -18,7 +18,7 @@ from mmlevelset.registry import DATASETS, METRICS
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 SIZES = {"train/P0000": (150, 130), "train/P0002": (50, 70), "val/P0003": (64, 129)}
-"""Of each image height and width."""
+"""Height and width of each image."""
 SIZE, OVERLAP = 64, 16
 
 
@@ -47,12 +47,12 @@ def polygon(random, height: int, width: int) -> list[float]:
 
 @pytest.fixture
 def published(tmp_path) -> dict[str, list[tuple[int, np.ndarray]]]:
-    """Writes the tree; the category (ours) and the whole mask of each instance, by image."""
+    """Write the tree; return our category and the whole mask of each instance, by image."""
     random = np.random.default_rng(0)
     classes = isaid.CLASSES
     masks: dict[str, list[tuple[int, np.ndarray]]] = {}
     for split in ("train", "val"):
-        # Numbers that are not ours, in another order in each split.
+        # The ids are not ours, and their order differs between the splits.
         order = random.permutation(len(classes))
         categories = [{"id": 100 + i, "name": classes[k]} for i, k in enumerate(order)]
         content: dict = {"images": [], "annotations": [], "categories": categories}
@@ -95,7 +95,7 @@ def published(tmp_path) -> dict[str, list[tuple[int, np.ndarray]]]:
 
 
 def expected_patches(published, part: str, min_visible: float) -> dict[str, list]:
-    """By file name: for each instance its category and its mask in the patch."""
+    """Return the category and the mask of each instance in a patch, by file name."""
     height, width = SIZES[part]
     patches = {}
     for top in sides(height):
@@ -241,7 +241,7 @@ def test_regions():
 
 
 def test_whole_images_for_tiled_inference(convert, tmp_path, published, checkout):
-    """The published file's order of categories is not the classes'; labels must be right anyway."""
+    """Labels are right although the published file has another order of categories."""
     out = convert()
     config = Config.fromfile(
         checkout / "configs/box_levelset/box-levelset_tiled_r50_fpn_1x_isaid.py"
@@ -253,7 +253,7 @@ def test_whole_images_for_tiled_inference(convert, tmp_path, published, checkout
     sample = dataset[0]["data_samples"]
     assert sample.ori_shape == SIZES["val/P0003"]
     truths = published["val/P0003"]
-    # mmdet leaves out what has an empty box.
+    # mmdet leaves out instances with an empty box.
     kept = [(category, whole) for category, whole in truths if min(box_of(whole)[2:]) >= 1]
     assert sample.gt_instances.labels.tolist() == [category - 1 for category, _ in kept]
 

@@ -25,12 +25,12 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:Depreca
 COLUMNS, ROWS, SLICES = 40, 36, 8
 SPACING = {"L": 0.8, "P": 0.7, "S": 2.5}
 AXIS = dict(L=(0, 1), R=(0, -1), P=(1, 1), A=(1, -1), S=(2, 1), I=(2, -1))
-"""Of a letter: the axis of a scan as it is shown (columns, rows, slices), and the step along it."""
+"""The axis of a shown scan (columns, rows, slices) that a letter names, and the step along it."""
 WORLD = dict(R=(1, 0, 0), L=(-1, 0, 0), A=(0, 1, 0), P=(0, -1, 0), S=(0, 0, 1), I=(0, 0, -1))
 
 
 def stored(shown: np.ndarray, codes: str) -> tuple[np.ndarray, np.ndarray]:
-    """A scan (columns, rows, slices) as a file has it whose axes lead to ``codes``; its affine."""
+    """Return a shown scan as a file with the axes ``codes`` stores it, and the affine."""
     axes, steps = zip(*(AXIS[code] for code in codes), strict=True)
     array = shown.transpose(axes)[tuple(slice(None, None, step) for step in steps)]
     affine = np.eye(4)
@@ -42,7 +42,7 @@ def stored(shown: np.ndarray, codes: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def phantom(seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """A scan as it is shown, and its labels: the liver on the patient's right, with lesions."""
+    """Return a shown scan and its labels: a liver on the patient's right, with lesions."""
     random = np.random.default_rng(seed)
     column, row, index = np.indices((COLUMNS, ROWS, SLICES))
     body = ((column - 19.5) / 19) ** 2 + ((row - 17.5) / 17) ** 2 < 1
@@ -86,7 +86,7 @@ def content(out: Path, split: str) -> dict:
 
 
 def images_of(out: Path) -> dict[tuple[int, int], tuple[dict, np.ndarray, list[dict]]]:
-    """By scan and slice: the entry, the picture and the annotations."""
+    """Return the entry, the picture and the annotations of an image, by scan and slice."""
     found = {}
     for split in ("train", "val"):
         both = content(out, split)
@@ -267,7 +267,7 @@ def test_an_interrupted_conversion_goes_on(convert, tmp_path, capsys, monkeypatc
     assert written[0].stat().st_mtime_ns == old
     assert images_and_json(out) == images_and_json(whole)
 
-    # Lost images and lost parts are made again, and no others.
+    # Only lost images and lost parts are made again.
     (out / content(out, "val")["images"][0]["file_name"]).unlink(missing_ok=True)
     next((out / "val").iterdir()).unlink()
     next(out.glob(".parts/train/*.json")).unlink()
@@ -275,7 +275,7 @@ def test_an_interrupted_conversion_goes_on(convert, tmp_path, capsys, monkeypatc
     assert "2 of 4 parts were there already" in capsys.readouterr().out
     assert images_and_json(out) == images_and_json(whole)
 
-    # So is a scan that has been corrected since.
+    # A scan that has been corrected since is converted again.
     before = content(out, "train")["annotations"] + content(out, "val")["annotations"]
     path = tmp_path / "LITS/segmentation-2.nii"
     image = nib.load(path)

@@ -28,7 +28,7 @@ def mask_of(name: str, annotator: int) -> np.ndarray:
 
 @pytest.fixture
 def source(tmp_path) -> Path:
-    """Three images: grey pictures with what each of two annotators saw painted red."""
+    """Three grey pictures, with the object painted red by each of two annotators."""
     for name in NAMES:
         rng = np.random.default_rng(ord(name))
         grey = np.repeat(rng.integers(0, 256, (*SIZE, 1), np.uint8), 3, 2)

@@ -34,7 +34,7 @@ def norm(name, channels):
 
 
 def resnet_shapes(depth=50, offsets=None, stages=(2, 3, 4)):
-    """torchvision's names; offsets: channels of the deformable convolutions' offsets."""
+    """Return shapes by torchvision's names; ``offsets``: channels of deformable offsets."""
     blocks = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}[depth]
     shapes = {"conv1.weight": (64, 3, 7, 7)} | norm("bn1", 64)
     inputs = 64
@@ -57,7 +57,7 @@ def resnet_shapes(depth=50, offsets=None, stages=(2, 3, 4)):
 
 
 def released_weights(classes=80, head=None, **backbone):
-    """Each weight has a value of its own, held once."""
+    """Return weights of different values; each value is stored once."""
     shapes = {f"backbone.{name}": shape for name, shape in resnet_shapes(**backbone).items()}
     for level, channels in enumerate((256, 512, 1024, 2048)):
         shapes[f"neck.lateral_convs.{level}.conv.weight"] = (256, channels, 1, 1)

@@ -1,4 +1,4 @@
-"""The report on a data set in COCO's layout: numbers by hand, and every problem it knows."""
+"""The report on a data set in COCO's layout: numbers counted by hand, and every kind of problem."""
 
 import json
 from pathlib import Path
@@ -262,7 +262,7 @@ def turn(path: Path, orientation: int) -> None:
 
 
 def test_images_that_exif_data_turns(verify, content, tmp_path):
-    """Sizes are those that the loader finds, and somebody should look."""
+    """The report has the sizes that the loader finds, and a note."""
     turned = tmp_path / "images/b.jpg"
     turn(turned, 3)
     code, report = verify(content)
