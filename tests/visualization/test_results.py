@@ -51,7 +51,7 @@ def test_evolution_with_ground_truth_and_arrays():
     assert len(panels[-1].outlines) == 1
 
 
-def test_a_refined_level_set_has_its_own_title():
+def test_a_refined_level_set_is_named_so():
     panels = evolution_panels(IMAGE, *growing_disks(), refined=True)
     assert [panel.title for panel in panels] == [r"$\phi_{0}$", r"$\phi_{1}$", "refined"]
 
