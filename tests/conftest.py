@@ -8,6 +8,11 @@ import torch
 
 from tests import fake_slurm
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # The workers share the cores, and so do the processes that their tests start.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    torch.set_num_threads(1)
+
 if not torch.cuda.is_available():
     # Before the first import of Triton: its kernels then run in its interpreter, on the CPU.
     os.environ["TRITON_INTERPRET"] = "1"
