@@ -1,4 +1,4 @@
-"""BoxLevelSet on Pascal VOC with the short schedule and one scale, as the paper's ablations."""
+"""BoxLevelSet on Pascal VOC with the short schedule and one scale, as in the paper's ablations."""
 
 _base_ = [
     "../_base_/models/box-levelset_r50_fpn.py",

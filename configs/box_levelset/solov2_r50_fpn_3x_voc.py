@@ -1,4 +1,4 @@
-"""The same network trained by full masks: what the boxes are compared with."""
+"""BoxLevelSet's network trained by full masks: the upper bound for training by boxes."""
 
 _base_ = ["./box-levelset_r50_fpn_3x_voc.py"]
 model = dict(mask_head=dict(supervision="mask"), test_cfg=dict(mask_thr=0.5))

@@ -1,4 +1,4 @@
-"""Mask R-CNN on the same schedule: the paper's baseline, with boundary F1."""
+"""Mask R-CNN on Cityscapes in LevelSet R-CNN's schedule: the paper's baseline, with boundary F1."""
 
 _base_ = [
     "../_base_/models/mask-rcnn_r50_fpn.py",

@@ -1,3 +1,5 @@
+"""Mask R-CNN on generated shapes."""
+
 _base_ = [
     "../_base_/models/mask-rcnn_small.py",
     "../_base_/datasets/shapes_instance.py",

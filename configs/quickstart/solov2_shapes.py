@@ -1,4 +1,4 @@
-"""The same network trained by full masks."""
+"""BoxLevelSet's network trained by full masks."""
 
 _base_ = ["./box-levelset_shapes.py"]
 model = dict(mask_head=dict(supervision="mask"), test_cfg=dict(mask_thr=0.5))

@@ -1,4 +1,4 @@
-"""Level-set loss, Table 5: against other losses, whose rows are the paper's alone."""
+"""Level-set loss, Table 5: against other losses; their rows are the paper's alone."""
 
 title = "Level-set loss, Table 5: against other losses"
 printed_on = "Pascal VOC 2012 val"

@@ -1,4 +1,4 @@
-"""LevelSet R-CNN, the three ablations of the text: what each part brings."""
+"""LevelSet R-CNN, the three ablations of the paper's text."""
 
 title = "LevelSet R-CNN, section 5: training target, hyperparameter head, mask resolution"
 printed_on = "Cityscapes val, as Cityscapes' script counts; ours is COCO's AP"

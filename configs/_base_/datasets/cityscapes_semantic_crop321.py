@@ -1,4 +1,4 @@
-"""Cityscapes in crops of 321: the size that the level-set loss's paper has for DeepLab-ResNet101."""
+"""Cityscapes in crops of 321, the paper's size for DeepLab-ResNet101."""
 
 _base_ = ["./cityscapes_semantic.py"]
 crop_size = (321, 321)

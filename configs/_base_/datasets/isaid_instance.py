@@ -1,4 +1,4 @@
-"""Patches of iSAID with masks, which training sees too."""
+"""Patches of iSAID; training sees their masks too."""
 
 _base_ = ["./isaid_boxes.py"]
 train_pipeline = _base_.train_pipeline

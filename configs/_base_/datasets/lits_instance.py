@@ -1,4 +1,4 @@
-"""Slices of LiTS's CT scans with masks of the liver and its lesions, which training sees too."""
+"""Slices of LiTS's CT scans; training sees the masks of liver and lesions too."""
 
 _base_ = ["./lits_boxes.py"]
 train_pipeline = _base_.train_pipeline

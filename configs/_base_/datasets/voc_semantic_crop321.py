@@ -1,4 +1,4 @@
-"""Pascal VOC 2012 with SBD's label maps in crops of 321: the size that the level-set loss's paper has for DeepLab-ResNet101."""
+"""Pascal VOC 2012 with SBD in crops of 321, the paper's size for DeepLab-ResNet101."""
 
 _base_ = ["./voc_semantic.py"]
 crop_size = (321, 321)

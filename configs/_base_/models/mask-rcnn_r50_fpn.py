@@ -1,4 +1,4 @@
-"""mmdet's Mask R-CNN, with the ImageNet weights of torchvision from their address."""
+"""mmdet's Mask R-CNN, with torchvision's ImageNet weights by their address."""
 
 _base_ = ["mmdet::_base_/models/mask-rcnn_r50_fpn.py"]
 model = dict(
