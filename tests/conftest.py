@@ -1,4 +1,4 @@
-"""What all tests share."""
+"""Options and fixtures of all tests."""
 
 import os
 from pathlib import Path
@@ -14,7 +14,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     torch.set_num_threads(1)
 
 if not torch.cuda.is_available():
-    # Before the first import of Triton: its kernels then run in its interpreter, on the CPU.
+    # Set before the first import of Triton, so that its interpreter runs the kernels on the CPU.
     os.environ["TRITON_INTERPRET"] = "1"
 
 
@@ -33,7 +33,7 @@ def checkout() -> Path:
 
 @pytest.fixture
 def slurm(tmp_path, monkeypatch) -> None:
-    """Has ``srun`` and ``scontrol`` on the PATH, which run a job's tasks on this machine."""
+    """Put ``srun`` and ``scontrol`` on the PATH that run a job's tasks on this machine."""
     folder = tmp_path / "slurm"
     folder.mkdir()
     fake_slurm.install(folder)

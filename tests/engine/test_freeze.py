@@ -60,7 +60,7 @@ def test_the_named_part_alone_is_trained(tmp_path):
     for name, value in model.state_dict().items():
         assert torch.equal(value, before[name]) != ("refinement" in name), name
     assert all(parameter.grad is None for parameter in model.body.parameters())
-    assert model.modes == [(False, False, True)] * 4  # of the body's norm and dropout, the head's
+    assert model.modes == [(False, False, True)] * 4  # the body's norm and dropout, the head's norm
 
 
 @pytest.mark.parametrize("trained", ["refinement", (), (3,), None])
