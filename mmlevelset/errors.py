@@ -1,8 +1,26 @@
 """The error that means: the input is wrong, and whoever gave it can put it right."""
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class InputError(Exception):
     """An argument, a config or a file is wrong; the message names it and says what is expected.
 
     A command ends with this message in one line and with exit code 2.
     """
+
+
+@contextmanager
+def exit_on_input_error(command: str) -> Iterator[None]:
+    """Turn an InputError into the line ``COMMAND: error: MESSAGE`` and exit code 2.
+
+    Args:
+        command: The file name of the command, such as ``isaid.py``.
+    """
+    try:
+        yield
+    except InputError as error:
+        print(f"{command}: error: {error}", file=sys.stderr)
+        sys.exit(2)

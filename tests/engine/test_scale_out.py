@@ -182,7 +182,7 @@ def test_a_killed_process_ends_the_run_and_resume_goes_on_to_the_same_losses(tin
     outputs = {launcher: output_of(run) for launcher, run in runs.items()}
     for launcher, run in runs.items():
         assert run.returncode != 0
-        assert 'tools/train.py", line' not in outputs[launcher]  # a traceback of ours
+        assert 'training.py", line' not in outputs[launcher]  # a traceback of ours
         work_dir = tmp_path / launcher
         assert (work_dir / "epoch_1.pth").is_file() and not (work_dir / "epoch_2.pth").exists()
     # torchrun ends the other process, before or after it has found out.

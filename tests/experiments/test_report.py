@@ -1,9 +1,6 @@
 import base64
-import importlib
 import json
 import re
-import runpy
-import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +13,12 @@ from mmdet.registry import DATASETS, MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
+
+from mmlevelset.experiments.report.charts import make_charts
+from mmlevelset.experiments.report.command import main
+from mmlevelset.experiments.report.predictions import evaluate
+from mmlevelset.experiments.report.tables import config_differences
+from mmlevelset.experiments.runs import RunRecord, read_runs
 
 ROOT = Path(__file__).parents[2]
 QUICKSTART = ROOT / "configs/quickstart"
@@ -96,24 +99,14 @@ class Page(HTMLParser):
 
 
 @pytest.fixture
-def tools(monkeypatch):
-    """Import a module of tools/."""
-    monkeypatch.syspath_prepend(str(ROOT / "tools"))
-    return importlib.import_module
-
-
-@pytest.fixture
 def report(monkeypatch, tmp_path):
-    """Run tools/report.py in this process; the page."""
+    """Make a report in this process; return its page."""
     for name in ("CUDA_VISIBLE_DEVICES", "LOCAL_RANK"):
         monkeypatch.setenv(name, "0")
-    monkeypatch.syspath_prepend(str(ROOT / "tools"))
 
     def run(*words: str | Path) -> Page:
         out = tmp_path / "pages/report.html"
-        argv = ["report.py", *map(str, words), f"--out={out}", "--device=cpu"]
-        monkeypatch.setattr(sys, "argv", argv)
-        runpy.run_path(str(ROOT / "tools/report.py"), run_name="__main__")
+        main([*map(str, words), f"--out={out}", "--device=cpu"])
         return Page(out.read_text(encoding="utf-8"))
 
     return run
@@ -271,11 +264,10 @@ def test_curves_are_where_the_log_says(report, tmp_path):
     assert values == pytest.approx([8, 4, 1], abs=0.05)
 
 
-def test_a_schedule_over_decades_has_a_logarithmic_axis(tools):
-    charts, runs = tools("report_charts"), tools("report_runs")
+def test_a_schedule_over_decades_has_a_logarithmic_axis():
     training = [dict(loss=1.0, lr=0.1**step, step=step) for step in range(1, 4)]
-    run = runs.Run(Path("a"), Path("a"), training=training)
-    one = charts.make_charts({"a": [run]}, [], None)["Loss and learning rate"][1]
+    run = RunRecord(Path("a"), Path("a"), training=training)
+    one = make_charts({"a": [run]}, [], None)["Loss and learning rate"][1]
     assert one.log
     middle = [float(point.split(",")[1]) for point in one.lines[0].points.split()]
     assert middle[1] - middle[0] == pytest.approx(middle[2] - middle[1], abs=0.11)
@@ -294,8 +286,7 @@ def test_versions_seed_and_time(report, tmp_path):
     assert "b : no config in the work dir: not compared with others" in page.text
 
 
-def test_config_differences(tools):
-    differences = tools("report_runs").config_differences
+def test_config_differences():
     base = dict(
         randomness=dict(seed=0),
         work_dir="a",
@@ -310,8 +301,8 @@ def test_config_differences(tools):
         val=dict(lr=0.2),
         hooks=[dict(type="A"), dict(type="B", x=2, y=dict(type="C", z="w"))],
     )
-    assert differences({"one": [base], "two": [base]}) == []
-    assert differences({"one": [base], "two": [other, base]}) == [
+    assert config_differences({"one": [base], "two": [base]}) == []
+    assert config_differences({"one": [base], "two": [other, base]}) == [
         (["train.lr", "val.lr"], ["0.1", "0.2 / 0.1"]),
         (["hooks.1.x"], ["1", "2 / 1"]),
         (["hooks.1.y"], ["", "C(z='w') / "]),
@@ -340,7 +331,7 @@ def test_a_sweep_s_folders(report, tmp_path):
     assert page.tables[0][1:] == [["a", "1", "40.0 ★"], ["b", "1", "40.0 ★"]]
     assert "All runs: torch 9.9; A GPU." in page.text
     assert "no log of a training: no curves" in page.text
-    (run,) = sys.modules["report_runs"].read_runs([tested])[0]
+    (run,) = read_runs([tested])[0]
     assert run.checkpoints == trained
 
 
@@ -427,7 +418,7 @@ def test_a_run_that_cannot_be_drawn_is_noted(report, tmp_path):
     assert "the checkpoint could not be used" in page.text
 
 
-def test_ap_of_classes_by_hand(tools):
+def test_ap_of_classes_by_hand():
     """A model that finds all stars and nothing else."""
     init_default_scope("mmdet")
     config = Config.fromfile(QUICKSTART / "mask-rcnn_shapes.py")
@@ -446,7 +437,7 @@ def test_ap_of_classes_by_hand(tools):
         return [sample]
 
     results = SimpleNamespace(dataset=dataset, model=SimpleNamespace(test_step=test_step))
-    logged, classes = tools("report_models").evaluate(results, config.val_evaluator)
+    logged, classes = evaluate(results, config.val_evaluator)
     labels = {int(label) for item in dataset for label in item["data_samples"].gt_instances.labels}
     assert 0 in labels and len(labels) > 1
     names = dataset.metainfo["classes"]

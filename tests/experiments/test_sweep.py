@@ -1,7 +1,6 @@
 """Sweeps: what is wrong is said first, what is finished stays, what was cut off goes on."""
 
 import csv
-import importlib
 import json
 import os
 import shutil
@@ -14,6 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from mmlevelset.experiments.sweep.command import main
+from mmlevelset.experiments.sweep.folders import link_finished
+from mmlevelset.experiments.sweep.plan import read_plan
+from mmlevelset.experiments.sweep.run import run
 
 ROOT = Path(__file__).parents[2]
 SWEEP = ROOT / "tools" / "sweep.py"
@@ -83,16 +87,13 @@ def environment(monkeypatch):
 
 
 @pytest.fixture
-def sweep(monkeypatch, capfd):
-    """Calls sweep.py in this process, which spares it the imports."""
-    monkeypatch.syspath_prepend(str(ROOT / "tools"))
-    module = importlib.import_module("sweep")
+def sweep(capfd):
+    """Calls the command in this process, which spares the test its imports."""
 
     def call(file: Path, *words: str) -> Ended:
-        monkeypatch.setattr(sys, "argv", command(file, *words)[1:])
         capfd.readouterr()
         with pytest.raises(SystemExit) as ended:
-            module.main()
+            main(command(file, *words)[2:])
         return Ended(ended.value.code, *capfd.readouterr())
 
     return call
@@ -154,7 +155,7 @@ def test_tables_have_mean_spread_and_what_is_printed(write, sweep, tmp_path):
         "| Lost | 1 |  |  |  |",
         "| theirs |  |  | 40.0 |  |",
     ]
-    lost = "Nothing of ap, f was measured for Lost, but FM, coco/segm_mAP."
+    lost = "The runs of Lost logged no ap, f, but FM, coco/segm_mAP."
     for word in ("other data", "Seeds 0, 1", "torch", "tools/sweep.py", lost):
         assert word in table
     assert table.split("\n\nMeasured")[0] in done.stdout
@@ -230,7 +231,7 @@ def test_the_table_has_all_that_is_finished_whatever_was_chosen(write, sweep, tm
         assert "| two | 0 of 3 |  |  |" in table
         assert "Left out: two_seed7, which had other settings" in table
     shown = sweep(file, "--status", "--only", "two").stdout
-    assert "2 outdated" in shown and "begun with other settings" in shown
+    assert "2 outdated" in shown and "started before with other settings" in shown
 
 
 def test_the_packages_own_sweeps_are_found_by_name(sweep, tmp_path, monkeypatch):
@@ -261,7 +262,7 @@ def test_a_killed_sweep_loses_nothing(write, tmp_path):
     assert result(tmp_path / "out/first_seed0") == before
     assert result(tmp_path / "out/waits_seed0")["metrics"]["FM"] == 50
     assert (tmp_path / "calls").read_text().split() == ["first", "waits", "last"]
-    assert "still going on: waits_seed0" in printed
+    assert "still running: waits_seed0" in printed
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -308,12 +309,11 @@ def test_what_a_sweep_beside_has_finished_is_linked(write, sweep, tmp_path):
 def test_what_was_trained_in_other_processes_is_not_linked(write, sweep, tmp_path):
     file = write(one='label="trained"')
     finish(file, tmp_path / "out/one_seed0")
-    plan = importlib.import_module("sweep_plan").read_plan(file, tmp_path / "other", seeds=[0])
+    plan = read_plan(file, tmp_path / "other", seeds=[0])
     plan.folder.mkdir()
-    reuse = importlib.import_module("sweep").reuse
-    reuse(plan, Namespace(gpus_per_run=4, nodes_per_run=1))
+    link_finished(plan, Namespace(gpus_per_run=4, nodes_per_run=1))
     assert not list(plan.folder.iterdir())
-    reuse(plan, Namespace(gpus_per_run=1, nodes_per_run=1))
+    link_finished(plan, Namespace(gpus_per_run=1, nodes_per_run=1))
     assert (plan.folder / "one_seed0").resolve() == tmp_path / "out/one_seed0"
 
 
@@ -382,7 +382,7 @@ def test_a_process_of_a_finished_run_ends_at_once(sweep, tmp_path, monkeypatch):
     (tmp_path / "run.json").write_text(json.dumps(dict(launcher="slurm")))
     (tmp_path / "result.json").write_text("{}")
     monkeypatch.setenv("SLURM_PROCID", "1")
-    assert importlib.import_module("sweep_run").run(tmp_path) == 0
+    assert run(tmp_path) == 0
 
 
 def test_submitit_runs_the_jobs(write, sweep, tmp_path):
@@ -439,7 +439,7 @@ def test_training_goes_on_from_its_checkpoint_and_gives_the_same(write, sweep, t
 
 def finish(file: Path, folder: Path, at: str = "today") -> None:
     """Leave in a run's folder what its training would."""
-    plan = importlib.import_module("sweep_plan").read_plan(file, folder.parent)
+    plan = read_plan(file, folder.parent)
     (run,) = [run for run in plan.runs if run.name == folder.name]
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "last_checkpoint").write_text(f"{folder}/epoch_1.pth")
@@ -463,7 +463,7 @@ def subprocess_group(folder: Path) -> int:
             words = (process / "cmdline").read_bytes().split(b"\0")
         except OSError:
             continue
-        if str(folder).encode() in words and any(b"sweep_run.py" in word for word in words):
+        if str(folder).encode() in words and b"mmlevelset.experiments.sweep.run" in words:
             return os.getpgid(int(process.name))
     raise AssertionError(f"nothing is at work in {folder}")
 
