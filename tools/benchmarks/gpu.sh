@@ -5,6 +5,7 @@
 # A red check ends that benchmark, not the others; the exit status says whether there was one.
 set -u
 cd "$(dirname "$0")/../.."
+export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}" # runs without an installation
 python=${PYTHON:-python3}
 out=${1:-work_dirs}/benchmarks.md
 mkdir -p "$(dirname "$out")"

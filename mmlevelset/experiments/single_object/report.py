@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import platform
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from single_object import CLEAN, Classic, Item, Method, Network, Result
+from mmlevelset.experiments.machine import in_words, processor_and_threads, versions
+from mmlevelset.experiments.single_object.items import CLEAN, Item
+from mmlevelset.experiments.single_object.methods import Classic, Method, Network, Result
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,6 +17,7 @@ SIDES = dict(
     truth="of a contour's two sides the one that fits the truth better counts, an upper bound",
     centre="of a contour's two sides the one with the image's middle counts",
 )
+PACKAGES = ("mmlevelset", "torch", "numpy", "opencv")
 CONTOUR_COLOR, TRUTH_COLOR = "#ffd60a", "#34e05b"
 
 
@@ -94,28 +95,10 @@ def machine() -> str:
     """Hardware, threads and versions, in one line."""
     import torch
 
-    processor = "CPU"
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        named = [line for line in info.read_text().splitlines() if line.startswith("model name")]
-        processor = named[0].split(":", 1)[1].strip() if named else processor
-    threads = torch.get_num_threads()
-    words = [f"{processor}, {threads} thread{'s' * (threads > 1)}"]
+    words = [processor_and_threads()]
     if torch.cuda.is_available():
         words.append(f"networks on {torch.cuda.get_device_name()}")
-    return ", ".join([*words, *(f"{name} {number}" for name, number in versions().items())])
-
-
-def versions() -> dict[str, str]:
-    import cv2
-    import numpy as np
-    import torch
-
-    import mmlevelset
-
-    libraries = dict(mmlevelset=mmlevelset, torch=torch, numpy=np, opencv=cv2)
-    found = {name: library.__version__ for name, library in libraries.items()}
-    return dict(Python=platform.python_version()) | found
+    return ", ".join([*words, in_words(versions(*PACKAGES))])
 
 
 def numbers_of(
@@ -126,7 +109,7 @@ def numbers_of(
     return dict(
         settings={name: getattr(arguments, name) for name in names},
         machine=machine(),
-        versions=versions(),
+        versions=versions(*PACKAGES),
         images=[item.name for item in items],
         methods=[
             dict(

@@ -6,20 +6,18 @@ machines are noisy. Nothing is timed before its values have been checked.
 
 import argparse
 import os
-import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import metadata
-from pathlib import Path
-
-os.environ.setdefault("KINETO_LOG_LEVEL", "5")  # the memory profiler's own messages
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # runs without an installation
 
 import torch
 from torch import Tensor
+
+from mmlevelset.experiments.machine import in_words, processor_and_threads, versions
+
+os.environ.setdefault("KINETO_LOG_LEVEL", "5")  # the memory profiler's own messages
 
 
 def arguments(description: str, **defaults: object) -> argparse.ArgumentParser:
@@ -36,8 +34,13 @@ def arguments(description: str, **defaults: object) -> argparse.ArgumentParser:
     return parser
 
 
-def prepare(options: argparse.Namespace) -> torch.device:
-    """Set threads and seed, print what machine this is, and return the device."""
+def prepare(options: argparse.Namespace, words: Sequence[str] | None = None) -> torch.device:
+    """Set threads and seed, print the command and the machine, and return the device.
+
+    Args:
+        options: Of a parser of :func:`arguments`.
+        words: The command's arguments, if they are not those of ``sys.argv``.
+    """
     device = torch.device(options.device)
     if device.type == "cuda" and not torch.cuda.is_available():
         sys.exit(f"--device {options.device}: this machine has no CUDA device that torch can use")
@@ -45,32 +48,18 @@ def prepare(options: argparse.Namespace) -> torch.device:
         torch.cuda.set_device(device)  # the events of _seconds are the current device's
     torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
-    print(f"Command: python {' '.join([os.path.relpath(sys.argv[0]), *sys.argv[1:]])}")
+    words = sys.argv[1:] if words is None else words
+    print(f"Command: python {' '.join([os.path.relpath(sys.argv[0]), *words])}")
     print(machine(device), flush=True)
     return device
 
 
 def machine(device: torch.device) -> str:
     """One line: processor, threads and versions."""
-    names = ["numpy", "scipy", "opencv-python", "scikit-image", "cucim", "triton"]
-    versions = [f"Python {platform.python_version()}", f"torch {torch.__version__}"]
-    for name in names:
-        try:
-            versions.append(f"{name} {metadata.version(name)}")
-        except metadata.PackageNotFoundError:
-            continue
-    if device.type == "cuda":
-        hardware = torch.cuda.get_device_name(device)
-    else:
-        hardware = f"{_processor()}, {torch.get_num_threads()} threads"
-    return f"{hardware}; {', '.join(versions)}"
-
-
-def _processor() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.split(":", 1)[1].strip()
-    return platform.machine()
+    on_gpu = device.type == "cuda"
+    hardware = torch.cuda.get_device_name(device) if on_gpu else processor_and_threads()
+    packages = ("torch", "numpy", "scipy", "opencv", "scikit-image", "cucim", "triton")
+    return f"{hardware}; {in_words(versions(*packages))}"
 
 
 class Gate:
@@ -83,17 +72,17 @@ class Gate:
         """Relative norm of the difference, in float64, of at most ``tolerance``."""
         got, want = got.detach().double(), want.detach().double()
         error = ((got - want).norm() / want.norm().clamp(min=1e-30)).item()
-        self._record(name, error <= tolerance, f"relative error {error:.1e} (limit {tolerance:g})")
+        self.record(name, error <= tolerance, f"relative error {error:.1e} (limit {tolerance:g})")
 
     def equal(self, name: str, same: bool) -> None:
-        self._record(name, bool(same), "identical" if same else "different")
+        self.record(name, bool(same), "identical" if same else "different")
 
     def finish(self) -> None:
         """Exit with status 1 if a comparison failed."""
         if self.red:
             sys.exit("The values are wrong, so nothing is timed.")
 
-    def _record(self, name: str, good: bool, what: str) -> None:
+    def record(self, name: str, good: bool, what: str) -> None:
         self.red |= not good
         print(f"  {'ok ' if good else 'RED'} {name}: {what}", flush=True)
 

@@ -1,6 +1,4 @@
 import json
-import runpy
-import sys
 from pathlib import Path
 
 import cv2
@@ -12,9 +10,10 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from mmlevelset.datasets import ShapesSegDataset
+from mmlevelset.experiments.drawing.results import main, mean_iou
 from mmlevelset.visualization import evolution_panels
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 QUICKSTART = ROOT / "configs/quickstart"
 SEMANTIC = """
 _base_ = ["{root}/configs/_base_/datasets/shapes_semantic.py"]
@@ -50,19 +49,16 @@ val_dataloader = dict(
 
 
 @pytest.fixture
-def tool(monkeypatch):
-    """Run tools/draw_results.py in this process."""
+def draw(monkeypatch):
+    """Draw the results of a checkpoint on three small images of generated shapes."""
     for name in ("CUDA_VISIBLE_DEVICES", "LOCAL_RANK"):
         monkeypatch.setenv(name, "0")
-    monkeypatch.syspath_prepend(str(ROOT / "tools"))
-
     small = ("val_dataloader.dataset.length=3", "val_dataloader.dataset.image_size=(64,64)")
 
     def run(config: str | Path, checkpoint: Path, *more: str, options=small) -> None:
         words = [QUICKSTART / config, checkpoint, "--device=cpu", "--size=64"]
         words += ["--score-thr=0", *more, "--cfg-options", *options]
-        monkeypatch.setattr(sys, "argv", ["draw_results.py", *map(str, words)])
-        runpy.run_path(str(ROOT / "tools/draw_results.py"), run_name="__main__")
+        main([*map(str, words)])
 
     return run
 
@@ -84,12 +80,12 @@ def save_checkpoint(config: str | Path, path: Path) -> Path:
 @pytest.mark.parametrize(
     "config, panels", [("levelset-rcnn_shapes.py", 5), ("mask-rcnn_shapes.py", 3)]
 )
-def test_strips_and_sheet(tool, tmp_path, capsys, config, panels):
+def test_strips_and_sheet(draw, tmp_path, capsys, config, panels):
     checkpoint = save_checkpoint(config, tmp_path / "work" / "epoch_1.pth")
     log = tmp_path / "work" / "20200101_000000" / "vis_data" / "scalars.json"
     log.parent.mkdir(parents=True)
     log.write_text(json.dumps(dict(loss=1.0, step=1, epoch=1)) + "\n")
-    tool(config, checkpoint, f"--out-dir={tmp_path / 'out'}", "--num=2")
+    draw(config, checkpoint, f"--out-dir={tmp_path / 'out'}", "--num=2")
 
     written = sorted(path.name for path in (tmp_path / "out").iterdir())
     strips = [name for name in written if name not in ("losses.png", "results.png")]
@@ -106,7 +102,7 @@ def test_strips_and_sheet(tool, tmp_path, capsys, config, panels):
 
 
 @pytest.mark.parametrize("name", ["levelset-rcnn_shapes.py", "levelset-rcnn_refined_shapes.py"])
-def test_a_refined_mask_is_no_step_of_the_evolution(tool, tmp_path, monkeypatch, name):
+def test_a_refined_mask_is_no_step_of_the_evolution(draw, tmp_path, monkeypatch, name):
     titles = []
 
     def panels(*args, **kwargs):
@@ -116,17 +112,17 @@ def test_a_refined_mask_is_no_step_of_the_evolution(tool, tmp_path, monkeypatch,
 
     monkeypatch.setattr("mmlevelset.visualization.evolution_panels", panels)
     checkpoint = save_checkpoint(name, tmp_path / "work" / "epoch_1.pth")
-    tool(name, checkpoint, "--indices", "0")
+    draw(name, checkpoint, "--indices", "0")
     evolution = [rf"$\phi_{{{step}}}$" for step in range(4)]
     refined = ["refined"] if "refined" in name else []
     assert titles == [[*evolution, *refined, "ground truth"]]
 
 
-def test_images_asked_for_from_a_work_dir_without_log(tool, tmp_path, capsys):
+def test_images_asked_for_from_a_work_dir_without_log(draw, tmp_path, capsys):
     config = "mask-rcnn_shapes.py"
     save_checkpoint(config, tmp_path / "work" / "epoch_1.pth")
     (tmp_path / "work" / "last_checkpoint").write_text("/elsewhere/before/epoch_1.pth")
-    tool(config, tmp_path / "work", "--indices", "2", "--format=jpg")
+    draw(config, tmp_path / "work", "--indices", "2", "--format=jpg")
     assert sorted(path.name for path in (tmp_path / "work" / "results").iterdir()) == [
         "000002.jpg",
         "results.jpg",
@@ -134,7 +130,7 @@ def test_images_asked_for_from_a_work_dir_without_log(tool, tmp_path, capsys):
     assert "no losses drawn" in capsys.readouterr().out
 
     with pytest.raises(SystemExit) as stop:
-        tool(config, tmp_path / "work", "--indices", "1", "3")
+        draw(config, tmp_path / "work", "--indices", "1", "3")
     assert stop.value.code == 2
     assert "--indices must be in 0..2, and [3] are not" in capsys.readouterr().err
 
@@ -143,18 +139,18 @@ def test_images_asked_for_from_a_work_dir_without_log(tool, tmp_path, capsys):
     "place, message",
     [("missing.pth", "missing.pth does not exist"), (".", "holds no checkpoint")],
 )
-def test_missing_checkpoint_is_told(tool, tmp_path, capsys, place, message):
+def test_missing_checkpoint_is_told(draw, tmp_path, capsys, place, message):
     with pytest.raises(SystemExit) as stop:
-        tool("mask-rcnn_shapes.py", tmp_path / place)
+        draw("mask-rcnn_shapes.py", tmp_path / place)
     assert stop.value.code == 2
     assert message in capsys.readouterr().err
 
 
-def test_semantic_maps(tool, tmp_path, capsys):
+def test_semantic_maps(draw, tmp_path, capsys):
     config = tmp_path / "semantic.py"
     config.write_text(SEMANTIC.format(root=ROOT))
     checkpoint = save_checkpoint(config, tmp_path / "epoch_1.pth")
-    tool(config, checkpoint, "--num=2", f"--out-dir={tmp_path / 'out'}")
+    draw(config, checkpoint, "--num=2", f"--out-dir={tmp_path / 'out'}")
     assert "by mean IoU among 3 images" in capsys.readouterr().out
     strips = sorted((tmp_path / "out").glob("0*.png"))
     assert len(strips) == 2
@@ -174,14 +170,14 @@ def test_semantic_maps(tool, tmp_path, capsys):
     assert sheet.shape == (8 + 2 * (30 + 64 + 8), 8 + 3 * (64 + 8), 3)
 
 
-def test_the_steps_of_a_recurrent_level_set(tool, tmp_path):
+def test_the_steps_of_a_recurrent_level_set(draw, tmp_path):
     checkpoint = save_checkpoint("rls_conv_shapes.py", tmp_path / "epoch_1.pth")
-    tool("rls_conv_shapes.py", checkpoint, "--indices", "1", f"--out-dir={tmp_path / 'out'}")
+    draw("rls_conv_shapes.py", checkpoint, "--indices", "1", f"--out-dir={tmp_path / 'out'}")
     strip = cv2.imread(str(tmp_path / "out/000001.png"))
     assert strip.shape == (8 + 30 + 64 + 8, 8 + 7 * (64 + 8), 3)  # phi_0..phi_5, the truth
 
 
-def test_crops_of_single_objects(tool, tmp_path):
+def test_crops_of_single_objects(draw, tmp_path):
     """The picture is the crop's, where the item of the data set is an image's instance."""
     image = np.zeros((60, 90, 3), np.uint8)
     image[20:50, 10:30] = 255
@@ -198,16 +194,14 @@ def test_crops_of_single_objects(tool, tmp_path):
     config.write_text(CROPS.format(root=ROOT, folder=tmp_path))
     checkpoint = save_checkpoint(config, tmp_path / "epoch_1.pth")
     out, options = f"--out-dir={tmp_path / 'out'}", ["model.input_size=None"]
-    tool(config, checkpoint, "--indices", "0", out, options=options)
+    draw(config, checkpoint, "--indices", "0", out, options=options)
     sheet = cv2.imread(str(tmp_path / "out/results.png"))
     width = round(64 * 24 / 36)  # the crop is the box times 1.2
     assert sheet.shape == (8 + 30 + 64 + 8, 8 + 3 * (width + 8), 3)
     assert np.mean(sheet[38:102, 8 : 8 + width] > 128) == pytest.approx(1 / 1.44, abs=0.1)
 
 
-def test_mean_iou_by_hand(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / "tools"))
-    mean_iou = runpy.run_path(str(ROOT / "tools/draw_results.py"))["mean_iou"]
+def test_mean_iou_by_hand():
     truth = np.array([[0, 0, 1, 1, 255]])
     # Class 0: 1 of 2; class 1: 2 of 3; nothing else at labelled pixels.
     assert mean_iou(np.array([[0, 1, 1, 1, 7]]), truth) == pytest.approx((1 / 2 + 2 / 3) / 2)

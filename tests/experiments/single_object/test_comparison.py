@@ -1,71 +1,32 @@
 """The comparison of networks and classic solvers, on tiny data."""
 
-import importlib
 import json
-import runpy
-import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
-from mmdet.registry import MODELS
-from mmengine.config import Config
-from mmengine.registry import init_default_scope
 
-ROOT = Path(__file__).parents[2]
-DATA = f"""
-_base_ = ["{ROOT}/configs/_base_/datasets/shapes_single.py"]
-default_scope = "mmdet"
-train_dataloader = dict(dataset=dict(length=3, image_size=(32, 40)))
-test_dataloader = dict(dataset=dict(length=4, image_size=(32, 40)))
-"""
-MODEL = """
-model = dict(
-    type="mmlevelset.RLS",
-    data_preprocessor=dict(type="DetDataPreprocessor", mean=[110] * 3, std=[60] * 3, pad_seg=True),
-    network=dict(type="mmlevelset.FConNet", size=(12, 12), hidden=4),
-)
-"""
+from mmlevelset.experiments.single_object.comparison import main
+
 # Few iterations: what is tested is not the solvers.
 QUICK = ["--solver", "chan_vese", "max_num_iter=20", "--solver", "drlse", "max_num_iter=20"]
 
 
 @pytest.fixture
-def helper(monkeypatch):
-    """The module tools/single_object.py."""
-    monkeypatch.syspath_prepend(str(ROOT / "tools"))
-    return importlib.import_module("single_object")
-
-
-@pytest.fixture
-def network(tmp_path) -> tuple[str, str, str]:
-    """--model's words of a network with random weights."""
-    config, checkpoint = tmp_path / "net.py", tmp_path / "net.pth"
-    config.write_text(DATA + MODEL)
-    init_default_scope("mmdet")
-    torch.manual_seed(0)
-    model = MODELS.build(Config.fromfile(config).model)
-    torch.save(dict(state_dict=model.state_dict()), checkpoint)
-    return "net", str(config), str(checkpoint)
-
-
-@pytest.fixture
-def command(monkeypatch, tmp_path):
+def command(monkeypatch, tmp_path, data):
     for name in ("CUDA_VISIBLE_DEVICES", "LOCAL_RANK"):
         monkeypatch.setenv(name, "0")
-    monkeypatch.syspath_prepend(str(ROOT / "tools"))
     config = tmp_path / "data.py"
-    config.write_text(DATA)
+    config.write_text(data)
 
     def run(*more: object, data: str | None = None) -> Path:
         if data is not None:
             config.write_text(data)
         out = tmp_path / "out"
         words = [config, "--device=cpu", "--out-dir", out, "--work-dir", tmp_path, *more]
-        monkeypatch.setattr(sys, "argv", ["compare_single_object.py", *map(str, words)])
-        runpy.run_path(str(ROOT / "tools/compare_single_object.py"), run_name="__main__")
+        main([*map(str, words)])
         return out
 
     return run
@@ -107,18 +68,6 @@ def test_a_network_and_two_solvers(command, network, capsys):
     assert picture.shape[0] == 8 + 4 * (30 + 40 + 8)
 
 
-def test_degradations_change_what_networks_see_and_the_same_each_time(helper, network):
-    items = [
-        helper.Item("a", np.full((16, 16, 3), 100, np.uint8), np.zeros((1, 16, 16), np.uint8))
-    ] * 2
-    first, second = helper.images_under(items, "noise=9", dict(noise=9), 0)
-    assert (first != second).any()
-    again = helper.images_under(items, "noise=9", dict(noise=9), 0)
-    np.testing.assert_array_equal(first, again[0])
-    (clean, _) = helper.images_under(items, "clean", {}, 0)
-    np.testing.assert_array_equal(clean, items[0].image)
-
-
 def test_tuning_keeps_what_is_given_and_prints_what_was_chosen(command, capsys, tmp_path):
     solver = ["legendre_level_set", "order=1", "max_num_iter=20", "start=box"]
     means = tmp_path / "means.json"
@@ -150,80 +99,6 @@ def test_the_side_with_the_middle(command):
     np.testing.assert_array_equal(scores["truth"][0], scores["centre"][0])  # the whole image
     assert (scores["truth"][1:] >= scores["centre"][1:]).all()
     assert (scores["truth"] > scores["centre"]).any()
-
-
-class TestItems:
-    def config(self, tmp_path, more: str = "") -> Config:
-        path = tmp_path / "items.py"
-        path.write_text(DATA + more)
-        return Config.fromfile(path)
-
-    def test_their_own_size(self, helper, tmp_path):
-        items = helper.read_items(self.config(tmp_path), "test", 2, [0])
-        assert [item.image.shape for item in items] == [(40, 32, 3)] * 2
-        assert [item.truths.shape for item in items] == [(1, 40, 32)] * 2
-
-    def test_another_size_keeps_image_and_truth_aligned(self, helper, tmp_path):
-        (own,) = helper.read_items(self.config(tmp_path), "test", 1, [0])
-        (large,) = helper.read_items(self.config(tmp_path), "test", 1, [80, 64])
-        np.testing.assert_array_equal(large.truths[:, ::2, ::2], own.truths)
-        shrunk = cv2.resize(large.image, (32, 40), interpolation=cv2.INTER_AREA)
-        assert np.abs(shrunk.astype(int) - own.image).mean() < 6
-
-    def test_training_images_come_without_augmentation(self, helper, tmp_path):
-        config = self.config(tmp_path)
-        first, again = (helper.read_items(config, "train", 3, [0]) for _ in range(2))
-        (test, *_) = helper.read_items(config, "test", 3, [0])
-        for one, other in zip(first, again, strict=True):
-            np.testing.assert_array_equal(one.image, other.image)
-        assert (first[0].image != test.image).any()
-
-    def test_each_annotator_is_a_truth(self, helper):
-        maps = np.random.default_rng(0).integers(0, 2, (2, 10, 12), np.uint8)
-        from mmdet.structures import DetDataSample
-
-        sample = DetDataSample(metainfo=dict(annotator_maps=maps, img_path="a.png"))
-        data = dict(inputs=torch.zeros(3, 20, 24, dtype=torch.uint8), data_samples=sample)
-        item = helper.read_item(data, "test image 0", [0])
-        np.testing.assert_array_equal(item.truths, maps)
-        assert item.image.shape == (10, 12, 3)
-        assert item.name == "a.png"
-
-    def test_labels_of_many_classes(self, helper, tmp_path):
-        pipeline = (
-            "test_dataloader['dataset']['pipeline'] = [dict(type='LoadImageFromFile'),"
-            " dict(type='mmlevelset.LoadSemanticAnnotations'), dict(type='PackDetInputs')]"
-        )
-        config = self.config(tmp_path, f"{pipeline}\n")
-        with pytest.raises(helper.InputError, match="labels 0 and 1, but test image .* has label"):
-            helper.read_items(config, "test", 4, [0])
-
-    def test_no_labels(self, helper, tmp_path):
-        pipeline = (
-            "test_dataloader['dataset']['pipeline'] = [dict(type='LoadImageFromFile'),"
-            " dict(type='PackDetInputs')]"
-        )
-        config = self.config(tmp_path, f"{pipeline}\n")
-        with pytest.raises(helper.InputError, match="test image 0 has no gt_sem_seg"):
-            helper.read_items(config, "test", 4, [0])
-
-
-def test_a_network_resizes_by_its_own_pipeline(helper, network):
-    name, config, checkpoint = network
-    Path(config).write_text(
-        Path(config).read_text() + "test_dataloader['dataset']['pipeline'] = ["
-        "dict(type='LoadImageFromFile'), dict(type='Resize', scale=(48, 48), keep_ratio=True),"
-        "dict(type='mmlevelset.LoadSemanticAnnotations'), dict(type='mmlevelset.BinaryLabels'),"
-        "dict(type='PackDetInputs', meta_keys=('img_path', 'ori_shape', 'img_shape'))]\n"
-    )
-    made = helper.Network(name, config, checkpoint)
-    seen = []
-    predict = made.model.predict
-    made.model.predict = lambda inputs, samples: seen.append(inputs) or predict(inputs, samples)
-    found = made.segment([np.zeros((24, 12, 3), np.uint8)], lambda count: None)
-    assert tuple(seen[0].shape) == (1, 3, 48, 24)
-    assert found.masks[0].shape == (24, 12)
-    assert found.masks[0].dtype == bool
 
 
 @pytest.mark.parametrize(

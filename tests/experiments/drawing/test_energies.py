@@ -1,21 +1,21 @@
-import runpy
-import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from mmlevelset.experiments.drawing.energies import main
+
+ROOT = Path(__file__).parents[3]
 CONFIG = str(ROOT / "configs/quickstart/box-levelset_shapes.py")
 
 
-def run(monkeypatch, *arguments):
-    monkeypatch.setattr(sys, "argv", ["level_set_energies.py", *arguments])
-    monkeypatch.syspath_prepend(str(ROOT / "tools"))
-    runpy.run_path(str(ROOT / "tools/level_set_energies.py"), run_name="__main__")
+@pytest.fixture(autouse=True)
+def restored_environment(monkeypatch):
+    for name in ("CUDA_VISIBLE_DEVICES", "LOCAL_RANK"):
+        monkeypatch.setenv(name, "0")
 
 
-def test_which_masks_have_the_least_energy(monkeypatch, capsys, tmp_path):
-    run(monkeypatch, CONFIG, "--images", "6", "--gpus", "0", "--work-dir", str(tmp_path))
+def test_which_masks_have_the_least_energy(capsys, tmp_path):
+    main([CONFIG, "--images", "6", "--gpus", "0", "--work-dir", str(tmp_path)])
     rows = [line.split("|")[1:-1] for line in capsys.readouterr().out.splitlines() if "|" in line]
     table = {row[0].strip(): [float(cell) for cell in row[1:]] for row in rows[2:]}
     assert table["true mask"][0] < 0.8 * table["box"][0]
@@ -35,8 +35,8 @@ def test_which_masks_have_the_least_energy(monkeypatch, capsys, tmp_path):
         ),
     ],
 )
-def test_errors_name_what_is_wrong(monkeypatch, capsys, tmp_path, arguments, message):
+def test_errors_name_what_is_wrong(capsys, tmp_path, arguments, message):
     with pytest.raises(SystemExit) as ended:
-        run(monkeypatch, CONFIG, "--gpus", "0", "--work-dir", str(tmp_path), *arguments)
+        main([CONFIG, "--gpus", "0", "--work-dir", str(tmp_path), *arguments])
     assert ended.value.code == 2
     assert message in capsys.readouterr().err

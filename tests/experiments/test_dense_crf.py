@@ -1,5 +1,3 @@
-import importlib
-import runpy
 import sys
 from pathlib import Path
 
@@ -10,6 +8,9 @@ from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
+
+from mmlevelset.errors import InputError
+from mmlevelset.experiments.dense_crf import main, mean_field
 
 ROOT = Path(__file__).parents[2]
 CONFIG = f"""
@@ -51,18 +52,10 @@ KERNELS = dict(
 
 
 @pytest.fixture
-def tool(monkeypatch):
-    """The module tools/dense_crf.py."""
-    monkeypatch.syspath_prepend(str(ROOT / "tools"))
-    return importlib.import_module("dense_crf")
-
-
-@pytest.fixture
 def run(monkeypatch, tmp_path):
-    """Run tools/dense_crf.py as a command, on a network with random weights."""
+    """Compare a network with random weights."""
     for name in ("CUDA_VISIBLE_DEVICES", "LOCAL_RANK"):
         monkeypatch.setenv(name, "0")
-    monkeypatch.syspath_prepend(str(ROOT / "tools"))
     config, checkpoint = tmp_path / "tiny.py", tmp_path / "tiny.pth"
     config.write_text(CONFIG)
     init_default_scope("mmdet")
@@ -73,8 +66,7 @@ def run(monkeypatch, tmp_path):
 
     def run(*more: str, checkpoint: Path = checkpoint) -> None:
         words = [config, checkpoint, "--device=cpu", f"--work-dir={tmp_path}", *more]
-        monkeypatch.setattr(sys, "argv", ["dense_crf.py", *map(str, words)])
-        runpy.run_path(str(ROOT / "tools/dense_crf.py"), run_name="__main__")
+        main([*map(str, words)])
 
     logger = MMLogger.get_current_instance()
     level = logger.level
@@ -127,11 +119,11 @@ class TestFilter:
     def _library(self):
         pytest.importorskip("pydensecrf.densecrf")
 
-    def test_noisy_scores_on_two_colours_follow_them(self, tool):
+    def test_noisy_scores_on_two_colours_follow_them(self):
         image, truth, logits = make_two_colours(40, 56)
         right = [float((logits.argmax(0).numpy() == truth).mean())]
         seconds = [0.0]
-        for _, labels, spent in tool.mean_field(image, logits, [1, 2, 5, 10], KERNELS):
+        for _, labels, spent in mean_field(image, logits, [1, 2, 5, 10], KERNELS):
             right.append(float((labels == truth).mean()))
             seconds.append(spent)
         assert right[0] < 0.8 < 0.99 < right[-1]
@@ -141,32 +133,32 @@ class TestFilter:
     @pytest.mark.parametrize(
         "changes", [{}, dict(bilateral_weight=0.0), dict(gaussian_xy=3.0, bilateral_rgb=10.0)]
     )
-    def test_the_labels_are_those_of_all_pairs(self, tool, changes):
+    def test_the_labels_are_those_of_all_pairs(self, changes):
         image, _, logits = make_two_colours(21, 33)
         kernels = KERNELS | changes
-        for step, labels, _ in tool.mean_field(image, logits, [1, 10], kernels):
+        for step, labels, _ in mean_field(image, logits, [1, 10], kernels):
             expected = all_pairs(image, logits.double().numpy(), step, kernels)
             assert (labels == expected).mean() > 0.97  # the library's lattice is an approximation
             assert (logits.argmax(0).numpy() == expected).mean() < 0.9
 
-    def test_a_constant_image_leaves_clear_regions(self, tool):
+    def test_a_constant_image_leaves_clear_regions(self):
         truth = np.zeros((30, 40), np.int64)
         truth[:, 20:] = 2
         logits = 40 * torch.nn.functional.one_hot(torch.from_numpy(truth), 3).permute(2, 0, 1)
         image = np.full((30, 40, 3), 90, np.uint8)
-        ((_, labels, _),) = tool.mean_field(image, logits, [10], KERNELS)
+        ((_, labels, _),) = mean_field(image, logits, [10], KERNELS)
         np.testing.assert_array_equal(labels, truth)
 
-    def test_without_weights_it_is_the_network(self, tool):
+    def test_without_weights_it_is_the_network(self):
         image, _, logits = make_two_colours(20, 30)
         kernels = KERNELS | dict(bilateral_weight=0.0, gaussian_weight=0.0)
-        ((_, labels, _),) = tool.mean_field(image, logits, [3], kernels)
+        ((_, labels, _),) = mean_field(image, logits, [3], kernels)
         np.testing.assert_array_equal(labels, logits.argmax(0).numpy())
 
-    def test_an_image_of_16_bits_is_refused(self, tool):
+    def test_an_image_of_16_bits_is_refused(self):
         image, _, logits = make_two_colours(20, 30)
-        with pytest.raises(tool.InputError, match="8 bits and three channels.*uint16"):
-            list(tool.mean_field(image.astype(np.uint16), logits, [1], KERNELS))
+        with pytest.raises(InputError, match="8 bits and three channels.*uint16"):
+            list(mean_field(image.astype(np.uint16), logits, [1], KERNELS))
 
     def test_the_table_of_a_network(self, run, capsys):
         run("--iterations", "4", "1", "--cfg-options", "test_dataloader.dataset.length=2")

@@ -11,99 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from mmlevelset.errors import InputError
 from mmlevelset.experiments.command_line import build_model, load_weights
+from mmlevelset.experiments.single_object.items import Item
 
 if TYPE_CHECKING:
     import numpy as np
-    from mmengine.config import Config
 
-    from mmlevelset.evaluation.classic_baselines import Tuning
-
-CLEAN = "clean"
-"""The images as they are; other conditions are named as degradations are: noise=20."""
+    from mmlevelset.experiments.single_object.solvers import Tuning
 
 MADE_BEFORE = r"Load|CropInstance|BinaryLabels"
 """Transforms of a network's test pipeline that make an image and its truth: both are there."""
-
-
-@dataclass
-class Item:
-    """An image (H, W, 3) uint8, BGR, with its truths (A, H, W): 0, 1, and 255 for no label."""
-
-    name: str
-    image: np.ndarray
-    truths: np.ndarray
-
-
-def read_items(config: Config, which: str, count: int | None, size: Sequence[int]) -> list[Item]:
-    """The first images of the test or training data, as the test pipeline makes them.
-
-    ``size`` is the height and width of all, or (0,): each has its truth's.
-    """
-    from mmdet.registry import DATASETS
-    from mmengine.registry import init_default_scope
-
-    for name in ("test", which):
-        if config.get(f"{name}_dataloader") is None:
-            raise InputError(f"the config has no {name}_dataloader")
-    init_default_scope(config.get("default_scope", "mmdet"))
-    settings = config[f"{which}_dataloader"].dataset.copy()
-    settings.pipeline = config.test_dataloader.dataset.pipeline
-    dataset = DATASETS.build(settings)
-    numbers = range(min(count or len(dataset), len(dataset)))
-    return [read_item(dataset[number], f"{which} image {number}", size) for number in numbers]
-
-
-def read_item(data: dict, name: str, size: Sequence[int]) -> Item:
-    import cv2
-    import numpy as np
-
-    sample = data["data_samples"]
-    if sample.get("annotator_maps") is not None:
-        truths = np.asarray(sample.annotator_maps)
-    elif "gt_sem_seg" in sample:
-        truths = sample.gt_sem_seg.sem_seg.numpy()
-    else:
-        raise InputError(
-            f"the config's test pipeline must load label maps, but {name} has no gt_sem_seg"
-        )
-    wrong = np.setdiff1d(truths, (0, 1, 255))
-    if len(wrong):
-        raise InputError(
-            f"the config's data must have one object an image, labels 0 and 1, but {name} has"
-            f" label {wrong[0]}; mmlevelset.BinaryLabels makes one of all"
-        )
-    image = data["inputs"].permute(1, 2, 0).contiguous().numpy()
-    if image.dtype != np.uint8 or image.shape[2] != 3:
-        raise InputError(
-            f"the config's test pipeline must give images of 8 bits and three channels, but {name}"
-            f" is {image.dtype} {image.shape}"
-        )
-    height, width = truths.shape[1:] if tuple(size) == (0,) else size
-    if image.shape[:2] != (height, width):
-        shrinks = height * width < image.shape[0] * image.shape[1]
-        way = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-        image = cv2.resize(image, (width, height), interpolation=way)
-    maps = [
-        cv2.resize(one.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
-        for one in truths
-    ]
-    return Item(str(sample.get("img_path") or name), image, np.stack(maps))
-
-
-def images_under(
-    items: Sequence[Item], condition: str, amounts: Mapping[str, float], seed: int
-) -> list[np.ndarray]:
-    """The images with a degradation; the same for the same seed, whatever the method."""
-    import numpy as np
-
-    from mmlevelset.datasets.degradation import degrade
-
-    if condition == CLEAN:
-        return [item.image for item in items]
-    return [
-        degrade(item.image, **amounts, rng=np.random.default_rng([seed, number]))
-        for number, item in enumerate(items)
-    ]
 
 
 @dataclass
@@ -164,7 +80,7 @@ class Classic(Method):
     tuning: Tuning | None = None
 
     def __init__(self, key: str, fixed: Mapping[str, Any], side: str, color: bool) -> None:
-        from mmlevelset.evaluation.classic_baselines import SOLVERS, check_settings
+        from mmlevelset.experiments.single_object.solvers import SOLVERS, check_settings
 
         try:
             check_settings(key, fixed)
@@ -176,7 +92,7 @@ class Classic(Method):
 
     def tune(self, items: Sequence[Item], progress: Callable[[int], object]) -> None:
         """Take the settings of the grid that suit the (training) images best."""
-        from mmlevelset.evaluation.classic_baselines import tune
+        from mmlevelset.experiments.single_object.solvers import tune
 
         images = [self._prepared(item.image) for item in items]
         truths = [item.truths for item in items]
@@ -184,14 +100,14 @@ class Classic(Method):
         self.settings = self.tuning.best[0]
 
     def segment(self, images: Sequence[np.ndarray], progress: Callable[[int], object]) -> Segmented:
-        from mmlevelset.evaluation.classic_baselines import solve
+        from mmlevelset.experiments.single_object.solvers import solve
 
         prepared = [self._prepared(image) for image in images]
         found = solve(self.key, prepared, self.settings, progress)
         return Segmented([one.mask for one in found], [one.iterations for one in found])
 
     def seconds(self, image: np.ndarray) -> float:
-        from mmlevelset.evaluation.classic_baselines import run
+        from mmlevelset.experiments.single_object.solvers import run
 
         prepared = self._prepared(image)
         start = time.perf_counter()
@@ -199,7 +115,7 @@ class Classic(Method):
         return time.perf_counter() - start
 
     def judged(self, mask: np.ndarray, truths: np.ndarray) -> np.ndarray:
-        from mmlevelset.evaluation.classic_baselines import choose_side
+        from mmlevelset.experiments.single_object.solvers import choose_side
 
         return choose_side(mask, truths, self.side)
 
@@ -303,7 +219,7 @@ def compare(
     progress: Callable[[int], object],
 ) -> Result:
     """Run a method on the images of all conditions, and time it on the first so many."""
-    from mmlevelset.evaluation.classic_baselines import score
+    from mmlevelset.experiments.single_object.solvers import score
 
     result = Result(method)
     for condition, degraded in images.items():

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from mmlevelset.evaluation import classic_baselines
-from mmlevelset.evaluation.classic_baselines import (
+from mmlevelset.experiments.single_object import solvers
+from mmlevelset.experiments.single_object.solvers import (
     SOLVERS,
     check_settings,
     choose_side,
@@ -49,7 +49,7 @@ def test_all_start_from_the_same_box(name):
 
 @pytest.mark.parametrize("name", SOLVERS)
 def test_images_of_many_sizes_are_solved_as_each_alone(name, monkeypatch):
-    monkeypatch.setattr(classic_baselines, "BATCH", 2)
+    monkeypatch.setattr(solvers, "BATCH", 2)
     sizes = [(24, 24), (20, 28), (24, 24), (24, 24)]
     images = [picture(disc(size, 6, shift)) for shift, size in enumerate(sizes)]
     images = [np.stack([image, image[::-1]]) for image in images]  # two channels

@@ -1,6 +1,3 @@
-import importlib
-import runpy
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +11,9 @@ from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 
 import mmlevelset.visualization
+from mmlevelset.experiments.drawing import training
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 CONFIG = """
 _base_ = [
     "{root}/configs/_base_/datasets/shapes_instance.py",
@@ -55,18 +53,10 @@ OURS = dict(detector="mmlevelset.BoxLevelSet", head="mmlevelset.BoxSOLOv2Head")
 
 
 @pytest.fixture
-def tool(monkeypatch):
-    """The module tools/draw_training.py."""
-    monkeypatch.syspath_prepend(str(ROOT / "tools"))
-    return importlib.import_module("draw_training")
-
-
-@pytest.fixture
 def run(monkeypatch):
-    """Run tools/draw_training.py as a command, and give the rows of each picture it draws."""
+    """Draw a training run, and return the rows of each picture."""
     for name in ("CUDA_VISIBLE_DEVICES", "LOCAL_RANK"):
         monkeypatch.setenv(name, "0")
-    monkeypatch.syspath_prepend(str(ROOT / "tools"))
     drawn = []
     draw_panels = mmlevelset.visualization.draw_panels
 
@@ -81,8 +71,7 @@ def run(monkeypatch):
         for name in ("train_dataloader", "val_dataloader"):
             options += [f"{name}.dataset.length=4", f"{name}.dataset.image_size=(96,64)"]
         words = [config, work_dir, "--device=cpu", *more, "--cfg-options", *options]
-        monkeypatch.setattr(sys, "argv", ["draw_training.py", *map(str, words)])
-        runpy.run_path(str(ROOT / "tools/draw_training.py"), run_name="__main__")
+        training.main([*map(str, words)])
         return drawn
 
     return run
@@ -116,7 +105,7 @@ BOXES = [[10, 10, 30, 25], [3, 40, 60, 70], [70, 5, 100, 98], [0, 0, 120, 100], 
 
 
 @pytest.mark.parametrize("box", BOXES)
-def test_mask_is_that_of_the_cell_that_mmdet_trains(tool, tmp_path, box):
+def test_mask_is_that_of_the_cell_that_mmdet_trains(tmp_path, box):
     """The cell by mmdet's targets for the box as a mask; its mask by mmdet's prediction."""
     config = tmp_path / "tiny.py"
     config.write_text(CONFIG.format(root=ROOT, **MMDET))
@@ -145,39 +134,42 @@ def test_mask_is_that_of_the_cell_that_mmdet_trains(tool, tmp_path, box):
         ConfigDict(head.test_cfg),
     ).masks
 
-    (found,) = tool.masks_of_boxes(head, (kernels, [], features), boxes, img_shape, ori_shape)
+    (found,) = training.masks_of_boxes(head, (kernels, [], features), boxes, img_shape, ori_shape)
     assert found.shape == ori_shape
     assert 0.05 < expected.float().mean() < 0.95
     assert torch.equal(found > 0.5, expected)
 
 
-def test_a_box_of_no_scale_is_an_error(tool):
+def test_a_box_of_no_scale_is_an_error():
     head = ConfigDict(scale_ranges=((8, 16), (16, 32)), num_grids=[2, 2], mask_stride=4)
     features = torch.zeros(1, 1, 4, 4)
     kernels = [torch.zeros(1, 1, 2, 2)] * 2
     sizes = torch.tensor([7.9, 8, 16, 16.1, 32, 32.1])
     boxes = torch.cat([torch.zeros(6, 2), sizes[:, None].expand(6, 2)], 1)
-    assert tool.levels_of(head, boxes) == [None, 0, 0, 1, 1, None]
+    assert training.levels_of(head, boxes) == [None, 0, 0, 1, 1, None]
     with pytest.raises(ValueError, match="in no scale range"):
-        tool.masks_of_boxes(head, (kernels, [], features), boxes, (16, 16), (16, 16))
+        training.masks_of_boxes(head, (kernels, [], features), boxes, (16, 16), (16, 16))
 
 
-def test_boxes_are_scaled_as_the_input_is(tool):
+def test_boxes_are_scaled_as_the_input_is():
     sample = DetDataSample(metainfo=dict(img_shape=(120, 240), ori_shape=(60, 80)))
-    scaled = tool.scaled(torch.tensor([[10.0, 10.0, 20.0, 30.0]]), sample)
+    scaled = training.scaled(torch.tensor([[10.0, 10.0, 20.0, 30.0]]), sample)
     assert scaled.tolist() == [[30, 20, 60, 60]]
 
 
-def test_panels_show_known_shapes_in_place(tool):
+def test_panels_show_known_shapes_in_place():
     """A disk with a soft edge in an image of one grey; its box touches it, and both fit."""
     row, column = np.mgrid[:60, :80] + 0.5
     distance = 12 - np.hypot(column - 50, row - 30)
     mask = (1 / (1 + np.exp(-distance))).astype(np.float32)
     image = np.full((60, 80, 3), 100, np.uint8)
-    one = tool.Object(torch.tensor([38.0, 18.0, 62.0, 42.0]), (distance > 0).astype(np.uint8))
-    predicted, true = tool.predicted_panel("epoch 1", image, one, mask), tool.true_panel(image, one)
+    one = training.Object(torch.tensor([38.0, 18.0, 62.0, 42.0]), (distance > 0).astype(np.uint8))
+    predicted, true = (
+        training.predicted_panel("epoch 1", image, one, mask),
+        training.true_panel(image, one),
+    )
     assert predicted.title == "epoch 1, IoU 1.00" and true.title == "ground truth"
-    x1, y1, x2, y2 = tool.window(one.box, image.shape)
+    x1, y1, x2, y2 = training.window(one.box, image.shape)
     assert (x1, y1, x2, y2) == (33, 13, 67, 47)
     for panel, tolerance in ((predicted, 0.03), (true, 0.75)):
         (box,), (circle,) = panel.outlines
@@ -190,25 +182,25 @@ def test_panels_show_known_shapes_in_place(tool):
     assert predicted.image[17, 17].tolist() == [154, 141, 65]
 
 
-def test_a_contour_that_leaves_the_panel_is_not_closed_along_its_edge(tool):
+def test_a_contour_that_leaves_the_panel_is_not_closed_along_its_edge():
     mask = np.ones((60, 80), np.float32)
     mask[:, 45:] = 0
-    one = tool.Object(torch.tensor([38.0, 18.0, 62.0, 42.0]), np.zeros((60, 80), np.uint8))
-    panel = tool.predicted_panel("epoch 1", np.zeros((60, 80, 3), np.uint8), one, mask)
+    one = training.Object(torch.tensor([38.0, 18.0, 62.0, 42.0]), np.zeros((60, 80), np.uint8))
+    panel = training.predicted_panel("epoch 1", np.zeros((60, 80, 3), np.uint8), one, mask)
     assert panel.title == "epoch 1"
     _, (polygon,) = panel.outlines
     inside = (polygon >= 0).all(1) & (polygon <= 34).all(1)
     assert inside.any() and (polygon[inside, 0] == 45 - 33).all()
-    assert tool.true_panel(np.zeros((60, 80, 3), np.uint8), one).outlines[1] == []
+    assert training.true_panel(np.zeros((60, 80, 3), np.uint8), one).outlines[1] == []
 
 
-def test_checkpoints_in_order_and_evenly_spread(tool, tmp_path):
+def test_checkpoints_in_order_and_evenly_spread(tmp_path):
     for number in range(1, 13):
         (tmp_path / f"epoch_{number}.pth").touch()
     (tmp_path / "best_coco_segm_mAP_epoch_3.pth").touch()
 
     def numbers(asked, most):
-        return [int(path.stem[6:]) for path in tool.find_checkpoints(tmp_path, asked, most)]
+        return [int(path.stem[6:]) for path in training.find_checkpoints(tmp_path, asked, most)]
 
     assert numbers(None, 20) == list(range(1, 13))
     assert numbers(None, 2) == [1, 12]

@@ -1,0 +1,1 @@
+"""Benchmarks: each checks the values first, then prints a table of times and memory."""

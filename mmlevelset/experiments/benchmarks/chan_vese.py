@@ -1,0 +1,138 @@
+"""chan_vese: ours against scikit-image and, on a CUDA device, cuCIM.
+
+python tools/benchmarks/chan_vese.py
+python tools/benchmarks/chan_vese.py --device cuda
+
+A peer that is not installed is left out.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from mmlevelset.experiments.benchmarks import harness
+from mmlevelset.ops import chan_vese
+
+Solver = Callable[[Tensor], tuple[Tensor, Tensor, list[Any]]]
+"""A grey image (H, W) -> mask, phi, energies."""
+
+
+def peers(device: torch.device, options: dict[str, Any]) -> tuple[dict[str, Solver], list[str]]:
+    """The peers that are installed, and the names of those that are not."""
+    found: dict[str, Solver] = {}
+    missing = []
+    try:
+        from skimage.segmentation import chan_vese as of_arrays
+
+        def scikit_image(image: Tensor) -> Any:
+            mask, phi, energies = of_arrays(image.cpu().numpy(), extended_output=True, **options)
+            return torch.from_numpy(mask), torch.from_numpy(phi), energies
+
+        found["scikit-image (CPU)"] = scikit_image
+    except ImportError:
+        missing.append("scikit-image")
+    if device.type != "cuda":
+        return found, missing
+    try:
+        import cupy
+        from cucim.skimage.segmentation import chan_vese as of_device_arrays
+
+        def cucim(image: Tensor) -> Any:
+            result = of_device_arrays(cupy.asarray(image), extended_output=True, **options)
+            return torch.as_tensor(result[0]), torch.as_tensor(result[1]), result[2]
+
+        found["cuCIM"] = cucim
+    except ImportError:
+        missing.append("cuCIM")
+    return found, missing
+
+
+def photograph(size: int) -> tuple[Tensor, str]:
+    """A grey image (size, size) with values about [0, 1], and where it is from."""
+    try:
+        from skimage.data import camera
+
+        image, source = torch.from_numpy(camera()) / 255, "scikit-image's camera, resized"
+    except ImportError:
+        y, x = torch.meshgrid(*[torch.linspace(0, 1, 512)] * 2, indexing="ij")
+        image = 0.5 + 0.3 * torch.sin(25 * x * (1 + y)) * torch.sin(21 * y) + 0.2 * (x - y)
+        source = "generated waves"
+    resized = functional.interpolate(image[None, None], (size, size), mode="bicubic")
+    return resized[0, 0], source
+
+
+def workloads(dtype: torch.dtype, device: torch.device) -> tuple[dict[str, Tensor], str]:
+    """Noisy images (B, C, H, W): one large, a batch of small ones, one in colour."""
+    large, source = photograph(1024)
+    small, middle = photograph(256)[0], photograph(512)[0]
+    images = {
+        "one 1024x1024": large[None, None],
+        "sixteen 256x256": torch.stack([small.roll(16 * k, k % 2) for k in range(16)])[:, None],
+        "one 3x512x512": torch.stack([middle, middle.flip(1), middle.square()])[None],
+    }
+    noisy = {name: one + 0.05 * torch.randn(one.shape) for name, one in images.items()}
+    return {name: one.to(device, dtype) for name, one in noisy.items()}, source
+
+
+def check(gate: harness.Gate, title: str, got: Any, want: Any, tolerance: float) -> None:
+    """(masks, phi, energies) of a batch against those of its images one by one."""
+    mask, phi, energies = got
+    gate.equal(f"{title}, mask", torch.equal(mask.cpu(), torch.stack([w[0].cpu() for w in want])))
+    same = [len(one) for one in energies] == [len(w[2]) for w in want]
+    gate.equal(f"{title}, iterations", same)
+    gate.close(f"{title}, phi", phi.cpu(), torch.stack([w[1].cpu() for w in want]), tolerance)
+
+
+def loop(solver: Solver, images: Tensor) -> None:
+    for image in images[:, 0]:
+        solver(image)
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    parser = harness.arguments(__doc__.splitlines()[0], rounds=5)
+    parser.add_argument("--iterations", type=int, default=40, help="most iterations")
+    parser.add_argument("--dtype", choices=["float32", "float64"], default="float64")
+    settings = parser.parse_args(words)
+    device = harness.prepare(settings, words)
+    dtype = getattr(torch, settings.dtype)
+    options = dict(max_num_iter=settings.iterations)
+    tolerance = 1e-6 if dtype == torch.float64 else 1e-3
+
+    found, missing = peers(device, options)
+    images, source = workloads(dtype, device)
+    print(f"{source}, noise 0.05; {settings.dtype}, at most {settings.iterations} iterations")
+    if missing:
+        print(f"Not installed, so not compared with: {', '.join(missing)}")
+
+    gate = harness.Gate()
+    iterations = {}
+    for title, batch in images.items():
+        ours = chan_vese(batch, extended_output=True, **options)
+        iterations[title] = max(len(one) for one in ours[2])
+        if batch.shape[1] == 1:
+            for name, solver in found.items():
+                want = [solver(image) for image in batch[:, 0]]
+                check(gate, f"{title}, {name}", ours, want, tolerance)
+        if device.type != "cpu":
+            masks, phi, energies = chan_vese(batch.cpu(), extended_output=True, **options)
+            want = list(zip(masks, phi, energies, strict=True))
+            check(gate, f"{title}, ours on the CPU", ours, want, tolerance)
+    gate.finish()
+
+    for title, batch in images.items():
+        calls: dict[str, Callable[[], object]] = {}
+        if batch.shape[1] == 1:
+            calls = {name: partial(loop, solver, batch) for name, solver in found.items()}
+        reference = next(iter(calls), "ours")
+        calls["ours"] = partial(chan_vese, batch, **options)
+        calls["ours, with energies"] = partial(chan_vese, batch, extended_output=True, **options)
+        results = harness.measure(calls, device, settings.rounds, memory=False)
+        alone = "; no peer for several channels" if batch.shape[1] > 1 else ""
+        print(f"\n{title}, {iterations[title]} iterations{alone}\n")
+        print(harness.time_and_memory(results, reference))
+        each = results["ours"].median / iterations[title] * 1e3
+        print(f"\nours: {each:.3g} ms an iteration")

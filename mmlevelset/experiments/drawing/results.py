@@ -1,0 +1,318 @@
+"""Draw a trained model's results: the best and the worst images, with the ground truth.
+
+Writes into --out-dir one strip for each chosen image (phi_0, phi_1, ... and the ground truth;
+for a model without level sets its masks, for a semantic one the label maps), results.png with all
+of them side by side, and losses.png where the work dir holds a training log.
+"""
+
+from __future__ import annotations
+
+import argparse
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mmlevelset.errors import InputError
+from mmlevelset.experiments.command_line import (
+    build_model,
+    choose_device,
+    load_config,
+    load_weights,
+    parser,
+    require_file,
+    short_errors,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+    from mmengine.config import Config
+
+    from mmlevelset.visualization import Panel
+
+
+def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
+    made = parser("Draw a trained model's best and worst results, with the ground truth.")
+    made.add_argument("checkpoint", help="a checkpoint file, or a work dir: its latest checkpoint")
+    made.add_argument(
+        "--out-dir",
+        metavar="FOLDER",
+        help="where the pictures go [`results` beside the checkpoint]",
+    )
+    made.add_argument("--num", type=int, default=6, help="number of images to draw [6]")
+    made.add_argument(
+        "--indices", type=int, nargs="+", help="draw these images of the validation set instead"
+    )
+    made.add_argument(
+        "--search", type=int, default=100, help="choose among this many images, evenly spread [100]"
+    )
+    made.add_argument("--score-thr", type=float, default=0.5, help="least score drawn [0.5]")
+    made.add_argument(
+        "--size", type=int, default=420, help="longer side of a panel in pixels [420]"
+    )
+    made.add_argument(
+        "--format", choices=["png", "jpg"], default="png", help="of the pictures [png]"
+    )
+    return made.parse_args(words)
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    arguments = parse(words)
+    with short_errors("draw_results.py", arguments):
+        if arguments.num < 1 or arguments.search < 1 or arguments.size < 32:
+            raise InputError("--num and --search must be at least 1, --size at least 32")
+        choose_device(arguments)
+        config = load_config(arguments)
+        checkpoint = find_checkpoint(arguments.checkpoint)
+        results = open_results(config, str(checkpoint), arguments.score_thr)
+        folder = Path(arguments.out_dir or checkpoint.parent / "results")
+        indices = choose(results, arguments)
+        folder.mkdir(parents=True, exist_ok=True)
+        draw(results, indices, folder, arguments)
+        work_dir = Path(arguments.work_dir or checkpoint.parent)
+        draw_losses(work_dir, folder / f"losses.{arguments.format}")
+
+
+def find_checkpoint(path: str) -> Path:
+    """The checkpoint file, or the one that was last saved into a work dir."""
+    if not Path(path).is_dir():
+        return Path(require_file(path, "the checkpoint"))
+    note = Path(path, "last_checkpoint")
+    if not note.is_file():
+        raise InputError(f"the work dir {path} holds no checkpoint: {note} does not exist")
+    # The note holds the path of the time of saving; the work dir may have been moved since.
+    return Path(
+        require_file(str(Path(path, Path(note.read_text().strip()).name)), "the checkpoint")
+    )
+
+
+class Results(ABC):
+    """A model's predictions on the images of its validation set, and the ground truth."""
+
+    nothing_to_compare: str
+
+    def __init__(self, config: Config, checkpoint: str, dataset: Any) -> None:
+        from mmcv.transforms import Compose
+        from mmdet.utils import get_test_pipeline_cfg
+
+        self.model = build_model(config)
+        load_weights(self.model, checkpoint)
+        self.dataset = dataset
+        self.load = Compose([get_test_pipeline_cfg(config)[0]])
+
+    def image(self, index: int) -> np.ndarray:
+        """(H, W, 3) in BGR order."""
+        return self.load(self.dataset.get_data_info(index))["img"]
+
+    def test(self, index: int) -> Any:
+        """The data sample with the model's predictions, at the image's own size."""
+        import torch
+        from mmengine.dataset import pseudo_collate
+
+        with torch.no_grad():
+            (sample,) = self.model.test_step(pseudo_collate([self.dataset[index]]))
+        return sample
+
+    @abstractmethod
+    def score(self, index: int) -> float | None:
+        """Mean IoU of an image, or None where there is nothing to compare with."""
+
+    @abstractmethod
+    def panels(self, index: int) -> tuple[list[Panel], list[Panel]]:
+        """The panels of an image in the sheet, and in its own strip."""
+
+
+class InstanceResults(Results):
+    """Masks of objects."""
+
+    nothing_to_compare = "no image of the validation set has an object with a mask"
+
+    def __init__(self, config: Config, checkpoint: str, dataset: Any, score_thr: float) -> None:
+        from mmcv.transforms import Compose
+        from mmdet.models.roi_heads.base_roi_head import BaseRoIHead
+
+        super().__init__(config, checkpoint, dataset)
+        self.refined = False
+        for head in self.model.modules():
+            if isinstance(head, BaseRoIHead) and head.with_mask:
+                # Heads without level sets do not read these settings.
+                head.test_cfg.update(initial_masks=True, level_sets=True)
+                self.refined = getattr(head.mask_head, "refinement", None) is not None
+        annotations = dict(type="mmdet.LoadAnnotations", with_bbox=True, with_mask=True)
+        self.annotate = Compose([*self.load.transforms, annotations])
+        self.score_thr = score_thr
+
+    def truth(self, index: int) -> np.ndarray:
+        """The true masks (m, H, W), crowds left out."""
+        data = self.annotate(self.dataset.get_data_info(index))
+        return data["gt_masks"].masks[~data["gt_ignore_flags"]]
+
+    def predict(self, index: int) -> Any:
+        """The instances whose score is at least the threshold."""
+        found = self.test(index).pred_instances.cpu()
+        if "masks" not in found:
+            raise InputError("the config's model predicts no masks")
+        return found[found.scores >= self.score_thr]
+
+    def quality(self, masks: Any, truth: np.ndarray) -> float:
+        """Mean IoU over all objects of an image, 0 for each missed or invented one."""
+        from mmlevelset.visualization import match_masks
+
+        _, _, iou = match_masks(masks, truth)
+        objects = len(masks) + len(truth) - len(iou)
+        return float(iou.sum() / objects) if objects else 1.0
+
+    def score(self, index: int) -> float | None:
+        truth = self.truth(index)
+        return self.quality(self.predict(index).masks, truth) if len(truth) else None
+
+    def panels(self, index: int) -> tuple[list[Panel], list[Panel]]:
+        from mmlevelset.visualization import comparison_panels, evolution_panels, matched_colors
+
+        image, truth, found = self.image(index), self.truth(index), self.predict(index)
+        named = {"prediction": found.masks}
+        if "initial_masks" in found:
+            named = {"initial": found.initial_masks, "final": found.masks}
+        masks = {f"{name}, IoU {self.quality(one, truth):.2f}": one for name, one in named.items()}
+        row = comparison_panels(image, masks, truth)
+        if "level_sets" not in found:
+            return row, row
+        colors = matched_colors(found.masks, truth)
+        strip = evolution_panels(
+            image, found.level_sets, found.bboxes, truth, colors, refined=self.refined
+        )
+        return row, strip
+
+
+class SemanticResults(Results):
+    """Label maps."""
+
+    nothing_to_compare = "no image of the validation set has a labelled pixel"
+
+    def __init__(self, config: Config, checkpoint: str, dataset: Any) -> None:
+        from mmlevelset.models.crls import RLS
+
+        super().__init__(config, checkpoint, dataset)
+        if isinstance(self.model, RLS):
+            self.model.test_cfg.update(level_sets=True)
+
+    def maps(self, sample: Any) -> tuple[np.ndarray, np.ndarray]:
+        """The predicted and the true label map (H, W)."""
+        if "pred_sem_seg" not in sample:
+            raise InputError("the config's model predicts no semantic map")
+        pred, truth = sample.pred_sem_seg.sem_seg[0], sample.gt_sem_seg.sem_seg[0]
+        return pred.cpu().numpy(), truth.cpu().numpy()
+
+    def score(self, index: int) -> float | None:
+        return mean_iou(*self.maps(self.test(index)))
+
+    def panels(self, index: int) -> tuple[list[Panel], list[Panel]]:
+        import numpy as np
+
+        from mmlevelset.visualization import evolution_panels, semantic_panels
+
+        image, sample = self.image(index), self.test(index)
+        palette = self.dataset.metainfo["palette"]
+        if "crop_box" in sample:  # an instance of an image, with labels 0 and 1
+            left, top, right, bottom = sample.crop_box
+            image = image[top:bottom, left:right]
+            palette = [(0, 0, 0), palette[0]]
+        pred, truth = self.maps(sample)
+        iou = mean_iou(pred, truth)
+        title = "prediction" if iou is None else f"prediction, mIoU {iou:.2f}"
+        row = semantic_panels(image, {title: pred}, truth, palette=palette)
+        if "level_sets" not in sample:
+            return row, row
+        box = np.array([[0, 0, *truth.shape[::-1]]], dtype=np.float32)
+        return row, evolution_panels(image, sample.level_sets.data[None], box, truth[None] == 1)
+
+
+def mean_iou(pred: np.ndarray, truth: np.ndarray, ignored: int = 255) -> float | None:
+    """Mean IoU of two label maps over the classes that one of them has at labelled pixels."""
+    import numpy as np
+
+    pred, truth = pred[truth != ignored], truth[truth != ignored]
+    labels = np.union1d(pred, truth)
+    found = [
+        ((pred == k) & (truth == k)).sum() / ((pred == k) | (truth == k)).sum() for k in labels
+    ]
+    return float(np.mean(found)) if found else None
+
+
+def open_results(config: Config, checkpoint: str, score_thr: float) -> Results:
+    """The results of a model, semantic ones if its validation set gives semantic maps."""
+    from mmdet.registry import DATASETS
+    from mmengine.registry import init_default_scope
+
+    init_default_scope(config.get("default_scope", "mmdet"))
+    dataset = DATASETS.build(config.val_dataloader.dataset)
+    if "gt_sem_seg" in dataset[0]["data_samples"]:
+        return SemanticResults(config, checkpoint, dataset)
+    return InstanceResults(config, checkpoint, dataset, score_thr)
+
+
+def rank(results: Results, search: int) -> dict[int, float]:
+    """The mean IoU of at most ``search`` images, evenly spread, by index, the best first."""
+    from mmengine.utils import track_iter_progress
+
+    count = len(results.dataset)
+    number = min(search, count)
+    quality = {}
+    for index in track_iter_progress([step * count // number for step in range(number)]):
+        score = results.score(index)
+        if score is not None:
+            quality[index] = score
+    print()
+    if not quality:
+        raise InputError(results.nothing_to_compare)
+    return {index: quality[index] for index in sorted(quality, key=lambda index: -quality[index])}
+
+
+def choose(results: Results, arguments: argparse.Namespace) -> list[int]:
+    """The indices to draw: those asked for, or the best and then the worst by mean IoU."""
+    count = len(results.dataset)
+    if arguments.indices:
+        outside = [index for index in arguments.indices if not 0 <= index < count]
+        if outside:
+            raise InputError(f"--indices must be in 0..{count - 1}, and {outside} are not")
+        return arguments.indices
+    order = list(rank(results, arguments.search))
+    chosen = min(arguments.num, len(order))
+    best, worst = order[: chosen - chosen // 2], order[len(order) - chosen // 2 :]
+    print(f"best {best}, worst {worst}, by mean IoU among {len(order)} images")
+    return best + worst
+
+
+def draw(results: Results, indices: list[int], folder: Path, arguments: argparse.Namespace) -> None:
+    """Write the strip of each image, and the sheet with all."""
+    from mmlevelset.visualization import draw_panels
+
+    rows = []
+    for index in indices:
+        row, strip = results.panels(index)
+        write(draw_panels([strip], arguments.size), folder / f"{index:06d}.{arguments.format}")
+        row[0].title = f"image {index}"
+        rows.append(row)
+    write(draw_panels(rows, arguments.size), folder / f"results.{arguments.format}")
+
+
+def draw_losses(work_dir: Path, path: Path) -> None:
+    """Write the curves of the training that the work dir holds the log of, if it does."""
+    from mmlevelset.logs import log_files, read_log
+    from mmlevelset.visualization import plot_losses
+
+    logs = log_files(work_dir)
+    try:
+        read_log(logs)
+    except ValueError as error:
+        print(f"no losses drawn: {error} (looked in {work_dir})")
+        return
+    plot_losses(logs).savefig(path)
+    print(f"wrote {path}")
+
+
+def write(picture, path: Path) -> None:
+    import mmcv
+
+    mmcv.imwrite(picture, str(path))
+    print(f"wrote {path}")

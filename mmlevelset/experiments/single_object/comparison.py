@@ -1,0 +1,282 @@
+"""Compare networks with the classic level-set solvers on images of one object each.
+
+    python tools/compare_single_object.py CONFIG --model RLS CONFIG CHECKPOINT --tune 20
+
+As in Table 2 and Figure 7 of Le et al., Recurrent Level Set Networks, 2019: F-measure and seconds
+an image of trained networks and of Chan-Vese, DRLSE, region-scalable fitting and L2S, on the same
+test images of a config at one size, and pictures of the contours.
+
+Writes comparison.md (also printed), comparison.json with the numbers of each image, and
+comparison.png, one more for each degradation, into --out-dir.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from mmlevelset.errors import InputError
+from mmlevelset.experiments.command_line import (
+    choose_device,
+    load_config,
+    parser,
+    require_file,
+    short_errors,
+)
+from mmlevelset.experiments.single_object.items import CLEAN, Item, images_under, read_items
+from mmlevelset.experiments.single_object.methods import (
+    Classic,
+    Method,
+    Network,
+    Result,
+    WholeImage,
+    compare,
+)
+from mmlevelset.experiments.single_object.report import SIDES, draw, numbers_of, report
+from mmlevelset.files import write_json, write_text, write_whole
+
+SOLVERS = ("chan_vese", "drlse", "region_scalable_fitting", "legendre_level_set")
+DEGRADATIONS = ("noise", "blur", "light")
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Images: TypeAlias = dict[str, list[np.ndarray]]
+
+
+def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
+    made = parser("Compare networks with the classic solvers on images of one object each.")
+    made.add_argument(
+        "--model",
+        nargs=3,
+        action="append",
+        default=[],
+        metavar=("NAME", "CONFIG", "CHECKPOINT"),
+        help="a trained network of labels 0 and 1; any number of times",
+    )
+    made.add_argument(
+        "--solver",
+        nargs="+",
+        action="append",
+        metavar=("NAME", "KEY=VALUE"),
+        help=f"run only this solver, with these settings; any number of times [all: "
+        f"{', '.join(SOLVERS)}]; `none`: no solver. Settings are the arguments of"
+        " mmlevelset.ops.NAME, and start=box, disk, 'small disk' or checkerboard [box: all but a"
+        " margin of a sixteenth]",
+    )
+    made.add_argument(
+        "--tune",
+        type=int,
+        default=0,
+        metavar="N",
+        help="choose the solvers' settings from a small grid on the first N training images [0:"
+        " defaults]; those given by --solver stay",
+    )
+    made.add_argument(
+        "--side",
+        choices=list(SIDES),
+        default="truth",
+        help="solvers do not know which side of the contour the object is on: the one that fits the"
+        " truth better, an upper bound, or the one that the image's middle is on [truth]",
+    )
+    made.add_argument(
+        "--size",
+        type=int,
+        nargs="+",
+        default=[64, 64],
+        metavar=("H", "W"),
+        help="of all images; 0: each image's own [64 64]",
+    )
+    made.add_argument("--color", action="store_true", help="solvers see colours [grey]")
+    made.add_argument(
+        "--degrade",
+        nargs="+",
+        default=[],
+        metavar="KIND=AMOUNT",
+        help="compare also under noise=SIGMA in grey levels of 255, blur=SIGMA in pixels, or"
+        " light=SHARE of brightness that a linear ramp adds and takes",
+    )
+    made.add_argument("--seed", type=int, default=0, help="of the degradations [0]")
+    made.add_argument("--images", type=int, help="the first so many of the test data [all]")
+    made.add_argument(
+        "--time-images", type=int, default=20, help="time the first so many, one by one [20]"
+    )
+    made.add_argument("--pictures", type=int, default=6, help="images to draw [6]")
+    made.add_argument("--panel", type=int, default=200, help="longer side of each in pixels [200]")
+    made.add_argument(
+        "--format", choices=["png", "jpg"], default="png", help="of the pictures [png]"
+    )
+    made.add_argument(
+        "--json",
+        metavar="FILE",
+        help="write the means alone: NAME/FM in percent, or NAME/FM_1 and so on for each"
+        " annotator, and NAME/seconds; NAME as --model or --solver has it, or whole_image",
+    )
+    made.add_argument(
+        "--out-dir", metavar="FOLDER", help="where files go [`comparison` in the work dir]"
+    )
+    return made.parse_args(words)
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    arguments = parse(words)
+    with short_errors("compare_single_object.py", arguments):
+        check_numbers(arguments)
+        for _, path, checkpoint in arguments.model:
+            require_file(path, "the config")
+            require_file(checkpoint, "the checkpoint")
+        choose_device(arguments)
+        config = load_config(arguments)
+        degradations = read_degradations(arguments.degrade)
+        solvers = read_solvers(arguments)
+        check_names(solvers, arguments.model)
+        networks = [Network(*words) for words in arguments.model]
+        items = read_items(config, "test", arguments.images, arguments.size)
+        if arguments.tune and solvers:
+            tune(solvers, read_items(config, "train", arguments.tune, arguments.size))
+        methods = [WholeImage(), *solvers, *networks]
+        images = {
+            condition: images_under(items, condition, amounts, arguments.seed)
+            for condition, amounts in {CLEAN: {}, **degradations}.items()
+        }
+        results = compare_all(methods, items, images, arguments.time_images)
+        save(results, items, images, arguments)
+
+
+def check_numbers(arguments: argparse.Namespace) -> None:
+    bounds = dict(tune=0, seed=0, images=1, time_images=1, pictures=0, panel=32)
+    for name, least in bounds.items():
+        value = getattr(arguments, name)
+        if value is not None and value < least:
+            option = name.replace("_", "-")
+            raise InputError(f"--{option} must be at least {least}, and was {value}")
+    size = arguments.size
+    if size != [0] and (len(size) != 2 or min(size) < 8):
+        raise InputError(f"--size must be a height and a width of at least 8, or 0, and was {size}")
+
+
+def check_names(solvers: Sequence[Method], models: Sequence[Sequence[str]]) -> None:
+    names = [WholeImage.name, *(one.name for one in solvers), *(words[0] for words in models)]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise InputError(f"each method needs a name of its own, but {twice[0]!r} is there twice")
+    if len(names) == 1:
+        raise InputError("there is nothing to compare: --solver none needs --model")
+
+
+def read_pair(word: str, option: str) -> tuple[str, Any]:
+    key, equals, value = word.partition("=")
+    if not key or not equals:
+        raise InputError(f"{option} takes KEY=VALUE, and got {word!r}")
+    try:
+        return key, ast.literal_eval(value)
+    except (SyntaxError, ValueError):
+        return key, value
+
+
+def read_solvers(arguments: argparse.Namespace) -> list[Classic]:
+    if arguments.solver == [["none"]]:
+        return []
+    chosen = []
+    for name, *words in arguments.solver or [[name] for name in SOLVERS]:
+        fixed = dict(read_pair(word, "--solver") for word in words)
+        chosen.append(Classic(name, fixed, arguments.side, arguments.color))
+    return chosen
+
+
+def read_degradations(words: Sequence[str]) -> dict[str, dict[str, float]]:
+    """The amounts of each degradation, by the name that it was given by."""
+    import numpy as np
+
+    from mmlevelset.datasets.degradation import degrade
+
+    found = {}
+    for word in words:
+        kind, amount = read_pair(word, "--degrade")
+        if kind not in DEGRADATIONS or type(amount) not in (int, float):
+            kinds = ", ".join(DEGRADATIONS)
+            raise InputError(f"--degrade takes a number of {kinds}, and got {word!r}")
+        try:
+            amounts = {kind: float(amount)}
+            degrade(np.zeros((8, 8), np.uint8), **amounts, rng=np.random.default_rng(0))
+        except ValueError as error:
+            raise InputError(f"--degrade: {error}") from error
+        if word in found:
+            raise InputError(f"--degrade has {word} twice")
+        found[word] = amounts
+    return found
+
+
+def tune(solvers: Sequence[Classic], items: Sequence[Item]) -> None:
+    from mmengine.utils import ProgressBar
+
+    from mmlevelset.experiments.single_object.solvers import grid_of
+
+    print(f"tuning on {len(items)} training images", file=sys.stderr)
+    runs = sum(len(grid_of(solver.key, solver.fixed)) for solver in solvers)
+    bar = ProgressBar(runs * len(items), file=sys.stderr)
+    for solver in solvers:
+        solver.tune(items, bar.update)
+    print(file=sys.stderr)
+
+
+def compare_all(
+    methods: Sequence[Method],
+    items: Sequence[Item],
+    images: Images,
+    time_images: int,
+) -> list[Result]:
+    from mmengine.utils import ProgressBar
+
+    timed = min(time_images, len(items))
+    bar = ProgressBar(len(methods) * (len(items) * len(images) + timed), file=sys.stderr)
+    results = [compare(method, items, images, timed, bar.update) for method in methods]
+    print(file=sys.stderr)
+    return results
+
+
+def save(
+    results: Sequence[Result],
+    items: Sequence[Item],
+    images: Images,
+    arguments: argparse.Namespace,
+) -> None:
+    folder = Path(arguments.out_dir or Path(arguments.loaded.work_dir, "comparison"))
+    text = report(results, items, arguments)
+    print(text)
+    write_text(folder / "comparison.md", text)
+    write_json(folder / "comparison.json", numbers_of(results, items, arguments))
+    names = ["comparison.md", "comparison.json"]
+    for condition, seen in images.items() if arguments.pictures else ():
+        suffix = "" if condition == CLEAN else f"_{condition.replace('=', '_')}"
+        names.append(f"comparison{suffix}.{arguments.format}")
+        write_picture(folder / names[-1], draw(results, items, seen, condition, arguments))
+    for name in names:
+        print(f"wrote {folder / name}", file=sys.stderr)
+    if arguments.json:
+        write_json(Path(arguments.json), means_of(results))
+
+
+def write_picture(path: Path, picture: np.ndarray) -> None:
+    import cv2
+
+    encoded = cv2.imencode(path.suffix, picture)[1].tobytes()
+    write_whole(path, lambda unfinished: Path(unfinished).write_bytes(encoded))
+
+
+def means_of(results: Sequence[Result]) -> dict[str, float]:
+    import numpy as np
+
+    means = {}
+    for result in results:
+        scores = np.mean(result.scores[CLEAN], 0)
+        several, key = len(scores) > 1, result.method.key
+        for number, score in enumerate(scores, 1):
+            means[f"{key}/FM{f'_{number}' if several else ''}"] = 100 * float(score)
+        if result.seconds:
+            means[f"{key}/seconds"] = float(np.mean(result.seconds))
+    return means
