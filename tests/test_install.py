@@ -18,7 +18,7 @@ from tests import fake_slurm
 pytestmark = pytest.mark.slow
 
 CONFIG = "levelset-rcnn_shapes.py"
-# A second or two of training.
+# One or two seconds of training.
 SMALL = [
     "train_cfg.max_epochs=1",
     "train_cfg.val_interval=1",
@@ -48,8 +48,8 @@ class Environment:
         self.python = folder / "venv" / "bin" / "python"
         self.home = folder
         site = self.ask("import sysconfig; print(sysconfig.get_path('purelib'))")
-        # A folder named in a .pth file comes after the environment's own packages, and the .pth
-        # files in it, by which an editable mmlevelset would be found, are not read.
+        # A folder named in a .pth file comes after the environment's own packages. Its own .pth
+        # files are not read, so that an editable mmlevelset in it is not found.
         Path(site, "parent.pth").write_text(sysconfig.get_path("purelib") + "\n")
 
     def run(
@@ -90,7 +90,7 @@ class Environment:
 
 @pytest.fixture(scope="module")
 def project(checkout, tmp_path_factory) -> Path:
-    """A copy of what git would give, to install from."""
+    """A copy of the project without build outputs, to install from."""
     folder = tmp_path_factory.mktemp("project")
     for name in PROJECT:
         source = checkout / name

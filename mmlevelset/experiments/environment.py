@@ -1,32 +1,20 @@
-"""Versions and hardware, as results name them."""
+"""The versions and the hardware of a run, as its result names them."""
 
 import os
 import platform
 import shutil
-from contextlib import suppress
-from importlib import metadata
 
-from mmlevelset import __version__
+from mmlevelset.experiments.machine import versions
 
 
 def environment() -> dict[str, str]:
-    """Versions and hardware, as a result must name them."""
-    versions = {"python": platform.python_version(), "mmlevelset": __version__}
-    for name, other in (
-        ("torch", "torch"),
-        ("onedl-mmengine", "mmengine"),
-        ("onedl-mmcv", "mmcv"),
-        ("onedl-mmdetection", "mmdet"),
-    ):
-        for distribution in (name, other):
-            with suppress(metadata.PackageNotFoundError):
-                versions.setdefault(other, f"{metadata.version(distribution)}")
-    versions["hardware"] = _hardware()
-    return versions
+    """Return the versions of the packages, and the hardware."""
+    packages = versions("mmlevelset", "torch", "mmengine", "mmcv", "mmdet")
+    return {**packages, "hardware": _hardware()}
 
 
 def _hardware() -> str:
-    if shutil.which("nvidia-smi"):  # without a driver torch, slow to import, has nothing to tell
+    if shutil.which("nvidia-smi"):  # torch is slow to import: only where there is a driver
         import torch
 
         if torch.cuda.is_available():

@@ -38,6 +38,21 @@ def seed_of(name: str) -> int | None:
     return int(found[1]) if found else None
 
 
+def latest_checkpoint(work_dir: Path) -> Path:
+    """Return the newest checkpoint of a work dir, which may have been moved since.
+
+    Raises:
+        InputError: there is none.
+    """
+    note = work_dir / "last_checkpoint"
+    if not note.is_file():
+        raise InputError(f"the work dir {work_dir} holds no checkpoint: {note} does not exist")
+    checkpoint = work_dir / Path(note.read_text().strip()).name
+    if not checkpoint.is_file():
+        raise InputError(f"the checkpoint {checkpoint} does not exist")
+    return checkpoint
+
+
 @dataclass
 class RunRecord:
     """What a run has left in its work dir.

@@ -48,7 +48,7 @@ Runtime environment:
 
 
 class Page(HTMLParser):
-    """A page's elements; closing tags must fit."""
+    """The elements of a page; closing tags must match."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -153,7 +153,7 @@ def test_mean_and_spread_with_the_best_marked(report, tmp_path):
         ["a", "2", "32.0 ± 2.8 ★", "50.0 ± 0.0 ★"],
         ["b", "1", "10.0", "50.0 ★"],
     ]
-    # Alone in its table, nothing is the best.
+    # A table with one row marks no best score.
     assert semantic == [["variant", "runs", "mIoU", "BF, 1 px"], ["c", "1", "61.5", "20.0"]]
     assert single == [["variant", "runs", "FM"], ["d", "1", "90.0"]]
     assert len(page.all("td", **{"class": "number best"})) == 3
@@ -221,7 +221,7 @@ def test_folders_without_a_log(report, tmp_path, capsys):
     assert f"{tmp_path / 'empty'} holds no log of a training or an evaluation" in error
     assert "missing does not exist" in fail(report, capsys, tmp_path / "missing")
 
-    # Beside others, as in a sweep's folder, it does not stop the page.
+    # An empty folder beside runs, as in a sweep's folder, does not stop the page.
     write_log(tmp_path / "good", {"mIoU": 10.0})
     (tmp_path / "empty/failed.json").write_text(json.dumps(dict(message="out of <memory>")))
     (tmp_path / "table.md").write_text("| a table |")
@@ -319,7 +319,7 @@ def test_folders_of_one_name_are_told_apart(report, tmp_path):
 
 
 def test_a_sweep_s_folders(report, tmp_path):
-    """The result stands, not the log; an evaluation shows the checkpoint of what it evaluates."""
+    """Scores are those of result.json; an evaluation has the checkpoint of its training."""
     result = dict(metrics={"coco/segm_mAP": 0.4}, environment=dict(torch="9.9", hardware="A GPU"))
     trained = write_log(tmp_path / "a_seed0", {"coco/segm_mAP": 0.1}, steps=3)
     (trained / "result.json").write_text(json.dumps(result))
@@ -344,7 +344,7 @@ def test_percents_of_a_sweep_s_command_stay_percents(report, tmp_path, key):
 
 
 def test_a_test_run_alone(report, tmp_path):
-    """What test.py leaves: its scores in a file named after the time."""
+    """A test writes its scores into a file named after the time."""
     (tmp_path / TIME / "vis_data").mkdir(parents=True)
     (tmp_path / TIME / f"{TIME}.json").write_text(json.dumps({"FM": 81.0, "time": 0.1}))
     page = report(tmp_path, "--no-pictures")
@@ -353,7 +353,7 @@ def test_a_test_run_alone(report, tmp_path):
 
 
 def train(folder: Path, config: Path, scores: dict) -> Path:
-    """A work dir with random weights, so that anything may be predicted."""
+    """Write a work dir with random weights: predictions are random, too."""
     torch.manual_seed(0)
     loaded = Config.fromfile(config)
     loaded.val_dataloader.dataset.update(length=4, image_size=(64, 64))
@@ -370,7 +370,7 @@ def train(folder: Path, config: Path, scores: dict) -> Path:
 
 
 def test_predictions_of_models(report, tmp_path, capsys):
-    """Level sets step by step, masks, maps; classes evaluated where the log lacks them."""
+    """Level sets step by step, masks, maps; classes are evaluated if the log lacks them."""
     semantic = tmp_path / "semantic.py"
     semantic.write_text(SEMANTIC.format(root=ROOT))
     runs = [
@@ -399,7 +399,7 @@ def test_predictions_of_models(report, tmp_path, capsys):
     (classes,) = (table for table in page.tables if table[0][0] == "class")
     assert classes[0] == ["class", "levels", "masks", "maps"]
     assert {row[0] for row in classes[1:]} == {"background", "star", "ring", "spider", "split"}
-    # The log had no mIoU: it is that of the evaluation, the mean over the classes.
+    # The log had no mIoU: the evaluation gives it, as the mean over the classes.
     (maps,) = (table for table in page.tables if table[0][2:3] == ["mIoU"])
     known = [float(row[3].split()[0]) for row in classes[1:] if row[3] != "–"]
     assert float(maps[1][2]) == pytest.approx(np.mean(known), abs=0.1) and max(known) > 0

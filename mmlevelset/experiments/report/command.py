@@ -104,8 +104,9 @@ def ask_model(run: RunRecord, arguments: argparse.Namespace) -> list[Prediction]
     evaluates = arguments.classwise and not run.classes
     if arguments.no_pictures and not evaluates:
         return []
-    from mmlevelset.experiments.drawing.results import find_checkpoint, open_results
+    from mmlevelset.experiments.drawing.results import open_results
     from mmlevelset.experiments.report.predictions import evaluate, predictions
+    from mmlevelset.experiments.runs import latest_checkpoint
 
     if run.config is None:
         run.notes.append("no predictions without a config")
@@ -115,7 +116,7 @@ def ask_model(run: RunRecord, arguments: argparse.Namespace) -> list[Prediction]
         return []
     drawn: list[Prediction] = []
     with noting(run, "the checkpoint could not be used", arguments):
-        checkpoint = find_checkpoint(str(run.checkpoints))
+        checkpoint = latest_checkpoint(run.checkpoints)
         results = open_results(run.config, str(checkpoint), arguments.score_thr)
         if evaluates:
             with noting(run, "no evaluation of classes", arguments):

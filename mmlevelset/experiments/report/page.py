@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from mmlevelset import __version__
+from mmlevelset.experiments.environment import environment
 from mmlevelset.experiments.report.charts import FRAME, make_charts, style
 from mmlevelset.experiments.report.tables import (
     CURVES,
@@ -19,7 +19,6 @@ from mmlevelset.experiments.report.tables import (
     result_tables,
 )
 from mmlevelset.experiments.runs import RunRecord, by_variant
-from mmlevelset.experiments.sweep.run import environment
 
 if TYPE_CHECKING:
     from mmlevelset.experiments.report.predictions import Prediction
@@ -62,7 +61,7 @@ def page(
     return templates.get_template("template.html").render(
         title=arguments.title or f"{len(runs)} run{'s' if len(runs) > 1 else ''}",
         made=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
-        environment={"mmlevelset": __version__, **environment()},
+        environment=environment(),
         runs=runs,
         same_environment=all(run.environment == runs[0].environment for run in runs),
         variants=variants,

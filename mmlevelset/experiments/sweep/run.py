@@ -23,7 +23,9 @@ from datetime import datetime
 from pathlib import Path
 from types import FrameType
 
+from mmlevelset.errors import InputError
 from mmlevelset.experiments.environment import environment
+from mmlevelset.experiments.runs import latest_checkpoint
 from mmlevelset.files import shipped_folder, write_json
 from mmlevelset.logs import log_files, read_records, test_files
 
@@ -124,12 +126,10 @@ def run(folder: Path) -> int:
             evaluated = source["finished"]
         try:
             metrics = _metrics(folder, task, lock)
-        except Failure as failure:
-            write_json(
-                folder / "failed.json",
-                dict(code=failure.code, message=failure.message, at=_now()),
-            )
-            return failure.code
+        except (Failure, InputError) as error:
+            code = error.code if isinstance(error, Failure) else 1
+            write_json(folder / "failed.json", dict(code=code, message=str(error), at=_now()))
+            return code
         write_json(
             finished,
             dict(
@@ -149,10 +149,11 @@ def run(folder: Path) -> int:
 
 
 class Failure(Exception):
+    """A process of the run has failed; ``code`` is its exit code."""
+
     def __init__(self, code: int, message: str) -> None:
         super().__init__(message)
         self.code = code
-        self.message = message
 
 
 def _metrics(folder: Path, task: dict, lock: RunLock) -> dict[str, float]:
@@ -209,14 +210,6 @@ def _of_command(folder: Path, task: dict, lock: RunLock) -> dict[str, float]:
     if not result.exists():
         raise Failure(1, f"{tool} wrote no {result}")
     return json.loads(result.read_text())
-
-
-def latest_checkpoint(folder: Path) -> Path:
-    """Return the newest checkpoint of a work dir; the work dir may have been moved."""
-    named = folder / "last_checkpoint"
-    if not named.exists():
-        raise Failure(1, f"{folder} has no checkpoint")
-    return folder / Path(named.read_text().strip()).name
 
 
 def final_evaluation(folder: Path) -> dict[str, float] | None:
