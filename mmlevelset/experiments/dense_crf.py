@@ -1,13 +1,12 @@
-"""Compare a semantic network with and without dense-CRF post-processing.
+"""Comparison of a semantic network with and without dense-CRF post-processing.
 
     python tools/dense_crf.py CONFIG CHECKPOINT --iterations 5 10
 
-Mean-field inference in a fully connected CRF (Krähenbühl and Koltun, NIPS 2011) on the network's
-softmax at the size of the original images; the library is ``pydensecrf``. Prints mIoU, boundary F1
-and seconds an image, as Table 4 of Kim et al., CNN-based Semantic Segmentation using Level Set
-Loss, 2019, has them. The network's seconds are those of its logits at the image's size and of their
-argmax, the CRF's those that it adds: the kernels, the iterations and the argmax; loading the image
-is in neither.
+The CRF is fully connected (Krähenbühl and Koltun, NIPS 2011). The library ``pydensecrf`` runs
+mean-field inference on the network's softmax at the size of the original images. The command prints
+mIoU, boundary F1 and seconds an image, as in Table 4 of Kim et al., CNN-based Semantic Segmentation
+using Level Set Loss, 2019. The network's seconds hold its logits at the image's size and their
+argmax. The CRF's seconds hold its kernels, iterations and argmax. Loading the image is not timed.
 """
 
 from __future__ import annotations
@@ -33,37 +32,43 @@ from mmlevelset.experiments.command_line import (
 from mmlevelset.files import write_json
 
 KERNELS = {
-    "bilateral-weight": (4, "of the kernel on position and colour"),
-    "bilateral-xy": (67, "its standard deviation in pixels"),
-    "bilateral-rgb": (3, "its standard deviation in grey levels, of 255"),
-    "gaussian-weight": (3, "of the kernel on position"),
-    "gaussian-xy": (1, "its standard deviation in pixels"),
+    "bilateral-weight": (4, "weight of the kernel of position and colour"),
+    "bilateral-xy": (67, "standard deviation of this kernel in pixels"),
+    "bilateral-rgb": (3, "standard deviation of this kernel in grey levels of 255"),
+    "gaussian-weight": (3, "weight of the kernel of position"),
+    "gaussian-xy": (1, "standard deviation of this kernel in pixels"),
 }
 
 
 def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
-    made = parser(
+    options = parser(
         "Compare a semantic network with and without dense-CRF post-processing. The kernels'"
         " defaults are DeepLab-v2's for ResNet-101 on Pascal VOC; its VGG-16 has --bilateral-xy 65"
         " --gaussian-weight 2 --gaussian-xy 2."
     )
-    made.add_argument("checkpoint", help="path of the checkpoint file")
-    made.add_argument("--dataset", choices=["test", "val"], default="test", help="[test]")
-    made.add_argument("--images", type=int, help="the first so many [all]")
-    made.add_argument(
-        "--iterations", type=int, nargs="+", default=[1, 5, 10], help="a row for each [1 5 10]"
+    options.add_argument("checkpoint", help="path of the checkpoint file")
+    options.add_argument(
+        "--dataset", choices=["test", "val"], default="test", help="data set of the images [test]"
     )
-    made.add_argument(
+    options.add_argument("--images", type=int, help="use the first so many images [all]")
+    options.add_argument(
+        "--iterations",
+        type=int,
+        nargs="+",
+        default=[1, 5, 10],
+        help="numbers of iterations, a row for each [1 5 10]",
+    )
+    options.add_argument(
         "--json",
         metavar="FILE",
-        help="write the numbers as well: crf_5/mIoU, crf_5/seconds (of network and CRF) and so on;"
-        " crf_0 is the network alone",
+        help="write the numbers into this file: crf_5/mIoU, crf_5/seconds (network and CRF) and so"
+        " on; crf_0 is the network alone",
     )
     for name, (default, what) in KERNELS.items():
-        made.add_argument(
+        options.add_argument(
             f"--{name}", type=float, default=default, metavar="X", help=f"{what} [{default}]"
         )
-    return made.parse_args(words)
+    return options.parse_args(words)
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -110,7 +115,12 @@ def require_library() -> None:
 def compare(
     config: Any, arguments: argparse.Namespace
 ) -> tuple[int, dict[int, tuple[dict[str, float], float]]]:
-    """The number of images; for each number of iterations, 0 first, the metrics and the seconds."""
+    """Run the network and the CRF on all images.
+
+    Returns:
+        The number of images, and for each number of iterations the metrics and the mean seconds of
+        an image. 0 iterations are the network alone. The seconds of the other rows are the CRF's.
+    """
     import torch
     from mmcv.transforms import Compose
     from mmdet.registry import DATASETS
@@ -146,7 +156,7 @@ def compare(
         if "gt_sem_seg" not in sample:
             raise InputError(f"{arguments.dataset}_dataloader.dataset.pipeline loads no label maps")
         truth = sample.gt_sem_seg.sem_seg.cpu()
-        for _ in range(1 if index else 2):  # a network's first image is slower: it does not count
+        for _ in range(1 if index else 2):  # the first run of a network is slower; do not count it
             logits, labels, spent = run_network(model, batch)
         image = load(dataset.get_data_info(index))["img"]
         results = [(0, labels, spent), *mean_field(image, logits, steps[1:], kernels(arguments))]
@@ -163,7 +173,7 @@ def compare(
 
 
 def run_network(model: Any, batch: dict) -> tuple[Any, Any, float]:
-    """Logits (K, H, W) of a batch of one image, its labels (H, W), and the seconds of both."""
+    """Return the logits (K, H, W) and the labels (H, W) of one image, and the seconds of both."""
     import torch
 
     start = time.perf_counter()
@@ -176,20 +186,26 @@ def run_network(model: Any, batch: dict) -> tuple[Any, Any, float]:
 def mean_field(
     image: Any, logits: Any, iterations: list[int], kernels: dict[str, float]
 ) -> Iterator[tuple[int, Any, float]]:
-    """Yields an iteration's number, labels (H, W), and the seconds of it and all before it.
+    """Run mean-field inference, and yield the labels after each of ``iterations``.
 
     Args:
-        image: (H, W, 3) uint8; the kernel treats the three colours alike, in any order.
+        image: (H, W, 3) uint8, in any order of the colours.
         logits: (K, H, W) of the network.
-        iterations: Those to yield, ascending.
+        iterations: Numbers of iterations, ascending.
         kernels: DeepLab's w_1, sigma_alpha, sigma_beta, w_2, sigma_gamma by the names of KERNELS.
+
+    Yields:
+        The number of iterations, the labels (H, W) after them, and the seconds up to them.
+
+    Raises:
+        InputError: The image does not have 8 bits and three channels.
     """
     import numpy as np
     from pydensecrf.densecrf import DenseCRF2D
 
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise InputError(
-            f"the CRF needs images of 8 bits and three channels, and one is {image.dtype}"
+            f"the CRF needs images of 8 bits and three channels, and an image is {image.dtype}"
             f" {image.shape}"
         )
     start = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Pictures: evolutions, results, training curves."""
+"""Pictures of evolutions, results and training curves."""
 
 from mmlevelset.requirements import require_openmmlab
 

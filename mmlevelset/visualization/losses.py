@@ -1,4 +1,4 @@
-"""Curves of a training run from the log that mmengine writes."""
+"""Curves of training runs, from the logs that mmengine writes."""
 
 from collections.abc import Mapping, Sequence
 
@@ -33,17 +33,17 @@ def plot_losses(
     """Plot the losses over the iterations and the validation's scores over the epochs.
 
     Args:
-        logs: as in :func:`read_log`, for one run: every loss is drawn. Or name -> that, to compare
-            runs by their total loss.
-        scores: names of metrics without prefix; those that were not measured are left out. By
-            default AP, boundary F1 and mIoU, of several runs only ``segm_mAP``, ``AF_1`` and mIoU.
-        window: number of logged steps in the running mean of the losses; 1/20 of them if None.
+        logs: The logs of a run, as in :func:`read_log`: all its losses are drawn. Or a mapping from
+            names to the logs of runs: their total losses are drawn.
+        scores: Names of metrics without prefix. Metrics that were not measured are left out. By
+            default AP, boundary F1 and mIoU; for several runs ``segm_mAP``, ``AF_1`` and mIoU.
+        window: Number of logged steps in the running mean of the losses; by default 1/20 of all.
 
     Returns:
-        The figure; save it by its ``savefig``.
+        The figure, with the method ``savefig``.
 
     Raises:
-        ValueError: see :func:`read_log`.
+        ValueError: As in :func:`read_log`.
     """
     several = isinstance(logs, Mapping)
     runs = dict(logs) if isinstance(logs, Mapping) else {"": logs}
@@ -103,29 +103,28 @@ def plot_curves(
     names: Sequence[str] = ("loss_ce", "energy_level_set", "mIoU"),
     window: int | None = None,
 ) -> Figure:
-    """Plot logged values over the iterations, one panel each, to compare runs.
+    """Plot logged values over the iterations, a panel for each value, to compare runs.
 
-    By default what Kim et al., CNN-based Semantic Segmentation using Level Set Loss, WACV 2019,
-    show in Fig. 4: cross-entropy, level-set energy and mIoU, with and without the level-set loss.
+    The defaults are the curves of Kim et al., CNN-based Semantic Segmentation using Level Set Loss,
+    WACV 2019, Fig. 4: cross-entropy, level-set energy and mIoU.
 
     Args:
-        runs: name -> the runs under this name, as of several seeds, each as in :func:`read_log`.
-            They have one colour; of several each is faint and their mean, as far as all of
-            them go, is strong.
-        names: what to plot, without prefix, of the training's records (as a running mean) or the
-            validation's. Validation by epochs is placed at the last step logged of its epoch.
-        window: number of logged steps in the running mean of training values; 1/20 of them if
-            None.
+        runs: A mapping from names to lists of runs, for instance of several seeds; each run as in
+            :func:`read_log`. Runs of one name have one colour. If there are several, each curve is
+            faint and their mean is strong. The mean ends where the first of them ends.
+        names: Names of values in the log, without prefix. Values of training records are drawn as
+            a running mean. Values of validation by epochs are drawn at the last step that was
+            logged in the epoch.
+        window: Number of logged steps in the running mean; by default 1/20 of all.
 
     Returns:
-        The figure; save it by its ``savefig``.
+        The figure, with the method ``savefig``.
 
     Raises:
-        ValueError: see :func:`read_log`; or there is no run or name to plot, or no run has a value
-            of one of the names.
+        ValueError: As in :func:`read_log`; or there is no run or no name; or a name is in no log.
     """
     if not runs or not names or not all(runs.values()):
-        raise ValueError("runs and names must not be empty, nor a list of runs in them")
+        raise ValueError("runs, names and the lists of runs must not be empty")
     figure = Figure(figsize=(4.4 * len(names), 3.6), dpi=110, layout="constrained")
     panels = figure.subplots(1, len(names), squeeze=False)[0]
     logs = {run: [read_log(paths) for paths in seeds] for run, seeds in runs.items()}
@@ -144,7 +143,7 @@ def plot_curves(
         axes.set(xlabel="iteration", title=CURVES.get(name, name.replace("_", " ")))
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
-    # A run may lack what others have, as the energy without a monitor.
+    # A run may lack a value that other runs have, for instance the energy without a monitor.
     labelled = {line.get_label(): line for axes in panels for line in axes.lines}
     chosen = [run for run in runs if run in labelled]
     figure.legend(
@@ -161,14 +160,15 @@ def plot_curves(
 def curve_over_steps(
     log: tuple[list[dict], list[dict]], name: str, window: int | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """One run's curve of what its log calls ``name``: iterations and values, as floats.
+    """Return the iterations and the values of a curve in a run's log, as floats.
 
     Args:
-        log: what :func:`read_log` gives.
-        name: without ``coco/``; of the training's records, or else of the validation's, which are
-            placed at the last step logged of their epoch. Empty where there is none.
-        window: number of logged steps in the running mean of training values; 1/20 of them if
-            None.
+        log: Training and validation records, as :func:`read_log` returns them.
+        name: Name of the value, without ``coco/``, in the training records or else in the
+            validation records. Validation by epochs is placed at the last step that was logged in
+            the epoch. If no record has the name, the curve is empty.
+        window: Number of logged steps in the running mean of training values; by default 1/20 of
+            all.
     """
     training, validation = log
     steps, values = _curve(training, name)
@@ -188,7 +188,7 @@ def _is_sparse(curves: list[tuple[np.ndarray, np.ndarray]]) -> bool:
 
 
 def mean_curve(curves: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-    """The mean of curves (steps, values) where all of them are, at the first one's steps."""
+    """Return the mean of curves (steps, values) over the range of steps that all of them cover."""
     low, high = max(steps[0] for steps, _ in curves), min(steps[-1] for steps, _ in curves)
     steps = curves[0][0]
     steps = steps[(low <= steps) & (steps <= high)]
@@ -196,7 +196,7 @@ def mean_curve(curves: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray,
 
 
 def _curve(records: list[dict], name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Steps and values of what the records call ``name`` or ``coco/name``."""
+    """Return the steps and the values that the records hold under ``name`` or ``coco/name``."""
     points = [
         (record["step"], value)
         for record in records

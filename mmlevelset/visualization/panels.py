@@ -1,4 +1,4 @@
-"""Pictures made of panels: an image each, with outlines of objects drawn over it."""
+"""Pictures made of panels. A panel is an image with outlines of objects drawn over it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -31,14 +31,14 @@ DPI = 100
 
 @dataclass
 class Panel:
-    """One picture of an image.
+    """An image with outlines.
 
     Attributes:
         image: (H, W, 3) uint8, BGR.
-        title: text above the panel; mathtext between dollar signs.
-        outlines: for each object a list of polygons (P, 2) of (x, y) in pixels of the image,
-            pixel i covering [i, i+1).
-        colors: for each object a matplotlib colour; by default the objects' own in turn.
+        title: Text above the panel; mathtext between dollar signs.
+        outlines: For each object a list of polygons (P, 2) of (x, y) in pixels of the image;
+            pixel i covers [i, i+1).
+        colors: A matplotlib colour for each object; by default ten colours in turn.
     """
 
     image: np.ndarray
@@ -52,7 +52,7 @@ class Panel:
         if len(self.colors) < len(self.outlines):
             raise ValueError(
                 f"colors must hold one colour for each of {len(self.outlines)} objects, "
-                f"got {len(self.colors)}"
+                f"and holds {len(self.colors)}"
             )
 
 
@@ -64,25 +64,25 @@ def check_image(image: np.ndarray) -> None:
             if isinstance(image, np.ndarray)
             else type(image).__name__
         )
-        raise ValueError(f"image must be a uint8 array (H, W, 3) in BGR order, got {got}")
+        raise ValueError(f"image must be a uint8 array (H, W, 3) in BGR order, and was {got}")
 
 
 def to_tensor(array: np.ndarray | Tensor) -> Tensor:
-    """A tensor of the array, which may be a flipped view."""
+    """Return the array as a tensor on the CPU. The array may be a flipped view."""
     if isinstance(array, np.ndarray):
         array = torch.from_numpy(np.ascontiguousarray(array))
     return array.detach().cpu()
 
 
 def instance_colors(count: int) -> list[str]:
-    """``count`` colours, neighbours well apart; they repeat after ten."""
+    """Return ``count`` colours. Neighbours differ clearly; the colours repeat after ten."""
     return [COLORS[index % len(COLORS)] for index in range(count)]
 
 
 def mask_polygons(masks: np.ndarray | Tensor) -> list[list[np.ndarray]]:
-    """Outlines of binary masks (n, H, W) in pixels of the image, pixel i covering [i, i+1).
+    """Return the outlines of binary masks (n, H, W), as :class:`Panel` takes them.
 
-    They run half-way between the pixel centres inside and outside; corners are cut.
+    An outline runs half-way between pixel centres inside and outside. Corners are cut.
     """
     outlines: list[list[np.ndarray]] = []
     for mask in to_tensor(masks).bool():
@@ -98,20 +98,20 @@ def mask_polygons(masks: np.ndarray | Tensor) -> list[list[np.ndarray]]:
 
 
 def draw_panels(rows: Sequence[Sequence[Panel]], size: int = 420) -> np.ndarray:
-    """Lay panels out in a grid; images are scaled, outlines stay crisp at sub-pixel positions.
+    """Draw panels in rows. Images are scaled; outlines are sharp and keep their sub-pixel places.
 
     Args:
-        rows: the panels of each row, left to right; a row's images share one scale.
-        size: length in pixels that the longest side of a row's images takes.
+        rows: The panels of each row, left to right. The images of a row have one scale.
+        size: Length in pixels of the longest side among a row's images.
 
     Returns:
         (H', W', 3) uint8, BGR, on white.
 
     Raises:
-        ValueError: there is no panel.
+        ValueError: There is no panel.
     """
     if not any(rows):
-        raise ValueError("rows must hold at least one panel, got none")
+        raise ValueError("rows must hold at least one panel, and hold none")
     gap, title_height = 8, 30
     placed, top, right = [], gap, 0
     for row in filter(None, rows):
@@ -146,7 +146,7 @@ def _draw(axes, panel: Panel, width: int) -> None:
     axes.set(xlim=(0, width_px), ylim=(height_px, 0))
     axes.set_axis_off()
     axes.set_title(panel.title, fontsize=12, pad=6)
-    # A dark rim keeps a line visible on a ground of its own colour.
+    # A dark rim keeps a line visible where the image has the colour of the line.
     rim = [patheffects.Stroke(linewidth=2.6, foreground="black", alpha=0.6), patheffects.Normal()]
     for polygons, color in zip(panel.outlines, panel.colors, strict=False):
         lines = LineCollection(

@@ -1,4 +1,4 @@
-"""Pictures of results: how level sets evolve, and how masks compare."""
+"""Pictures of results: the evolution of level sets, and predicted beside true masks."""
 
 from collections.abc import Mapping, Sequence
 
@@ -29,7 +29,7 @@ def evolution_panels(
     gt_colors: Sequence[str] | None = None,
     refined: bool = False,
 ) -> list[Panel]:
-    """The panels of :func:`draw_evolution`, to be laid out with others."""
+    """Return the panels of :func:`draw_evolution`."""
     check_image(image)
     level_sets, bboxes = to_tensor(level_sets).float(), to_tensor(bboxes)
     check_shape("level_sets", level_sets, ("n", "N+1", "h", "w"))
@@ -56,15 +56,15 @@ def draw_evolution(
     refined: bool = False,
     size: int = 420,
 ) -> np.ndarray:
-    """Draw the zero contours of phi_0, ..., phi_N over an image, one panel each, as one strip.
+    """Draw the zero contours of phi_0, ..., phi_N over an image, a panel for each, in a row.
 
     Args:
         image: (H, W, 3) uint8, BGR.
-        level_sets: (n, N+1, h, w), positive inside, on the grids of the n boxes; what
-            ``pred_instances.level_sets`` holds.
+        level_sets: (n, N+1, h, w), positive inside, on the grids of the n boxes, as in
+            ``pred_instances.level_sets``.
         bboxes: (n, 4) as x1, y1, x2, y2 in pixels of the image.
-        gt: true masks (m, H, W), drawn in a last panel.
-        colors: matplotlib colours of the n objects; by default ten in turn.
+        gt: True masks (m, H, W), drawn in a last panel.
+        colors: Matplotlib colours of the n objects; by default ten colours in turn.
         gt_colors: those of the m true ones.
         refined: the last level set is a refinement of the one before, and is named so.
         size: length in pixels of the longer side of a panel.
@@ -73,7 +73,7 @@ def draw_evolution(
         (H', W', 3) uint8, BGR.
 
     Raises:
-        ValueError: the shapes do not fit, or the image is no BGR image.
+        ValueError: The shapes do not fit, or the image is no BGR image.
     """
     panels = evolution_panels(image, level_sets, bboxes, gt, colors, gt_colors, refined)
     return draw_panels([panels], size)
@@ -84,14 +84,14 @@ def comparison_panels(
     masks: Mapping[str, Tensor | np.ndarray],
     gt: Tensor | np.ndarray | None = None,
 ) -> list[Panel]:
-    """The panels of :func:`draw_comparison`, to be laid out with others."""
+    """Return the panels of :func:`draw_comparison`."""
     check_image(image)
     panels = [Panel(image, "image")]
     if gt is not None:
         panels.append(_mask_panel(image, "ground truth", gt))
-    for name, one in masks.items():
-        colors = None if gt is None else matched_colors(one, gt)
-        panels.append(_mask_panel(image, name, one, colors))
+    for title, found in masks.items():
+        colors = None if gt is None else matched_colors(found, gt)
+        panels.append(_mask_panel(image, title, found, colors))
     return panels
 
 
@@ -106,16 +106,16 @@ def draw_comparison(
 
     Args:
         image: (H, W, 3) uint8, BGR.
-        masks: panel title -> masks (n, H, W); a prediction has the colour of the true object
-            that it overlaps most.
-        gt: true masks (m, H, W).
-        size: length in pixels of the longer side of a panel.
+        masks: A mapping from titles to predicted masks (n, H, W). A mask has the colour of the true
+            object that :func:`match_masks` assigns to it.
+        gt: True masks (m, H, W).
+        size: Length in pixels of the longer side of a panel.
 
     Returns:
         (H', W', 3) uint8, BGR.
 
     Raises:
-        ValueError: the shapes do not fit, or the image is no BGR image.
+        ValueError: The shapes do not fit, or the image is no BGR image.
     """
     return draw_panels([comparison_panels(image, masks, gt)], size)
 
@@ -123,12 +123,13 @@ def draw_comparison(
 def match_masks(
     masks: Tensor | np.ndarray, gt: Tensor | np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Assign masks (n, H, W) to true ones (m, H, W) so that the sum of the IoUs is greatest.
+    """Assign masks (n, H, W) to true masks (m, H, W) so that the sum of the IoUs is greatest.
 
     Returns:
-        Indices of masks, indices of true masks, and the IoU of each such pair, all > 0.
+        For each pair: the index of the mask, the index of the true mask, and their IoU, which is
+        above 0.
     """
-    rles, true_rles = (encode_mask_results(to_tensor(one).bool().numpy()) for one in (masks, gt))
+    rles, true_rles = (encode_mask_results(to_tensor(maps).bool().numpy()) for maps in (masks, gt))
     overlap = mask_util.iou(rles, true_rles, [0] * len(true_rles))
     iou = np.reshape(overlap, (len(rles), len(true_rles)))
     first, second = linear_sum_assignment(iou, maximize=True)
@@ -138,7 +139,7 @@ def match_masks(
 
 
 def matched_colors(masks: Tensor | np.ndarray, gt: Tensor | np.ndarray) -> list[str]:
-    """Colours for masks (n, H, W): those of the true masks they match, others for the rest."""
+    """Return colours of masks (n, H, W). A mask without a true mask has a colour of its own."""
     count = len(gt)
     spare = iter(instance_colors(count + len(masks))[count:])
     first, second, _ = match_masks(masks, gt)

@@ -1,4 +1,4 @@
-"""Pictures of semantic maps: the image, the truth and predictions side by side."""
+"""Pictures of label maps: the image, the truth and the predictions side by side."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,7 +9,7 @@ from mmlevelset.ops.checks import check_shape
 from mmlevelset.visualization.panels import Panel, check_image, to_tensor
 
 IGNORED_COLOR = (224, 224, 192)
-"""RGB of pixels without a label, as in Pascal VOC's maps."""
+"""Colour of pixels without a label (red, green, blue), as in Pascal VOC's maps."""
 
 
 def color_labels(
@@ -20,13 +20,13 @@ def color_labels(
     Args:
         labels: (H, W), integers in 0..K-1 or ``ignore_index``.
         palette: K colours (red, green, blue) in 0..255.
-        ignore_index: the value of pixels without a label, painted in :data:`IGNORED_COLOR`.
+        ignore_index: The value of pixels without a label. Their colour is :data:`IGNORED_COLOR`.
 
     Returns:
         (H, W, 3) uint8, BGR.
 
     Raises:
-        ValueError: the map is not 2-D, or holds a label without a colour.
+        ValueError: The map is not 2-D, or holds a label without a colour.
     """
     labels = to_tensor(labels)
     check_shape("labels", labels, ("H", "W"))
@@ -36,7 +36,7 @@ def color_labels(
     if len(unknown):
         raise ValueError(
             f"labels must be 0 to {len(palette) - 1}, for the {len(palette)} colours of palette,"
-            f" or {ignore_index}, and there are {unknown.tolist()}"
+            f" or {ignore_index}, and include {unknown.tolist()}"
         )
     colors = np.array([*palette, IGNORED_COLOR], np.uint8)[:, ::-1]
     return colors[np.where(labelled, indices, len(palette))]
@@ -50,17 +50,17 @@ def semantic_panels(
     palette: Sequence[Sequence[int]],
     ignore_index: int = 255,
 ) -> list[Panel]:
-    """Panels of an image, its true label map and any number of predicted ones, for `draw_panels`.
+    """Return panels of an image, its true label map and any number of predicted label maps.
 
     Args:
         image: (H, W, 3) uint8, BGR.
-        predictions: panel title -> label map (H, W).
-        gt: the true label map (H, W).
+        predictions: A mapping from titles to predicted label maps (H, W).
+        gt: The true label map (H, W).
         palette: K colours (red, green, blue) in 0..255.
-        ignore_index: the value of pixels without a label.
+        ignore_index: The value of pixels without a label.
 
     Raises:
-        ValueError: the shapes do not fit, a label has no colour, or the image is no BGR image.
+        ValueError: The shapes do not fit, a label has no colour, or the image is no BGR image.
     """
     check_image(image)
     maps = dict(predictions) if gt is None else {"ground truth": gt, **predictions}

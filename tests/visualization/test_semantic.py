@@ -19,7 +19,7 @@ def test_colours_of_classes_in_bgr(labels):
 def test_another_ignore_index():
     labels = np.array([[1, 9]])
     assert color_labels(labels, PALETTE, ignore_index=9)[0, 1].tolist() == [192, 224, 224]
-    with pytest.raises(ValueError, match=r"labels must be 0 to 1, .* or 255, and there are \[9\]"):
+    with pytest.raises(ValueError, match=r"labels must be 0 to 1, .* or 255, and include \[9\]"):
         color_labels(labels, PALETTE)
 
 

@@ -1,11 +1,11 @@
 #!/bin/sh
-# The benchmarks of mmlevelset.ops on a GPU, one after another. Needs torch, triton (and for its first launch a C
-# compiler with Python's headers) and this repository, and for one of them SciPy:
-#   sh tools/benchmarks/gpu.sh [FOLDER]      writes FOLDER/benchmarks.md as well (default: work_dirs)
-# A red check ends that benchmark, not the others; the exit status says whether there was one.
+# Runs the benchmarks of mmlevelset.ops on a GPU, one after another:
+#   sh tools/benchmarks/gpu.sh [FOLDER]      also writes FOLDER/benchmarks.md (default: work_dirs)
+# It needs this repository, torch, NumPy and triton. Triton's first launch needs a C compiler and Python's headers.
+# The tree filter also needs SciPy. A red check ends its benchmark, not the others. Then the exit status is 1.
 set -u
 cd "$(dirname "$0")/../.."
-export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}" # runs without an installation
+export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}" # the package need not be installed
 python=${PYTHON:-python3}
 out=${1:-work_dirs}/benchmarks.md
 mkdir -p "$(dirname "$out")"
@@ -29,6 +29,6 @@ run region_energy.py
 run signed_distance.py
 run chan_vese.py
 if "$python" -c "import scipy"; then
-    run tree_filter.py # compared with SciPy
+    run tree_filter.py # compares with SciPy
 fi
 exit "$failed"

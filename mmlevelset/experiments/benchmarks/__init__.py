@@ -1,1 +1,1 @@
-"""Benchmarks: each checks the values first, then prints a table of times and memory."""
+"""Benchmarks. Each first checks the values, then prints times and memory as tables."""

@@ -1,8 +1,8 @@
-"""COCO's evaluation with the boundary metric AF, on as many images as COCO's validation set has.
+"""Benchmark of COCO's evaluation with the boundary metric AF, at the size of COCO's validation set.
 
-The objects are blobs in a wide range of sizes; their detections are the outlines, moved, scaled and
-roughened, some with a wrong class. "AF and BF" is their part of the whole evaluation of boxes and
-masks: finding the true positives at ten IoU thresholds, and the F1 of their outlines.
+The objects are blobs in a wide range of sizes. The detections are the objects' outlines, moved,
+scaled and roughened; some have a wrong class. The row "AF and BF" is a part of the whole evaluation
+of boxes and masks: it finds the true positives at ten IoU thresholds, and the F1 of their outlines.
 
 python tools/benchmarks/boundary_metric.py                       # 5,000 images of 20 objects
 python tools/benchmarks/boundary_metric.py --coco-eval faster-coco-eval
@@ -47,7 +47,7 @@ class Clock:
 
 
 class TimedMetric(LevelSetCocoMetric):
-    """Notes how long the values of boundaries take."""
+    """The metric, with the time that its boundary values take."""
 
     def __init__(self, **kwargs) -> None:
         super().__init__(**kwargs)
@@ -67,10 +67,10 @@ class TimedMetric(LevelSetCocoMetric):
 
 
 def outlines(centres: np.ndarray, radii: np.ndarray, waves: np.ndarray) -> np.ndarray:
-    """Polygons (N, 2 * VERTICES) around centres (N, 2), with radii (N, 2) along x and y.
+    """Return polygons (N, 2 * VERTICES) around centres (N, 2), with radii (N, 2) along x and y.
 
     Args:
-        waves: (N, harmonics) complex amplitudes, in parts of the radius.
+        waves: Complex amplitudes (N, harmonics), as shares of the radius.
     """
     angles = np.linspace(0, 2 * np.pi, VERTICES, endpoint=False)
     factor = 1 + (waves @ np.exp(1j * HARMONICS[:, None] * angles)).real
@@ -88,7 +88,7 @@ def random_waves(rng: np.random.Generator, count: int, scale: np.ndarray | float
 def scene(
     rng: np.random.Generator, number: int, options: argparse.Namespace
 ) -> tuple[list[dict], dict]:
-    """An image's COCO annotations (without ids) and its data sample with predictions."""
+    """Return an image's COCO annotations (without ids) and its data sample with predictions."""
     height, width = options.size
     count = options.objects
     radii = np.exp(rng.uniform(np.log(5), np.log(90), (count, 1))) * rng.uniform(0.6, 1.4, (1, 2))
@@ -137,7 +137,7 @@ def scene(
 
 
 def f1_by_distance(pred: dict, target: dict) -> list[float]:
-    """The boundary metric's definition, by exact distances over the whole image."""
+    """Return F1 by the metric's definition, with exact distances over the whole image."""
     edges = boundary_map(mask_util.decode([pred, target]).transpose(2, 0, 1)).astype(bool)
     far = [distance_transform_edt(~edge) for edge in edges]
     scores = []
@@ -149,7 +149,7 @@ def f1_by_distance(pred: dict, target: dict) -> list[float]:
 
 
 def check(options: argparse.Namespace) -> None:
-    """End the run unless F1 has the values of its definition."""
+    """End the benchmark unless F1 has the values of its definition."""
     rng = np.random.default_rng(options.seed)
     got, want = [], []
     for number in range(3):
@@ -167,7 +167,10 @@ def check(options: argparse.Namespace) -> None:
 
 
 def filled_metric(options: argparse.Namespace, path: Path) -> tuple[TimedMetric, int]:
-    """The metric with all predictions in it, its ground truth in ``path``, and its objects."""
+    """Return the metric with all predictions, and the number of objects.
+
+    The ground truth is written to ``path``.
+    """
     rng = np.random.default_rng(options.seed)
     height, width = options.size
     images: list[dict] = []
@@ -176,7 +179,7 @@ def filled_metric(options: argparse.Namespace, path: Path) -> tuple[TimedMetric,
     for number in range(1, options.images + 1):
         annotations, sample = scene(rng, number, options)
         images.append(dict(id=number, height=height, width=width, file_name=""))
-        truths += [dict(id=len(truths) + i, **one) for i, one in enumerate(annotations, 1)]
+        truths += [dict(id=len(truths) + i, **object_) for i, object_ in enumerate(annotations, 1)]
         samples.append(sample)
     categories = [dict(id=i, name=name) for i, name in enumerate(CLASSES, 1)]
     dump(dict(images=images, annotations=truths, categories=categories), path)
@@ -194,11 +197,11 @@ def filled_metric(options: argparse.Namespace, path: Path) -> tuple[TimedMetric,
 def main(words: Sequence[str] | None = None) -> None:
     parser = harness.arguments(__doc__.splitlines()[0], threads=1)
     parser.add_argument("--images", type=int, default=5000)
-    parser.add_argument("--objects", type=int, default=20, help="objects in an image")
+    parser.add_argument("--objects", type=int, default=20, help="objects of an image")
     parser.add_argument("--detections", type=int, default=3, help="detections of an object")
     parser.add_argument("--size", type=int, nargs=2, default=(480, 640), metavar=("H", "W"))
     parser.add_argument("--coco-eval", choices=COCO_EVALS, default=COCO_EVALS[0])
-    parser.add_argument("--boundary-ap", action="store_true", help="Boundary AP too")
+    parser.add_argument("--boundary-ap", action="store_true", help="time Boundary AP as well")
     options = parser.parse_args(words)
     harness.prepare(options, words)
     cv2.setNumThreads(options.threads)

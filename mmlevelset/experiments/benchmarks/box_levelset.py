@@ -1,15 +1,16 @@
-"""BoxLevelSet: its tree filters against SciPy's, its training step against plain SOLOv2's.
+"""Benchmark of BoxLevelSet: its tree filters against SciPy's, its training step against SOLOv2's.
 
-``trees``: one image's positive masks filtered along the image's trees and the deep guide's, and
-their gradients, as BoxLevelSetLoss does, against a pair of SciPy trees for each positive.
+``trees``: the positive masks of one image are filtered along the trees of the image and of the deep
+guide, with gradients, as in BoxLevelSetLoss. The reference has two SciPy trees for each positive.
 
-``step``: forward pass, losses and backward pass of a batch. All rows share backbone and FPN.
-mmdet's SOLOv2 has ``--width`` channels in its head and half of them in its mask features, which are
-normalised; the other two plain rows differ in that alone. Ours with mmdet's layers differs from it
-in code and losses alone. Ours with the released layers has the kernels' last convolution 1x1, mask
-features of ``--width`` channels without norm, and a level's masks at twice its resolution, not all
-at that of the mask features. No loading, augmentation or transfer of the batch is timed, and the
-optimizer only if asked. The losses alone are those of fixed predictions, with their gradients.
+``step``: forward pass, losses and backward pass of a batch. All rows share backbone and FPN. In the
+first row mmdet's SOLOv2 has ``--width`` channels in its head and half as many in its mask features,
+with norm. The other two rows of mmdet differ in these widths alone. The rows of ours with mmdet's
+layers differ from the first row in code and losses alone. In the other rows of ours the layers are
+the released ones: the kernels' last convolution is 1x1, the mask features have ``--width`` channels
+and no norm, and a level's masks have twice the level's resolution, not that of the mask features.
+Loading, augmentation and transfer of the batch are not timed; the optimizer is timed with
+``--optimizer``. "Losses alone" are the losses of fixed predictions and the predictions' gradients.
 
 python tools/benchmarks/box_levelset.py trees                           # CPU
 python tools/benchmarks/box_levelset.py step --rounds 3                 # CPU, about 10 GB
@@ -33,12 +34,10 @@ from mmdet.structures.mask import BitmapMasks
 from mmengine.logging import MMLogger
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.structures import InstanceData
-from scipy.sparse import csc_array
-from scipy.sparse.linalg import splu
 from torch import Tensor
 
 from mmlevelset.experiments.benchmarks import harness
-from mmlevelset.experiments.benchmarks.tree_filter import scipy_tree
+from mmlevelset.experiments.benchmarks.tree_filter import SciPyTree
 from mmlevelset.models.box_levelset import BoxLevelSetLoss, level_set_loss
 from mmlevelset.models.box_levelset.level_set_loss import Masks
 from mmlevelset.models.box_levelset.targets import Boxes, assign_cells
@@ -50,7 +49,7 @@ PLAIN = "SOLOv2 of mmdet"
 
 
 def smooth(channels: int, size: tuple[int, int], noise: float) -> Tensor:
-    """A map (C, H, W) of about unit deviation, like a normalised photograph."""
+    """Return a map (C, H, W) of about unit deviation, like a normalised photograph."""
     coarse = torch.randn(1, channels, *(max(2, side // 32) for side in size))
     return F.interpolate(coarse, size, mode="bicubic")[0] + noise * torch.randn(channels, *size)
 
@@ -58,66 +57,8 @@ def smooth(channels: int, size: tuple[int, int], noise: float) -> Tensor:
 # Trees
 
 
-class SciPyTree:
-    """A tree of its own, and filters along it by sparse triangular solves in float64."""
-
-    def __init__(self, guide: np.ndarray, sigma: float, ranked: bool) -> None:
-        self.order, parent = scipy_tree(guide, ranked)
-        size = len(self.order)
-        self.features = guide.reshape(len(guide), -1).astype(np.float64)
-        self.sigma = sigma
-        self.child = self.order[1:]
-        self.above = parent[self.child]
-        step = self.features[:, self.child] - self.features[:, self.above]
-        weight = np.exp(-(step**2).sum(0) / sigma)
-        position = np.empty(size, np.int64)
-        position[self.order] = np.arange(size)
-        self.parent = position[self.above]
-        rows = np.concatenate((np.arange(size), np.arange(1, size)))
-        columns = np.concatenate((np.arange(size), self.parent))
-        lower = csc_array((np.concatenate((np.ones(size), -weight)), (rows, columns)))
-        self.solver = splu(lower, permc_spec="NATURAL", diag_pivot_thresh=0)
-        self.weight = weight
-        self.diagonal = 1 - np.concatenate(([0], weight)) ** 2
-
-    def forward(self, mask: np.ndarray) -> np.ndarray:
-        """The filtered mask (V,); keeps what the gradients need."""
-        self.up, self.sums = self._sums(np.stack((mask, np.ones(len(mask))), 1)[self.order])
-        self.result = self.sums[:, 0] / self.sums[:, 1]
-        return self._pixels(self.result)
-
-    def gradient(self, slope: np.ndarray) -> np.ndarray:
-        """Of the mask (V,)."""
-        return self._pixels(self._sums((slope[self.order] / self.sums[:, 1])[:, None])[1][:, 0])
-
-    def gradients(self, slope: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Of the mask (V,) and of the guide (C, V)."""
-        slope = slope[self.order] / self.sums[:, 1]
-        up, sums = self._sums(np.stack((slope, -slope * self.result), 1))
-        weight = self.weight[:, None]
-        by_weight = up[1:] * (self.sums[self.parent] - weight * self.up[1:])
-        by_weight += self.up[1:] * (sums[self.parent] - weight * up[1:])
-        by_step = by_weight.sum(1) * self.weight * (-2 / self.sigma)
-        size = len(self.order)
-        by_guide = [
-            np.bincount(self.child, flow, size) - np.bincount(self.above, flow, size)
-            for flow in by_step * (self.features[:, self.child] - self.features[:, self.above])
-        ]
-        return self._pixels(sums[:, 0]), np.stack(by_guide)
-
-    def _sums(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Weighted sums (V, K) over each pixel's descendants and over all pixels."""
-        up = self.solver.solve(values, "T")
-        return up, self.solver.solve(self.diagonal[:, None] * up)
-
-    def _pixels(self, values: np.ndarray) -> np.ndarray:
-        result = np.empty_like(values)
-        result[self.order] = values
-        return result
-
-
 def image_masks(options: argparse.Namespace, device: torch.device) -> tuple[list[Masks], Tensor]:
-    """Positives of one image at each resolution, and the deep guide (5, H, W) of all."""
+    """Return the positives of one image at each resolution, and the deep guide (5, H, W)."""
     height, width = options.size
     image = smooth(3, (height, width), 0.1)[None].to(device)
     deep = (0.3 * smooth(5, (height // 4, width // 4), 0.1)).to(device).requires_grad_()
@@ -133,7 +74,15 @@ def image_masks(options: argparse.Namespace, device: torch.device) -> tuple[list
 def trees_of_image(
     loss: BoxLevelSetLoss, masks: list[Masks], deep: Tensor, slopes: list[Tensor], alone: bool
 ) -> list[Tensor]:
-    """t1 and t2 of all masks, their gradients and the guide's, as in training; or one by one."""
+    """Return t1 and t2 of all masks, and the gradients of the masks and of the guide.
+
+    Args:
+        loss: The loss in training.
+        masks: The positives at each resolution.
+        deep: The deep guide.
+        slopes: The gradients of t1 and t2.
+        alone: Whether each mask has its own trees. Otherwise a resolution has two, as in training.
+    """
     filtered = []
     for some in masks:
         if alone:
@@ -148,7 +97,7 @@ def trees_of_image(
 def trees_of_positives(
     masks: list[Masks], deep: Tensor, slopes: list[Tensor], sigma: float, ranked: bool = False
 ) -> list[Tensor]:
-    """The same by two SciPy trees for each positive."""
+    """Return the same as :func:`trees_of_image`, by two SciPy trees for each positive."""
     filtered, gradients, by_deep = [], [], torch.zeros_like(deep, dtype=torch.float64)
     for some, slope in zip(masks, slopes, strict=True):
         size = some.image.shape[1:]
@@ -210,13 +159,13 @@ def trees(options: argparse.Namespace, device: torch.device) -> None:
         "ours, two trees for each positive": partial(ours, True),
         "ours, two trees for each resolution": partial(ours, False),
     }
-    # The memory that NumPy and SciPy take is not torch's to count.
+    # torch does not count the memory of NumPy and SciPy.
     results = harness.measure(calls, device, options.rounds, memory=False)
     print("\n" + harness.time_and_memory(results, next(iter(calls))), flush=True)
 
 
 def trees_in_head(options: argparse.Namespace, device: torch.device) -> int:
-    """How often the head, on one image with objects of all scales, builds spanning trees."""
+    """Return the number of spanning trees that the head builds for an image."""
     small = argparse.Namespace(**{**vars(options), "batch": 1})
     images, samples = batch(small, device)
     head = MODELS.build(head_config(32, 32, "mmlevelset.BoxSOLOv2Head", in_channels=32)).to(device)
@@ -233,10 +182,10 @@ def trees_in_head(options: argparse.Namespace, device: torch.device) -> int:
 
 
 def batch(options: argparse.Namespace, device: torch.device) -> tuple[Tensor, list[DetDataSample]]:
-    """Images (B, 3, H, W), with ellipses as objects: boxes, classes and masks.
+    """Return images (B, 3, H, W) with ellipses as objects: boxes, classes and masks.
 
-    Their scales are spread evenly, their centres too: up to ``MOST_OBJECTS`` no two of them claim
-    one cell, whose mask mmdet would count twice.
+    Scales and centres of the objects are spread evenly. So two of at most ``MOST_OBJECTS`` objects
+    never claim the same cell; mmdet would count the mask of such a cell twice.
     """
     height, width = options.size
     count = options.objects
@@ -296,7 +245,10 @@ def head_config(width: int, mask_width: int, kind: str, **others: Any) -> dict:
 
 
 def detectors(options: argparse.Namespace, device: torch.device) -> dict[str, SOLOv2]:
-    """The rows; one backbone and neck for all, and heads of equal layers with equal weights."""
+    """Return a detector for each row. Backbone and neck are the same module in all.
+
+    Heads of equal layers have equal weights.
+    """
     width = options.width
     half = width // 2
     plain = partial(head_config, kind="SOLOV2Head", in_channels=width)
@@ -339,13 +291,13 @@ def detectors(options: argparse.Namespace, device: torch.device) -> dict[str, SO
 
 
 def _layers(model: SOLOv2) -> dict[str, torch.Size]:
-    """Shapes of the weights of the head's layers, without those of a loss."""
+    """Return the shapes of the weights of the head's layers. A loss's weights are left out."""
     state = model.mask_head.state_dict()
     return {name: value.shape for name, value in state.items() if not name.startswith("loss_")}
 
 
 def positives(model: SOLOv2, samples: list[DetDataSample]) -> int:
-    """Positive cells of the batch."""
+    """Return the number of positive cells of the batch."""
     head = model.mask_head
     boxes = Boxes.of([sample.gt_instances for sample in samples], inclusive=False)
     grids = head.num_grids, head.scale_ranges, head.pos_scale
@@ -358,7 +310,7 @@ def step(
     samples: list[DetDataSample],
     optimizer: torch.optim.Optimizer | None,
 ) -> dict[str, Tensor]:
-    """A training step, whose gradients remain."""
+    """Run a training step. The gradients stay in the parameters."""
     model.zero_grad(set_to_none=True)
     losses = model.loss(images, samples)
     model.parse_losses(losses)[0].backward()
@@ -370,7 +322,7 @@ def step(
 def losses_alone(
     model: SOLOv2, images: Tensor, samples: list[DetDataSample]
 ) -> Callable[[], tuple[dict[str, Tensor], list[Tensor]]]:
-    """A call of the losses of fixed predictions and the gradients of these."""
+    """Return a function that computes the losses of fixed predictions and their gradients."""
     head = model.mask_head
     with torch.no_grad():
         x = model.extract_feat(images)
@@ -431,9 +383,10 @@ def steps(options: argparse.Namespace, device: torch.device) -> None:
 
 
 def check(models: dict[str, SOLOv2], whole: dict, alone: dict) -> harness.Gate:
-    """Ours against mmdet's where they are to agree; the rest among themselves, and finite."""
+    """Compare ours with mmdet's and among themselves where they must agree; all must be finite."""
     gate = harness.Gate()
-    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):  # mmdet's masks are convolved
+    # mmdet computes masks by convolutions, which would take TF32.
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
         values = {name: call() for name, call in alone.items()}
     twin, other = values["ours, mmdet's layers, masks"], values[PLAIN]
     for name in ("loss_cls", "loss_mask"):
@@ -475,17 +428,17 @@ def main(words: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--batch", type=int, default=2, help="step: images")
     parser.add_argument("--objects", type=int, default=10, help="objects of an image")
-    parser.add_argument("--depth", type=int, default=50, help="step: of the ResNet")
+    parser.add_argument("--depth", type=int, default=50, help="step: depth of the ResNet")
     parser.add_argument("--width", type=int, default=256, help="step: channels of FPN and head")
     parser.add_argument("--optimizer", action="store_true", help="step: with AdamW's update")
     options = parser.parse_args(words)
     if any(side % 32 for side in options.size):
-        parser.error(f"--size must be multiples of 32, but is {options.size}")
+        parser.error(f"--size must be multiples of 32, and was {options.size}")
     if not 1 <= options.objects <= MOST_OBJECTS:
-        parser.error(f"--objects must be 1 to {MOST_OBJECTS}, but is {options.objects}")
+        parser.error(f"--objects must be 1 to {MOST_OBJECTS}, and was {options.objects}")
     device = harness.prepare(options, words)
     init_default_scope("mmdet")
-    MMLogger.get_current_instance().setLevel("ERROR")  # not a line for each weight
+    MMLogger.get_current_instance().setLevel("ERROR")  # no line for each weight
     warnings.filterwarnings("ignore", "torch.meshgrid")
     if options.part != "step":
         trees(options, device)

@@ -1,9 +1,9 @@
-"""chan_vese: ours against scikit-image and, on a CUDA device, cuCIM.
+"""Benchmark of chan_vese against scikit-image and, on a CUDA device, cuCIM.
 
 python tools/benchmarks/chan_vese.py
 python tools/benchmarks/chan_vese.py --device cuda
 
-A peer that is not installed is left out.
+A library that is not installed is left out.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,11 +18,11 @@ from mmlevelset.experiments.benchmarks import harness
 from mmlevelset.ops import chan_vese
 
 Solver = Callable[[Tensor], tuple[Tensor, Tensor, list[Any]]]
-"""A grey image (H, W) -> mask, phi, energies."""
+"""A function of a grey image (H, W) that returns mask, phi and energies."""
 
 
 def peers(device: torch.device, options: dict[str, Any]) -> tuple[dict[str, Solver], list[str]]:
-    """The peers that are installed, and the names of those that are not."""
+    """Return the solvers of the installed libraries, and the names of missing libraries."""
     found: dict[str, Solver] = {}
     missing = []
     try:
@@ -52,7 +52,7 @@ def peers(device: torch.device, options: dict[str, Any]) -> tuple[dict[str, Solv
 
 
 def photograph(size: int) -> tuple[Tensor, str]:
-    """A grey image (size, size) with values about [0, 1], and where it is from."""
+    """Return a grey image (size, size) with values about [0, 1], and its source."""
     try:
         from skimage.data import camera
 
@@ -66,7 +66,7 @@ def photograph(size: int) -> tuple[Tensor, str]:
 
 
 def workloads(dtype: torch.dtype, device: torch.device) -> tuple[dict[str, Tensor], str]:
-    """Noisy images (B, C, H, W): one large, a batch of small ones, one in colour."""
+    """Return noisy images (B, C, H, W): a large image, a batch of small images, a colour image."""
     large, source = photograph(1024)
     small, middle = photograph(256)[0], photograph(512)[0]
     images = {
@@ -74,15 +74,15 @@ def workloads(dtype: torch.dtype, device: torch.device) -> tuple[dict[str, Tenso
         "sixteen 256x256": torch.stack([small.roll(16 * k, k % 2) for k in range(16)])[:, None],
         "one 3x512x512": torch.stack([middle, middle.flip(1), middle.square()])[None],
     }
-    noisy = {name: one + 0.05 * torch.randn(one.shape) for name, one in images.items()}
-    return {name: one.to(device, dtype) for name, one in noisy.items()}, source
+    noisy = {name: batch + 0.05 * torch.randn(batch.shape) for name, batch in images.items()}
+    return {name: batch.to(device, dtype) for name, batch in noisy.items()}, source
 
 
 def check(gate: harness.Gate, title: str, got: Any, want: Any, tolerance: float) -> None:
-    """(masks, phi, energies) of a batch against those of its images one by one."""
+    """Compare masks, phi and energies of a batch with those of its images one by one."""
     mask, phi, energies = got
     gate.equal(f"{title}, mask", torch.equal(mask.cpu(), torch.stack([w[0].cpu() for w in want])))
-    same = [len(one) for one in energies] == [len(w[2]) for w in want]
+    same = [len(of_image) for of_image in energies] == [len(w[2]) for w in want]
     gate.equal(f"{title}, iterations", same)
     gate.close(f"{title}, phi", phi.cpu(), torch.stack([w[1].cpu() for w in want]), tolerance)
 
@@ -94,7 +94,7 @@ def loop(solver: Solver, images: Tensor) -> None:
 
 def main(words: Sequence[str] | None = None) -> None:
     parser = harness.arguments(__doc__.splitlines()[0], rounds=5)
-    parser.add_argument("--iterations", type=int, default=40, help="most iterations")
+    parser.add_argument("--iterations", type=int, default=40, help="at most so many iterations")
     parser.add_argument("--dtype", choices=["float32", "float64"], default="float64")
     settings = parser.parse_args(words)
     device = harness.prepare(settings, words)
@@ -112,7 +112,7 @@ def main(words: Sequence[str] | None = None) -> None:
     iterations = {}
     for title, batch in images.items():
         ours = chan_vese(batch, extended_output=True, **options)
-        iterations[title] = max(len(one) for one in ours[2])
+        iterations[title] = max(len(energies) for energies in ours[2])
         if batch.shape[1] == 1:
             for name, solver in found.items():
                 want = [solver(image) for image in batch[:, 0]]
@@ -131,7 +131,7 @@ def main(words: Sequence[str] | None = None) -> None:
         calls["ours"] = partial(chan_vese, batch, **options)
         calls["ours, with energies"] = partial(chan_vese, batch, extended_output=True, **options)
         results = harness.measure(calls, device, settings.rounds, memory=False)
-        alone = "; no peer for several channels" if batch.shape[1] > 1 else ""
+        alone = "; no other library takes several channels" if batch.shape[1] > 1 else ""
         print(f"\n{title}, {iterations[title]} iterations{alone}\n")
         print(harness.time_and_memory(results, reference))
         each = results["ours"].median / iterations[title] * 1e3

@@ -1,8 +1,8 @@
-"""Compile the Triton kernels for GPUs that need not be present: registers, spills, shared memory.
+"""Compile the Triton kernels for GPUs, without a GPU: registers, spills, shared memory.
 
     python tools/benchmarks/compile_kernels.py
 
-Exits with status 1 if a kernel of a supported size spills registers to memory.
+The exit status is 1 if a kernel of a supported size spills registers to memory.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class AbsentGPU:
-    """What Triton asks of a driver when it compiles: the target, not a device."""
+    """A driver that tells Triton for which GPU to compile, but has no device."""
 
     def __init__(self, capability: int) -> None:
         from triton.backends.compiler import GPUTarget
@@ -51,7 +51,11 @@ class AbsentGPU:
 def compile_all(
     capability: int, channels: int, dtype: torch.dtype, size: int = 112
 ) -> dict[str, Any]:
-    """Every kernel that one evolution forward and backward launches, by name and variant."""
+    """Compile the kernels of an evolution's forward and backward pass.
+
+    Returns:
+        The compiled kernels by name and variant.
+    """
     import triton
     from triton.runtime.jit import JITFunction
 
@@ -82,7 +86,7 @@ def compile_all(
 
 
 def resources(kernel: Any) -> dict[str, int]:
-    """Registers a thread, bytes of stack (spilled registers) and of shared memory."""
+    """Return the registers of a thread, and the bytes of stack (spills) and shared memory."""
     import triton
 
     cuobjdump = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
@@ -103,7 +107,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--capability", type=int, nargs="+", default=[80, 90])
     parser.add_argument("--channels", type=int, nargs="+", default=[3, 16, 19, 64, 67])
-    parser.add_argument("--size", type=int, nargs="+", default=[112, 56], help="of square maps")
+    parser.add_argument("--size", type=int, nargs="+", default=[112, 56], help="side of the maps")
     parser.add_argument("--dtype", nargs="+", default=["bfloat16", "float16", "float32"])
     options = parser.parse_args(words)
     os.environ.pop("TRITON_INTERPRET", None)  # the interpreter compiles nothing

@@ -1,4 +1,4 @@
-"""Evolution: ours against the equations as written, batched products, and torch.compile.
+"""Benchmark of evolve_chan_vese against the equations as written, batched products, torch.compile.
 
 python tools/benchmarks/evolution.py                                        # CPU
 python tools/benchmarks/evolution.py --device cuda --regions 100 --dtype bfloat16
@@ -19,7 +19,7 @@ Values = dict[str, Tensor]
 
 
 def as_written(phi0, features, lambda1, lambda2, mu, eps, dt):
-    """Equations 7-9 of LevelSet R-CNN, each quantity as printed (with the mean over channels)."""
+    """Return phi_N by equations 7-9 of LevelSet R-CNN as printed, with the mean over channels."""
     phi = phi0
     features = features.to(phi.dtype)
     lambda1, lambda2, mu = (value[:, None, None] for value in (lambda1, lambda2, mu))
@@ -37,7 +37,7 @@ def as_written(phi0, features, lambda1, lambda2, mu, eps, dt):
 
 
 def batched_products(phi0, features, lambda1, lambda2, mu, eps, dt):
-    """The squared distances expanded: two batched matrix products a step, autograd backward."""
+    """Return phi_N by two batched matrix products a step: the squared distances are expanded."""
     channels = features.shape[1]
     lambda1, lambda2 = lambda1 / channels, lambda2 / channels
     phi = phi0
@@ -60,7 +60,7 @@ def batched_products(phi0, features, lambda1, lambda2, mu, eps, dt):
 
 
 def example(options: argparse.Namespace, device: torch.device, dtype: torch.dtype) -> Values:
-    """Discs as phi0 (a truncated distance), features that differ inside and outside, noise."""
+    """Return discs as phi0 (truncated distances), and noisy features of two regions."""
     m, c, n = options.regions, options.channels, options.steps
     h, w = options.size
     y = torch.arange(h)[:, None] - h / 2
@@ -80,7 +80,7 @@ def example(options: argparse.Namespace, device: torch.device, dtype: torch.dtyp
 
 
 def check(gate: harness.Gate, candidates: dict[str, Callable], values: Values, few: int) -> None:
-    """All regions at once; the first and last few against the equations in float64."""
+    """Run all regions, and compare the first and the last few with the equations in float64."""
     regions = len(values["phi0"])
     some = torch.tensor([*range(min(few, regions)), *range(max(few, regions - few), regions)])
     some = some.to(values["phi0"].device)

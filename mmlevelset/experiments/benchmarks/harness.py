@@ -1,7 +1,7 @@
-"""What the benchmarks share: a red gate, interleaved timing, peak memory, a Markdown table.
+"""Shared parts of the benchmarks: checks of values, timing in turns, peak memory, tables.
 
-Candidates are timed in turns within one process and compared as ratios of their medians, since
-machines are noisy. Nothing is timed before its values have been checked.
+Machines are noisy, so the candidates take turns within one process, and their medians are compared
+as ratios. A benchmark checks all values before it measures a time.
 """
 
 import argparse
@@ -21,14 +21,14 @@ os.environ.setdefault("KINETO_LOG_LEVEL", "5")  # the memory profiler's own mess
 
 
 def arguments(description: str, **defaults: object) -> argparse.ArgumentParser:
-    """A parser with ``--device``, ``--threads``, ``--rounds`` and ``--seed``."""
+    """Return a parser with ``--device``, ``--threads``, ``--rounds`` and ``--seed``."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     cores = len(os.sched_getaffinity(0))
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
     parser.add_argument("--threads", type=int, default=cores, help="CPU threads")
-    parser.add_argument("--rounds", type=int, default=9, help="timed turns of each candidate")
+    parser.add_argument("--rounds", type=int, default=9, help="timed calls of each candidate")
     parser.add_argument("--seed", type=int, default=0)
     parser.set_defaults(**defaults)
     return parser
@@ -38,14 +38,14 @@ def prepare(options: argparse.Namespace, words: Sequence[str] | None = None) -> 
     """Set threads and seed, print the command and the machine, and return the device.
 
     Args:
-        options: Of a parser of :func:`arguments`.
+        options: Parsed options of :func:`arguments`.
         words: The command's arguments, if they are not those of ``sys.argv``.
     """
     device = torch.device(options.device)
     if device.type == "cuda" and not torch.cuda.is_available():
         sys.exit(f"--device {options.device}: this machine has no CUDA device that torch can use")
     if device.type == "cuda":
-        torch.cuda.set_device(device)  # the events of _seconds are the current device's
+        torch.cuda.set_device(device)  # for the events of _seconds
     torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
     words = sys.argv[1:] if words is None else words
@@ -55,7 +55,7 @@ def prepare(options: argparse.Namespace, words: Sequence[str] | None = None) -> 
 
 
 def machine(device: torch.device) -> str:
-    """One line: processor, threads and versions."""
+    """Return the GPU, or the processor with its threads, and the versions in one line."""
     on_gpu = device.type == "cuda"
     hardware = torch.cuda.get_device_name(device) if on_gpu else processor_and_threads()
     packages = ("torch", "numpy", "scipy", "opencv", "scikit-image", "cucim", "triton")
@@ -63,37 +63,45 @@ def machine(device: torch.device) -> str:
 
 
 class Gate:
-    """Collects comparisons with a reference; a red one ends the run before anything is timed."""
+    """Comparisons with a reference. A red comparison ends the benchmark before any timing."""
 
     def __init__(self) -> None:
         self.red = False
 
     def close(self, name: str, got: Tensor, want: Tensor, tolerance: float) -> None:
-        """Relative norm of the difference, in float64, of at most ``tolerance``."""
+        """Compare values. The relative norm of the difference may be at most ``tolerance``."""
         got, want = got.detach().double(), want.detach().double()
         error = ((got - want).norm() / want.norm().clamp(min=1e-30)).item()
         self.record(name, error <= tolerance, f"relative error {error:.1e} (limit {tolerance:g})")
 
     def equal(self, name: str, same: bool) -> None:
+        """Record whether values are identical."""
         self.record(name, bool(same), "identical" if same else "different")
 
     def finish(self) -> None:
-        """Exit with status 1 if a comparison failed."""
+        """Exit with status 1 if a comparison was red."""
         if self.red:
             sys.exit("The values are wrong, so nothing is timed.")
 
-    def record(self, name: str, good: bool, what: str) -> None:
+    def record(self, name: str, good: bool, finding: str) -> None:
+        """Print a comparison, and note whether it is red."""
         self.red |= not good
-        print(f"  {'ok ' if good else 'RED'} {name}: {what}", flush=True)
+        print(f"  {'ok ' if good else 'RED'} {name}: {finding}", flush=True)
 
 
 @dataclass
 class Result:
-    """Seconds of each turn, and the peak of what was allocated beyond the input, in bytes."""
+    """Measurements of a candidate.
+
+    Attributes:
+        seconds: The time of each call.
+        peak: Peak of the bytes that torch allocated beyond the input.
+        launch_bound: Whether the GPU waited for the host in a call.
+    """
 
     seconds: list[float] = field(default_factory=list)
     peak: int | None = None
-    launch_bound: bool = False  # the device waited for the host in some turn
+    launch_bound: bool = False
 
     @property
     def median(self) -> float:
@@ -106,7 +114,14 @@ def measure(
     rounds: int,
     memory: bool = True,
 ) -> dict[str, Result]:
-    """Time the candidates in turns, after two calls each that warm up."""
+    """Time the candidates in turns, after two calls of each to warm up.
+
+    Args:
+        candidates: Functions without arguments, by name.
+        device: The device that they run on.
+        rounds: Number of timed calls of each candidate.
+        memory: Whether to measure the peak memory as well.
+    """
     results = {name: Result() for name in candidates}
     for name, call in candidates.items():
         call()
@@ -125,13 +140,13 @@ def measure(
 
 
 def _seconds(call: Callable[[], object], device: torch.device) -> tuple[float, bool]:
-    """Time of one call, and whether a GPU had begun it before all of it was launched."""
+    """Return the seconds of a call, and whether a GPU started it before its launch was complete."""
     if device.type != "cuda":
         start = time.perf_counter()
         call()
         return time.perf_counter() - start, False
-    # Empties the L2 cache, since in training the features come from memory, and keeps the device
-    # busy while the call is being launched: what is timed is the device, not the interpreter.
+    # The large write empties the L2 cache, since in training the features come from memory. It also
+    # keeps the GPU busy while the host launches the call, so the time is the GPU's, not the host's.
     size = min(8 << 30, torch.cuda.mem_get_info(device)[1] // 4)
     torch.empty(size, dtype=torch.uint8, device=device).zero_()
     begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
@@ -144,7 +159,7 @@ def _seconds(call: Callable[[], object], device: torch.device) -> tuple[float, b
 
 
 def peak_memory(call: Callable[[], object], device: torch.device) -> int:
-    """Peak of the bytes that torch allocated during the call, beyond what was held before."""
+    """Return the peak of the bytes that torch allocated during the call and not before it."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
         torch.cuda.reset_peak_memory_stats(device)
@@ -162,17 +177,16 @@ def peak_memory(call: Callable[[], object], device: torch.device) -> int:
 
 
 def copy_bandwidth(device: torch.device, size: int = 1 << 28) -> float:
-    """Bytes per second, read and written, of copying a tensor of ``size`` bytes."""
-    source = torch.full(
-        (size,), 1, dtype=torch.uint8, device=device
-    )  # written, so that it is there
+    """Return the bytes a second, read and written, of copying a tensor of ``size`` bytes."""
+    # full writes the source: pages that were never written share one page of zeros in the cache.
+    source = torch.full((size,), 1, dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
     result = measure({"copy": lambda: target.copy_(source)}, device, 9, memory=False)["copy"]
     return 2 * size / min(result.seconds)
 
 
 def table(headings: list[str], rows: list[list[str]]) -> str:
-    """A Markdown table; all columns but the first are aligned to the right."""
+    """Return a Markdown table. All columns but the first are aligned to the right."""
     widths = [max(len(row[i]) for row in [headings, *rows]) for i in range(len(headings))]
 
     def line(cells: list[str]) -> str:
@@ -185,9 +199,9 @@ def table(headings: list[str], rows: list[list[str]]) -> str:
 
 
 def time_and_memory(results: dict[str, Result], reference: str) -> str:
-    """Table of the median time, its ratio to the reference's, and the peak extra memory.
+    """Return a table of the median times, their ratios to the reference, and the peak memory.
 
-    Without the memory where the reference's was not measured, or is not torch's.
+    The columns of memory are left out if the reference's memory was not measured or is 0.
     """
     base = results[reference]
     headings = ["", "median ms", "min-max", f"speed, {reference} = 1"]
@@ -204,9 +218,7 @@ def time_and_memory(results: dict[str, Result], reference: str) -> str:
         rows.append(row)
     text = table(headings, rows)
     if any(result.launch_bound for result in results.values()):
-        text += (
-            "\n\n\\* includes waiting for the host, which launched more slowly than the device ran"
-        )
+        text += "\n\n\\* includes waiting for the host, which was slower than the device"
     return text
 
 

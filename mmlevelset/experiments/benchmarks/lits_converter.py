@@ -1,12 +1,13 @@
-"""Time and memory of the converter of LiTS, on generated scans of realistic size.
+"""Benchmark of the converter of LiTS: time and memory, on generated scans of realistic size.
 
     python tools/benchmarks/lits_converter.py --scans 4 --workers 1 2
 
-Writes scans of 512 x 512 x SLICES voxels (int16, and uint8 labels; half of the slices have liver)
-into a temporary folder, converts them with each number of workers, and prints a table: wall and
-processor time, and the largest memory (resident, and of that what is not pages of the scans' files)
-that one process had and that all had at a time, the converter's own among them, sampled 20 times a
-second from /proc (Linux). A single worker is the converter's own process.
+The command writes scans of 512 x 512 x SLICES voxels into a temporary folder: int16, with uint8
+labels; half of the slices have liver. It converts them with each number of workers, and prints a
+table: wall time, processor time, and the peak memory of the largest process and of all processes
+together. The processes are the converter and its workers; a single worker is the converter itself.
+The memory is the resident memory, in brackets without the pages of the scans' files. It is sampled
+20 times a second from /proc (Linux).
 """
 
 import argparse
@@ -27,7 +28,7 @@ MEBIBYTE = 1 << 20
 
 
 def write_scans(folder: Path, scans: int, slices: int, suffix: str) -> int:
-    """Write the scans; the bytes of the values of one, with its labels."""
+    """Write the scans, and return the bytes of a scan's values and labels."""
     random = np.random.default_rng(0)
     column, row = np.ogrid[:SIDE, :SIDE]
     body = ((column - 256) / 220) ** 2 + ((row - 256) / 170) ** 2 < 1
@@ -47,13 +48,13 @@ def write_scans(folder: Path, scans: int, slices: int, suffix: str) -> int:
 
 
 def memory(process: int) -> list[tuple[int, int]]:
-    """Resident bytes, and those that are not of files, of a converter and of its workers."""
+    """Return for the converter and each worker the resident bytes, and those not of files."""
     found = []
     for status in Path("/proc").glob("[0-9]*/status"):
         try:
             fields = dict(line.split(":", 1) for line in status.read_text().splitlines())
             command = (status.parent / "cmdline").read_text()
-        except OSError:  # it has just ended
+        except OSError:  # the process has just ended
             continue
         worker = int(fields["PPid"]) == process and "spawn_main" in command
         if "VmRSS" in fields and (worker or int(fields["Pid"]) == process):
@@ -65,7 +66,12 @@ def memory(process: int) -> list[tuple[int, int]]:
 
 
 def convert(root: Path, out: Path, workers: int) -> tuple[float, float, np.ndarray, np.ndarray]:
-    """Seconds of wall and processor; peaks (resident, not of files) of a process, and of all."""
+    """Run the converter.
+
+    Returns:
+        Seconds of wall time and of processor time; the peaks of resident bytes and of bytes that
+        are not of files, (2,) each, in the largest process and in all processes together.
+    """
     command = [sys.executable, "-c", CONVERTER, str(root), str(out), "--allow-partial"]
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     began = time.perf_counter()
@@ -75,10 +81,10 @@ def convert(root: Path, out: Path, workers: int) -> tuple[float, float, np.ndarr
         stderr=subprocess.PIPE,
         text=True,
     )
-    one, together = np.zeros(2), np.zeros(2)
+    largest, together = np.zeros(2), np.zeros(2)
     while process.poll() is None:
         sample = np.array(memory(process.pid) or [(0, 0)])
-        one = np.maximum(one, sample.max(axis=0))
+        largest = np.maximum(largest, sample.max(axis=0))
         together = np.maximum(together, sample.sum(axis=0))
         time.sleep(0.05)
     wall = time.perf_counter() - began
@@ -87,18 +93,20 @@ def convert(root: Path, out: Path, workers: int) -> tuple[float, float, np.ndarr
         sys.exit(process.stderr.read())
     now = resource.getrusage(resource.RUSAGE_CHILDREN)
     spent = now.ru_utime + now.ru_stime - used.ru_utime - used.ru_stime
-    return wall, spent, one, together
+    return wall, spent, largest, together
 
 
 def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--scans", type=int, default=4, help="(4)")
-    parser.add_argument("--slices", type=int, default=120, help="of a scan (120)")
-    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2], help="(1 2)")
+    parser.add_argument("--scans", type=int, default=4, help="number of scans (4)")
+    parser.add_argument("--slices", type=int, default=120, help="slices of a scan (120)")
+    parser.add_argument(
+        "--workers", type=int, nargs="+", default=[1, 2], help="numbers of workers (1 2)"
+    )
     parser.add_argument("--compressed", action="store_true", help="write .nii.gz")
-    parser.add_argument("--folder", type=Path, help="where the temporary files go")
+    parser.add_argument("--folder", type=Path, help="folder of the temporary files")
     arguments = parser.parse_args(words)
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
         root = Path(folder) / "LITS"
@@ -110,11 +118,10 @@ def main(words: Sequence[str] | None = None) -> None:
         print("| --- | --- | --- | --- | --- |")
         for workers in arguments.workers:
             out = Path(folder) / f"out{workers}"
-            wall, spent, one, together = convert(root, out, workers)
+            wall, spent, largest, together = convert(root, out, workers)
             written = len(list(out.glob("*/*.png")))
             if written != arguments.scans * (arguments.slices // 2):
                 sys.exit(f"the converter wrote {written} slices")
-            one_text, all_text = (
-                "{:.0f} ({:.0f})".format(*peak / MEBIBYTE) for peak in (one, together)
-            )
-            print(f"| {workers} | {wall:.1f} | {spent:.1f} | {one_text} | {all_text} |", flush=True)
+            peaks = ["{:.0f} ({:.0f})".format(*peak / MEBIBYTE) for peak in (largest, together)]
+            cells = [workers, f"{wall:.1f}", f"{spent:.1f}", *peaks]
+            print(f"| {' | '.join(map(str, cells))} |", flush=True)

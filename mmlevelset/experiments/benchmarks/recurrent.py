@@ -1,14 +1,15 @@
-"""Recurrent level sets: RLS against F-ConNet and Chan-Vese, and their share of CRLS.
+"""Benchmark of recurrent level sets: RLS against F-ConNet and Chan-Vese, and RLS within CRLS.
 
-``rls``: milliseconds per image of networks at ``--size``, one image at a time and in batches, and
-of Chan-Vese, ours and scikit-image's, run to its end at that size and, as in the paper's Table 2,
-at the size that images have. Networks have initial weights, on which their time does not depend.
-The images are generated, one object each, under noise, blur and uneven light; Chan-Vese's are grey.
+``rls``: milliseconds an image. The networks run at ``--size``, one image at a time and in batches.
+Chan-Vese, ours and scikit-image's, runs to its end at ``--size`` and, as in the paper's Table 2, at
+the images' own size, ``--original``. The networks have initial weights: their time does not depend
+on the weights. The images are generated with one object each, noise, blur and uneven light;
+Chan-Vese sees grey images.
 
-``crls``: forward pass, losses and backward pass of a batch, and prediction of one image, with the
-recurrent level set, with F-ConNet in its place, and with no network: the mask is the sigmoid of the
-fully connected layer's output. All share the weights of all else. No loading or augmentation is
-timed, and the optimizer neither.
+``crls``: forward pass, losses and backward pass of a batch, and prediction of one image. The rows
+have the recurrent level set, F-ConNet, or no network: then the mask is the sigmoid of the fully
+connected layer's output. All rows share the other weights. Loading, augmentation and optimizer are
+not timed.
 
 python tools/benchmarks/recurrent.py rls                                # CPU, about 3 GB
 python tools/benchmarks/recurrent.py crls --rounds 3                    # CPU, about 4 GB
@@ -45,7 +46,7 @@ RLS, F_CONNET = "RLS, dense gates", "F-ConNet"
 
 
 def single_objects(count: int, size: tuple[int, int], seed: int) -> Tensor:
-    """Images (B, 3, H, W) in [0, 255] of one object each."""
+    """Return images (B, 3, H, W) in [0, 255] of one object each."""
     images = ShapesSegDataset(
         length=count,
         image_size=size[::-1],  # width, height
@@ -61,7 +62,7 @@ def single_objects(count: int, size: tuple[int, int], seed: int) -> Tensor:
 
 
 def as_written(model: RecurrentLevelSet, image: Tensor, phi: Tensor) -> Tensor:
-    """Logits by the paper's equations, matrix by matrix; dense gates, tied weights."""
+    """Return the logits by the paper's equations, matrix by matrix: dense gates, tied weights."""
     cell: Any = model.cells[0]
     pixels = image[0, 0].numel()
     (u_z, w_z), (u_r, w_r) = (rows.split(pixels, 1) for rows in cell.gates.weight.split(pixels))
@@ -140,7 +141,7 @@ def single_images(options: argparse.Namespace, device: torch.device) -> None:
 
 
 def solve(solver: Callable, images: Tensor, tolerance: float) -> float:
-    """Run Chan-Vese on each grey image to its end; the mean number of iterations."""
+    """Run Chan-Vese on each grey image to its end, and return the mean number of iterations."""
     options = dict(tol=tolerance, max_num_iter=10_000, extended_output=True)
     return statistics.mean(len(solver(image.mean(0), **options)[2]) for image in images)
 
@@ -150,7 +151,10 @@ def scikit_image_chan_vese(image: Tensor, **options: Any) -> Any:
 
 
 def times_per_image(results: dict[str, harness.Result], images_of: dict[str, int]) -> str:
-    """Times of one image; ratios to F-ConNet and to dense RLS at the same number of images."""
+    """Return a table of times an image, and of ratios to F-ConNet and to dense RLS.
+
+    The ratios compare with the same number of images together.
+    """
     each = {name: result.median / images_of[name] for name, result in results.items()}
     rows = []
     for name, seconds in each.items():
@@ -168,7 +172,7 @@ def times_per_image(results: dict[str, harness.Result], images_of: dict[str, int
 
 
 class NoNetwork(nn.Module):
-    """The image I is the mask's logit."""
+    """A stand-in for a network: the image I is the mask's logit."""
 
     size, in_channels = None, 1
 
@@ -185,8 +189,8 @@ def crls(options: argparse.Namespace, device: torch.device) -> None:
     config = Config.fromfile(options.config).model
     for part in (config.backbone, config.roi_head.bbox_head):
         for key in {"init_cfg", "fc_init_cfg"} & set(part):
-            part[key] = None  # time does not depend on weights
-    config.test_cfg.rcnn.score_thr = 0.0  # as many detections as there may be
+            part[key] = None  # the time does not depend on weights
+    config.test_cfg.rcnn.score_thr = 0.0  # the most detections
     model = MODELS.build(config)
     model.init_weights()
     model = model.to(device)
@@ -227,7 +231,7 @@ def crls(options: argparse.Namespace, device: torch.device) -> None:
 def training_batch(
     options: argparse.Namespace, num_classes: int, device: torch.device
 ) -> tuple[Tensor, list[DetDataSample]]:
-    """Images of noise and boxes with ellipses in them."""
+    """Return images of noise, and samples of boxes with ellipses in them."""
     height, width = options.image_size
     shapes = dict.fromkeys(("img_shape", "batch_input_shape", "pad_shape"), (height, width))
     meta = dict(shapes, ori_shape=(height, width), scale_factor=(1.0, 1.0))
@@ -251,7 +255,7 @@ def training_batch(
 
 
 def step(model: CRLS, network: nn.Module, images: Tensor, samples: list[DetDataSample]) -> Tensor:
-    """The sum of the losses of a training step, after their backward pass."""
+    """Run a training step, and return the sum of the losses."""
     model.train()
     model.roi_head.mask_head.network = network
     model.zero_grad()
@@ -262,7 +266,7 @@ def step(model: CRLS, network: nn.Module, images: Tensor, samples: list[DetDataS
 
 @torch.inference_mode()
 def predict(model: CRLS, network: nn.Module, images: Tensor, samples: list[DetDataSample]) -> int:
-    """The number of detections, with masks of the image's size."""
+    """Predict, with masks of the image's size, and return the number of detections."""
     model.eval()
     model.roi_head.mask_head.network = network
     (sample,) = model.predict(images, [sample.clone() for sample in samples])
@@ -276,18 +280,30 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--batch", type=int, default=16, help="rls: images together")
     parser.add_argument("--solved", type=int, default=4, help="rls: images for Chan-Vese")
     parser.add_argument(
-        "--original", type=int, nargs=2, default=(225, 300), metavar=("H", "W"), help="rls"
+        "--original",
+        type=int,
+        nargs=2,
+        default=(225, 300),
+        metavar=("H", "W"),
+        help="rls: larger images for Chan-Vese",
     )
-    parser.add_argument("--config", default="configs/crls/crls_r50_fpn_40k_voc.py", help="crls")
-    parser.add_argument("--images", type=int, default=1, help="crls: in a training step")
-    parser.add_argument("--objects", type=int, default=5, help="crls: of an image")
     parser.add_argument(
-        "--image-size", type=int, nargs=2, default=(600, 800), metavar=("H", "W"), help="crls"
+        "--config", default="configs/crls/crls_r50_fpn_40k_voc.py", help="crls: the model"
+    )
+    parser.add_argument("--images", type=int, default=1, help="crls: images of a training step")
+    parser.add_argument("--objects", type=int, default=5, help="crls: objects of an image")
+    parser.add_argument(
+        "--image-size",
+        type=int,
+        nargs=2,
+        default=(600, 800),
+        metavar=("H", "W"),
+        help="crls: size of the images",
     )
     options = parser.parse_args(words)
     device = harness.prepare(options, words)
     init_default_scope("mmdet")
-    MMLogger.get_current_instance().setLevel("ERROR")  # not a line for each weight
+    MMLogger.get_current_instance().setLevel("ERROR")  # no line for each weight
     if options.part != "crls":
         single_images(options, device)
     if options.part != "rls":

@@ -1,4 +1,4 @@
-"""Region energy of many masks over one image: ours against the released formulation.
+"""Benchmark of region_energy: many masks over one image, against the released formula.
 
 python tools/benchmarks/region_energy.py                                    # CPU
 python tools/benchmarks/region_energy.py --device cuda --regions 80
@@ -16,9 +16,10 @@ from mmlevelset.ops import region_energy
 
 
 def as_released(features: Tensor, inside: Tensor, boxes: Tensor) -> Tensor:
-    """BoxLevelSet's form: maps of each instance, masked by its box, and the two squared distances.
+    """Return the energies by BoxLevelSet's formula: maps of each instance, masked by its box.
 
-    In float32 (float64 if given), and summed, not yet divided by channels and box areas.
+    The energies are sums, not divided by channels and box areas. The computation has the dtype of
+    ``inside``, float32 or float64.
     """
     features = features.to(inside.dtype) * boxes[:, None]
     first, second = (inside * boxes)[:, None], ((1 - inside) * boxes)[:, None]
@@ -32,7 +33,7 @@ def as_released(features: Tensor, inside: Tensor, boxes: Tensor) -> Tensor:
 
 
 def product(features: Tensor, inside: Tensor, boxes: Tensor) -> Tensor:
-    """The squares expanded: one matrix product in float32 of the centred map, autograd backward."""
+    """Return the energies by one float32 matrix product of the centred map: squares expanded."""
     features = features.to(inside.dtype)
     features = features - features.detach().mean((1, 2), keepdim=True)
     columns = torch.cat([features, features.square().sum(0, keepdim=True)])
@@ -45,7 +46,7 @@ def product(features: Tensor, inside: Tensor, boxes: Tensor) -> Tensor:
 def example(
     regions: int, channels: int, options: argparse.Namespace, device: torch.device
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """A smooth map with noise, masks that follow it in part, and boxes of 1/8 to 1/2 of a side."""
+    """Return a smooth noisy map, masks that follow it in part, and boxes of 1/8 to 1/2 a side."""
     height, width = options.size
     coarse = torch.randn(1, channels, 8, 8)
     smooth = torch.nn.functional.interpolate(coarse, (height, width), mode="bicubic")[0]
@@ -64,7 +65,7 @@ def example(
 def check(
     candidates: dict[str, Callable], features: Tensor, inside: Tensor, boxes: Tensor
 ) -> harness.Gate:
-    """Values and gradients of all regions against the released form in float64."""
+    """Compare values and gradients of all regions with the released formula in float64."""
     gate = harness.Gate()
 
     def run(function: Callable, dtype: torch.dtype | None) -> list[Tensor]:
@@ -75,14 +76,14 @@ def check(
 
     want = run(as_released, torch.float64)
     for name, function in candidates.items():
-        for quantity, one, other in zip(
+        for quantity, got, right in zip(
             ("energy", "gradient of features", "gradient of inside"),
             run(function, None),
             want,
             strict=True,
         ):
-            half = one.dtype in (torch.float16, torch.bfloat16)
-            gate.close(f"{name}, {quantity}", one, other, 5e-3 if half else 1e-4)
+            half = got.dtype in (torch.float16, torch.bfloat16)
+            gate.close(f"{name}, {quantity}", got, right, 5e-3 if half else 1e-4)
     return gate
 
 
@@ -94,7 +95,7 @@ def main(words: Sequence[str] | None = None) -> None:
         type=int,
         nargs="+",
         default=[3, 9],
-        help="an image's 3 get no gradient, more channels do",
+        help="maps of up to 3 channels, as an image, get no gradient",
     )
     parser.add_argument("--size", type=int, nargs=2, default=(200, 336), metavar=("H", "W"))
     parser.add_argument("--dtype", choices=["float32", "float16", "bfloat16"], default="float32")
@@ -107,7 +108,7 @@ def main(words: Sequence[str] | None = None) -> None:
 
 
 def compare(regions: int, channels: int, options: argparse.Namespace, device: torch.device) -> None:
-    """Check, then time, and print the two tables of one size."""
+    """Check, then time, and print the two tables of a size."""
     candidates: dict[str, Callable] = {"as released": as_released, "product": product}
     if not options.no_compile:
         torch.compiler.reset()

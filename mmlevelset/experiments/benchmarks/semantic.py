@@ -1,13 +1,13 @@
-"""The level-set loss: its share of a training step of DeepLab-LargeFOV, and the loss alone.
+"""Benchmark of the level-set loss: alone, and in a training step of DeepLab-LargeFOV.
 
-``loss``: cross-entropy of logits at full size, with its gradient; the same and the level-set loss
-as the paper writes it (one-hot labels, autograd); the same and ours; ours alone.
+``loss``: cross-entropy of logits at full size, with its gradient; cross-entropy and the level-set
+loss as the paper writes it (one-hot labels, autograd); cross-entropy and ours; ours alone.
 
-``step``: forward pass, loss and backward pass of a batch, in training mode, with cross-entropy and
-with both losses, on one backbone. No loading, augmentation, transfer or optimizer is timed.
+``step``: forward pass, loss and backward pass of a batch in training mode, with cross-entropy and
+with both losses, on one backbone. Loading, augmentation, transfer and optimizer are not timed.
 
-Memory is what a call takes at its peak beyond its input; the extra is in units of the softmax of
-the logits at the size that the losses see, in float32.
+Memory is a call's peak beyond its input. The column "extra" has it in units of the float32 softmax
+of the logits, at the size that the losses see.
 
 python tools/benchmarks/semantic.py loss                                # CPU
 python tools/benchmarks/semantic.py step --rounds 3                     # CPU, about 3 GB
@@ -36,7 +36,7 @@ PLAIN, NAIVE, BOTH = "cross-entropy", "with the level-set loss, as written", "wi
 
 
 def as_written(logits: Tensor, labels: Tensor) -> Tensor:
-    """The paper's equations on one-hot labels, all classes at once."""
+    """Return the loss by the paper's equations on one-hot labels, all classes at once."""
     labelled = (labels != 255)[:, None]
     truth = F.one_hot(labels.where(labels != 255, 0), logits.shape[1]).movedim(-1, 1) * labelled
     truth = truth.to(logits)
@@ -50,7 +50,7 @@ def as_written(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def label_maps(options: argparse.Namespace) -> Tensor:
-    """Labels (B, H, W): ellipses on a background, their edges ignored."""
+    """Return labels (B, H, W): ellipses on a background. Pixels at their edges have no label."""
     height, width = options.size
     y, x = torch.arange(height)[:, None] / height, torch.arange(width) / width
     maps = torch.zeros(options.batch, height, width, dtype=torch.long)
@@ -65,7 +65,7 @@ def label_maps(options: argparse.Namespace) -> Tensor:
 
 
 def predictions(labels: Tensor, classes: int) -> Tensor:
-    """Logits (B, K, H, W) that often, but not always, favour the label."""
+    """Return logits (B, K, H, W) that are largest at most labels."""
     batch, height, width = labels.shape
     coarse = 3 * torch.randn(batch, classes, height // 16 + 2, width // 16 + 2)
     logits = F.interpolate(coarse, (height, width), mode="bicubic")
@@ -83,7 +83,7 @@ def losses(options: argparse.Namespace, device: torch.device) -> None:
     ours = LevelSetLoss(EPS, loss_weight=WEIGHT)
     plain = partial(F.cross_entropy, ignore_index=255)
     present = sum(len(some[some != 255].unique()) for some in labels) / len(labels)
-    print(f"\nLosses of {options.batch} x {_what(options)}, {present:.1f} classes in an image\n")
+    print(f"\nLosses of {options.batch} x {_shape(options)}, {present:.1f} classes in an image\n")
 
     gate = harness.Gate()
     want, want_slope = reference(logits, labels)
@@ -109,7 +109,7 @@ def losses(options: argparse.Namespace, device: torch.device) -> None:
 
 
 def reference(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Value and gradient of the definition in float64, an image at a time."""
+    """Return value and gradient of the definition in float64, computed image by image."""
     total = torch.zeros((), dtype=torch.float64, device=logits.device)
     slopes = []
     for image, truth in zip(logits.detach().split(1), labels.split(1), strict=True):
@@ -124,7 +124,7 @@ def reference(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def networks(options: argparse.Namespace, device: torch.device) -> dict[str, SemanticSegmentor]:
-    """DeepLab-LargeFOV with each loss: one backbone, heads of equal weights."""
+    """Return DeepLab-LargeFOV with each loss: one backbone, heads of equal weights."""
     cross_entropy = dict(type="CrossEntropyLoss", avg_non_ignore=True)
     level_set = dict(type="mmlevelset.LevelSetLoss", eps=EPS, loss_weight=WEIGHT)
     models: dict[str, SemanticSegmentor] = {}
@@ -149,7 +149,7 @@ def step(
     samples: list[DetDataSample],
     autocast: Callable[[], AbstractContextManager],
 ) -> tuple[dict[str, Tensor], tuple[Tensor, ...]]:
-    """Losses of a training step, and its gradients."""
+    """Run a training step, and return its losses and gradients."""
     with autocast():
         found = model.loss(images, samples)
     total = model.parse_losses(found)[0]
@@ -172,7 +172,7 @@ def steps(options: argparse.Namespace, device: torch.device) -> None:
     }
     print(
         f"\nTraining step of DeepLab-LargeFOV, VGG-{options.depth}, {options.batch} x "
-        f"{_what(options)}, losses at {options.loss_size} size, "
+        f"{_shape(options)}, losses at {options.loss_size} size, "
         f"{options.amp or 'float32'}\n"
     )
     seen = check(models[BOTH], calls, options)
@@ -183,7 +183,11 @@ def steps(options: argparse.Namespace, device: torch.device) -> None:
 def check(
     model: SemanticSegmentor, calls: Mapping[str, Callable], options: argparse.Namespace
 ) -> int:
-    """The step's losses against each other and the definition; bytes of the softmax they see."""
+    """Compare the step's losses with each other and with the definition.
+
+    Returns:
+        The bytes of the softmax at the size that the losses see.
+    """
     gate = harness.Gate()
     caught: list[Tensor] = []
     hook = model.decode_head.losses[1].register_forward_pre_hook(
@@ -191,7 +195,7 @@ def check(
     )
     found = {}
     for name, call in calls.items():
-        torch.manual_seed(options.seed)  # dropout's
+        torch.manual_seed(options.seed)  # for dropout
         found[name], slopes = call()
         finite = all(bool(slope.isfinite().all()) for slope in slopes)
         gate.record(f"{name}, gradients", finite, "finite" if finite else "not finite")
@@ -205,7 +209,7 @@ def check(
 
 
 def table(results: dict[str, harness.Result], softmax: int) -> str:
-    """Times and memory; ratios and the extra memory are over those of cross-entropy."""
+    """Return a table of times and memory, with ratios and extra memory to cross-entropy."""
     base = results[PLAIN]
     headings = ["", "median ms", "min-max", f"of {PLAIN}'s", "peak MiB", "extra, softmaxes"]
     rows = []
@@ -226,7 +230,7 @@ def table(results: dict[str, harness.Result], softmax: int) -> str:
     return text
 
 
-def _what(options: argparse.Namespace) -> str:
+def _shape(options: argparse.Namespace) -> str:
     return f"{options.classes} x {options.size[0]} x {options.size[1]}"
 
 
@@ -235,17 +239,24 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("part", nargs="?", choices=("loss", "step", "both"), default="both")
     parser.add_argument("--batch", type=int, default=10, help="images")
     parser.add_argument("--size", type=int, nargs=2, default=(321, 321), metavar=("H", "W"))
-    parser.add_argument("--classes", type=int, default=21, help="with the background")
-    parser.add_argument("--objects", type=int, default=3, help="of an image")
-    parser.add_argument("--depth", type=int, choices=(11, 13, 16, 19), default=16, help="of VGG")
     parser.add_argument(
-        "--loss-size", choices=("full", "logits"), default="full", help="step: where they are"
+        "--classes", type=int, default=21, help="number of classes, with the background"
     )
-    parser.add_argument("--amp", choices=("float16", "bfloat16"), help="step: autocast")
+    parser.add_argument("--objects", type=int, default=3, help="objects of an image")
+    parser.add_argument(
+        "--depth", type=int, choices=(11, 13, 16, 19), default=16, help="depth of VGG"
+    )
+    parser.add_argument(
+        "--loss-size",
+        choices=("full", "logits"),
+        default="full",
+        help="step: size of the losses' logits",
+    )
+    parser.add_argument("--amp", choices=("float16", "bfloat16"), help="step: dtype of autocast")
     options = parser.parse_args(words)
     device = harness.prepare(options, words)
     init_default_scope("mmdet")
-    MMLogger.get_current_instance().setLevel("ERROR")  # not a line for each weight
+    MMLogger.get_current_instance().setLevel("ERROR")  # no line for each weight
     if options.part != "step":
         losses(options, device)
     if options.part != "loss":

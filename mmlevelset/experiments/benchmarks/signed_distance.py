@@ -1,4 +1,4 @@
-"""Exact signed distances of a batch of masks: ours against loops over SciPy and OpenCV.
+"""Benchmark of exact signed distances of a batch of masks, against loops over SciPy and OpenCV.
 
 python tools/benchmarks/signed_distance.py                                  # CPU
 python tools/benchmarks/signed_distance.py --device cuda
@@ -19,7 +19,13 @@ from mmlevelset.ops import signed_distance
 def loop_over(
     distance: Callable[[np.ndarray], np.ndarray], masks: Tensor, truncation: float | None
 ):
-    """Signed distances from one of a mask's pixels to the nearest that is not in it."""
+    """Return signed distances of masks by a loop over a function of one mask.
+
+    Args:
+        distance: Returns the distance of each pixel of a mask to the nearest pixel outside it.
+        masks: (M, H, W) bool.
+        truncation: Distance in pixels that becomes 1, or None.
+    """
     results = []
     for mask in masks.cpu().numpy():
         result = np.where(mask, distance(mask) - 0.5, 0.5 - distance(~mask))
@@ -28,7 +34,7 @@ def loop_over(
 
 
 def installed_peers() -> dict[str, Callable]:
-    """Functions of masks and truncation."""
+    """Return functions of masks and truncation, from the installed libraries."""
     found: dict[str, Callable] = {}
     try:
         from scipy.ndimage import distance_transform_edt
@@ -49,7 +55,7 @@ def installed_peers() -> dict[str, Callable]:
 
 
 def example(options: argparse.Namespace) -> Tensor:
-    """Ellipses with a wavy contour and holes, as in RoIs around objects."""
+    """Return ellipses with wavy contours and holes, (M, H, W) bool."""
     height, width = options.size
     y = torch.linspace(-1, 1, height)[:, None]
     x = torch.linspace(-1, 1, width)
@@ -62,7 +68,7 @@ def example(options: argparse.Namespace) -> Tensor:
 
 
 def brute_force(mask: Tensor) -> Tensor:
-    """Distance to every pixel of the other side."""
+    """Return the signed distances by the distances of all pairs of pixels."""
     pixels = torch.nonzero(torch.ones_like(mask)).double()
     own = mask.flatten()
     apart = torch.cdist(pixels, pixels).masked_fill(own[:, None] == own, torch.inf)
@@ -70,7 +76,7 @@ def brute_force(mask: Tensor) -> Tensor:
 
 
 def check(peers: dict[str, Callable], masks: Tensor, truncation: float) -> harness.Gate:
-    """Ours against the peers, and a quarter of three masks against all pairs of pixels."""
+    """Compare ours with the libraries, and a quarter of three masks with all pairs of pixels."""
     gate = harness.Gate()
     height, width = masks.shape[1:]
     small = masks[:3, height // 2 :, width // 2 :]
@@ -88,7 +94,9 @@ def main(words: Sequence[str] | None = None) -> None:
     parser = harness.arguments(__doc__.splitlines()[0])
     parser.add_argument("--regions", type=int, default=256)
     parser.add_argument("--size", type=int, nargs=2, default=(112, 112), metavar=("H", "W"))
-    parser.add_argument("--truncation", type=float, default=16.0, help="of the training targets")
+    parser.add_argument(
+        "--truncation", type=float, default=16.0, help="in pixels, as in training targets"
+    )
     options = parser.parse_args(words)
     device = harness.prepare(options, words)
     masks = example(options).to(device)

@@ -1,6 +1,6 @@
-"""One tree and one filter for all masks of an image, against SciPy's tree for each mask.
+"""Benchmark of the tree filter: one tree for all masks of an image, against SciPy's tree for each.
 
-A step is the weights, the spanning tree, the filtered masks and their gradient.
+A step computes the weights, the spanning tree, the filtered masks and their gradient.
 
 python tools/benchmarks/tree_filter.py                                  # CPU
 python tools/benchmarks/tree_filter.py --device cuda
@@ -22,7 +22,7 @@ from mmlevelset.ops import minimum_spanning_tree, tree_filter
 
 
 def example(options: argparse.Namespace, count: int) -> tuple[Tensor, Tensor, Tensor]:
-    """A smooth guide with noise, like a photograph's; masks; the gradient from above."""
+    """Return a smooth noisy guide, like a photograph, masks, and the gradient of their filter."""
     height, width = options.size
     guide = avg_pool2d(torch.rand(1, options.channels, height + 8, width + 8), 9, 1)
     guide = 4 * guide + 0.05 * torch.rand_like(guide)
@@ -31,7 +31,12 @@ def example(options: argparse.Namespace, count: int) -> tuple[Tensor, Tensor, Te
 
 
 def scipy_tree(guide: np.ndarray, ranked: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Breadth-first order and parents (V,); ranks make it unique, at the price of sorting twice."""
+    """Return the breadth-first order and the parents (V,) of the minimum spanning tree.
+
+    Args:
+        guide: (C, H, W).
+        ranked: Whether weights become ranks. Then the tree is unique, and SciPy sorts twice.
+    """
     channels, height, width = guide.shape
     pixel = np.arange(height * width).reshape(height, width)
     first = np.concatenate((pixel[:, :-1].ravel(), pixel[:-1].ravel()))
@@ -52,45 +57,77 @@ def scipy_trees(guide: np.ndarray, count: int) -> None:
         scipy_tree(guide, ranked=False)
 
 
-def scipy_filter(
-    mask: np.ndarray, guide: np.ndarray, sigma: float, slope: np.ndarray, ranked: bool
-) -> tuple[np.ndarray, np.ndarray]:
-    """One filtered mask (V,) and its gradient, from a tree of its own and sparse solves."""
-    order, parent = scipy_tree(guide, ranked)
-    flat = guide.reshape(len(guide), -1).astype(np.float64)
-    size = len(order)
-    child = order[1:]
-    weight = np.exp(-((flat[:, child] - flat[:, parent[child]]) ** 2).sum(0) / sigma)
-    position = np.empty(size, np.int64)
-    position[order] = np.arange(size)
-    rows = np.concatenate((np.arange(size), position[child]))
-    columns = np.concatenate((np.arange(size), position[parent[child]]))
-    lower = csc_array((np.concatenate((np.ones(size), -weight)), (rows, columns)))
-    solver = splu(lower, permc_spec="NATURAL", diag_pivot_thresh=0)
-    diagonal = 1 - np.concatenate(([0], weight)) ** 2
+class SciPyTree:
+    """A tree, and filters along it by sparse triangular solves in float64."""
 
-    def apply(values: np.ndarray) -> np.ndarray:
-        solved = solver.solve(diagonal[:, None] * solver.solve(values[order], "T"))
-        result = np.empty_like(solved)
-        result[order] = solved
+    def __init__(self, guide: np.ndarray, sigma: float, ranked: bool) -> None:
+        self.order, parent = scipy_tree(guide, ranked)
+        size = len(self.order)
+        self.features = guide.reshape(len(guide), -1).astype(np.float64)
+        self.sigma = sigma
+        self.child = self.order[1:]
+        self.above = parent[self.child]
+        step = self.features[:, self.child] - self.features[:, self.above]
+        weight = np.exp(-(step**2).sum(0) / sigma)
+        position = np.empty(size, np.int64)
+        position[self.order] = np.arange(size)
+        self.parent = position[self.above]
+        rows = np.concatenate((np.arange(size), np.arange(1, size)))
+        columns = np.concatenate((np.arange(size), self.parent))
+        lower = csc_array((np.concatenate((np.ones(size), -weight)), (rows, columns)))
+        self.solver = splu(lower, permc_spec="NATURAL", diag_pivot_thresh=0)
+        self.weight = weight
+        self.diagonal = 1 - np.concatenate(([0], weight)) ** 2
+
+    def forward(self, mask: np.ndarray) -> np.ndarray:
+        """Return the filtered mask (V,), and keep the values that the gradients need."""
+        self.up, self.sums = self._sums(np.stack((mask, np.ones(len(mask))), 1)[self.order])
+        self.result = self.sums[:, 0] / self.sums[:, 1]
+        return self._pixels(self.result)
+
+    def gradient(self, slope: np.ndarray) -> np.ndarray:
+        """Return the gradient of the mask (V,)."""
+        return self._pixels(self._sums((slope[self.order] / self.sums[:, 1])[:, None])[1][:, 0])
+
+    def gradients(self, slope: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the gradients of the mask (V,) and of the guide (C, V)."""
+        slope = slope[self.order] / self.sums[:, 1]
+        up, sums = self._sums(np.stack((slope, -slope * self.result), 1))
+        weight = self.weight[:, None]
+        by_weight = up[1:] * (self.sums[self.parent] - weight * self.up[1:])
+        by_weight += self.up[1:] * (sums[self.parent] - weight * up[1:])
+        by_step = by_weight.sum(1) * self.weight * (-2 / self.sigma)
+        size = len(self.order)
+        by_guide = [
+            np.bincount(self.child, flow, size) - np.bincount(self.above, flow, size)
+            for flow in by_step * (self.features[:, self.child] - self.features[:, self.above])
+        ]
+        return self._pixels(sums[:, 0]), np.stack(by_guide)
+
+    def _sums(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return weighted sums (V, K) over each pixel's descendants and over all pixels."""
+        up = self.solver.solve(values, "T")
+        return up, self.solver.solve(self.diagonal[:, None] * up)
+
+    def _pixels(self, values: np.ndarray) -> np.ndarray:
+        result = np.empty_like(values)
+        result[self.order] = values
         return result
-
-    sums, norm = apply(np.stack((mask, np.ones(size)), 1)).T
-    return sums / norm, apply((slope / norm)[:, None])[:, 0]
 
 
 def tree_per_mask(
     masks: Tensor, guide: Tensor, slope: Tensor, sigma: float, ranked: bool = False
 ) -> tuple[Tensor, Tensor]:
-    """All filtered masks and their gradients by SciPy, each with a tree of its own."""
-    pairs = [
-        scipy_filter(mask, guide[0].cpu().numpy(), sigma, own_slope, ranked)
-        for mask, own_slope in zip(
-            masks[0].flatten(1).double().cpu().numpy(),
-            slope[0].flatten(1).double().cpu().numpy(),
-            strict=True,
-        )
-    ]
+    """Return all filtered masks and their gradients by SciPy, with a tree for each mask."""
+    own_guide = guide[0].cpu().numpy()
+    pairs = []
+    for mask, own_slope in zip(
+        masks[0].flatten(1).double().cpu().numpy(),
+        slope[0].flatten(1).double().cpu().numpy(),
+        strict=True,
+    ):
+        tree = SciPyTree(own_guide, sigma, ranked)
+        pairs.append((tree.forward(mask), tree.gradient(own_slope)))
     result, gradient = (torch.from_numpy(np.stack(part)) for part in zip(*pairs, strict=True))
     return (
         result.view_as(masks).to(masks.device),
@@ -101,7 +138,7 @@ def tree_per_mask(
 def one_tree(
     masks: Tensor, guide: Tensor, slope: Tensor, sigma: float, backend: str, by_guide: bool = False
 ) -> tuple[Tensor, ...]:
-    """All filtered masks and their gradients, and the guide's if asked."""
+    """Return all filtered masks and their gradients; with ``by_guide`` the guide's gradient."""
     masks = masks.detach().requires_grad_()
     guide = guide.detach().requires_grad_(by_guide)
     tree = minimum_spanning_tree(guide, backend=backend)
@@ -134,11 +171,11 @@ def check(
     slope: Tensor,
     sigma: float,
 ) -> harness.Gate:
-    """Each candidate of ours against SciPy, which solves in float64."""
+    """Compare ours with SciPy, which solves in float64."""
     gate = harness.Gate()
     on_cpu = guide.device.type == "cpu"
     _, parent = scipy_tree(guide[0].cpu().numpy(), ranked=True)
-    parent[0] = 0  # SciPy's root has none
+    parent[0] = 0  # SciPy's root has no parent
     for backend in ("numba", "torch") if on_cpu else ("torch",):
         found = minimum_spanning_tree(guide, backend=backend).parent.flatten().cpu()
         gate.equal(f"tree, {backend}", np.array_equal(found.numpy(), parent))
@@ -156,7 +193,7 @@ def check(
 def main(words: Sequence[str] | None = None) -> None:
     parser = harness.arguments(__doc__.splitlines()[0])
     parser.add_argument("--masks", type=int, nargs="+", default=(8, 40))
-    parser.add_argument("--channels", type=int, default=3, help="of the guide")
+    parser.add_argument("--channels", type=int, default=3, help="channels of the guide")
     parser.add_argument("--size", type=int, nargs=2, default=(200, 336), metavar=("H", "W"))
     parser.add_argument("--sigma", type=float, default=0.02)
     options = parser.parse_args(words)
@@ -168,8 +205,8 @@ def main(words: Sequence[str] | None = None) -> None:
         check(calls, masks, guide, slope, options.sigma).finish()
         timed: dict[str, Callable[[], object]] = {
             **calls,
-            "SciPy, those trees alone": partial(scipy_trees, guide[0].cpu().numpy(), count),
+            "SciPy, the trees alone": partial(scipy_trees, guide[0].cpu().numpy(), count),
         }
-        # The memory that NumPy and SciPy take is not torch's to count.
+        # torch does not count the memory of NumPy and SciPy.
         results = harness.measure(timed, device, options.rounds, memory=False)
         print("\n" + harness.time_and_memory(results, "SciPy, a tree per mask"), flush=True)

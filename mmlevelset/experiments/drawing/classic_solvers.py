@@ -1,7 +1,7 @@
-"""Draw what the classic solvers find in scikit-image's sample images, and in uneven light.
+"""Pictures of the classic solvers' results on scikit-image's sample images and in uneven light.
 
-Writes classic_solvers.jpg and classic_solvers_uneven_light.jpg into --out-dir, and prints the
-settings, iterations and versions. Needs matplotlib and scikit-image.
+The command writes classic_solvers.jpg and classic_solvers_uneven_light.jpg into --out-dir. It also
+prints settings, iterations and versions. It needs matplotlib and scikit-image.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ NAMES: dict[Callable[..., Any], str] = {
 
 @dataclass
 class Case:
-    """One solver on one image; ``truth`` is known for generated images."""
+    """A solver on an image. Generated images have a ``truth``."""
 
     solver: Callable[..., Any]
     picture: str
@@ -54,7 +54,7 @@ class Case:
         return self.run(max_num_iter=0)[1]
 
     def overlap(self) -> float:
-        """Intersection over union with the truth; which side is called inside does not matter."""
+        """Return the IoU with the truth, of the side of the contour that fits better."""
         assert self.truth is not None
         masks = self.phi > 0, self.phi <= 0
         return max((m & self.truth).sum() / (m | self.truth).sum() for m in masks)
@@ -74,7 +74,7 @@ def rectangle(image: np.ndarray, rows: slice, columns: slice) -> np.ndarray:
 
 
 def sample_cases() -> list[list[Case]]:
-    """A row for each solver: two of scikit-image's images."""
+    """Return a row for each solver, with two of scikit-image's images."""
     camera = data.camera()
     coins = data.coins()
     cell = data.cell()[::3, ::3]
@@ -116,7 +116,10 @@ def sample_cases() -> list[list[Case]]:
 
 
 def flower(size: int = 128) -> tuple[np.ndarray, np.ndarray]:
-    """A flower of contrast 1 in light that rises by 3 from left to right, with noise of 0.03."""
+    """Return an image and the true mask of a flower.
+
+    The flower has contrast 1. The light rises by 3 from left to right, the noise is 0.03.
+    """
     y, x = np.mgrid[:size, :size] - (size - 1) / 2
     inside = np.hypot(y, x) < 36 + 8 * np.cos(5 * np.arctan2(y, x))
     noise = 0.03 * np.random.default_rng(0).standard_normal(inside.shape)
@@ -177,14 +180,14 @@ def save(figure: Figure, path: Path) -> None:
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    made = argparse.ArgumentParser(description=__doc__)
-    made.add_argument(
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
         "--out-dir",
         default="docs/images",
         metavar="FOLDER",
-        help="where the pictures go [%(default)s]",
+        help="folder of the pictures [%(default)s]",
     )
-    folder = Path(made.parse_args(words).out_dir)
+    folder = Path(parser.parse_args(words).out_dir)
     folder.mkdir(parents=True, exist_ok=True)
     rows = [[case.solve() for case in row] for row in sample_cases()]
     uneven = [case.solve() for case in uneven_cases()]

@@ -1,11 +1,12 @@
-"""Which masks does a BoxLevelSet energy ask for? Its mean over a data set's true masks and others.
+"""Mean energies of BoxLevelSet's terms for true masks, boxes and flat masks.
 
     python tools/level_set_energies.py configs/quickstart/box-levelset_shapes.py
 
-Every object of the config's validation images, at a quarter of their size, inside its box: the true
-mask, the whole box, and a mask of one half everywhere, on the image (I_u) and on the mask itself,
-filtered along the image's tree (t1 of the released I_f). The network takes no part. A useful term
-is least for the true masks.
+The command takes the objects of the config's validation images, at a quarter of the images' size.
+For each object it computes the energy of three masks inside the object's box: the true mask, the
+whole box, and a mask of one half everywhere. A term compares the mask with the image (I_u), or with
+the mask itself after the filter along the image's tree (t1 of the released I_f). The network is not
+used. A useful term has its least energy at the true masks.
 """
 
 from __future__ import annotations
@@ -23,15 +24,17 @@ STRIDE = 4
 
 
 def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
-    made = parser("Energies of true masks, boxes and flat masks on a config's validation images.")
-    made.add_argument("--images", type=int, default=60, help="the first so many [60]")
-    made.add_argument(
+    options = parser(
+        "Energies of true masks, boxes and flat masks on a config's validation images."
+    )
+    options.add_argument("--images", type=int, default=60, help="use the first so many images [60]")
+    options.add_argument(
         "--softness",
         type=float,
         default=0.02,
-        help="scores are this and 1 less this, as a network's never are 0 and 1 [0.02]",
+        help="scores are s outside and 1 - s inside, since a network never reaches 0 and 1 [0.02]",
     )
-    return made.parse_args(words)
+    return options.parse_args(words)
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -49,7 +52,19 @@ def main(words: Sequence[str] | None = None) -> None:
 
 
 def energies(config: Any, most: int, softness: float) -> tuple[list[list[float]], int]:
-    """The mean energies, a row for each of CANDIDATES, a column for each of TERMS; the objects."""
+    """Return the mean energies, a row for each of CANDIDATES, and the number of objects.
+
+    Args:
+        config: The config, with a model of BoxLevelSet's family.
+        most: Use at most so many images.
+        softness: The least score of a mask, in [0, 0.5).
+
+    Returns:
+        The energies of a pixel and a channel: a row has a number for each of TERMS.
+
+    Raises:
+        InputError: The data set gives no masks, or has no object.
+    """
     import torch
     from mmdet.registry import DATASETS, MODELS
     from mmengine.dataset import pseudo_collate
@@ -78,7 +93,7 @@ def energies(config: Any, most: int, softness: float) -> tuple[list[list[float]]
 
 
 def _of_image(inputs: Any, sample: Any, terms: Any, softness: float) -> Any:
-    """Energies (K, candidates, terms) of one image's objects."""
+    """Return the energies (K, candidates, terms) of one image's objects."""
     import torch
     import torch.nn.functional as F
 
@@ -87,7 +102,7 @@ def _of_image(inputs: Any, sample: Any, terms: Any, softness: float) -> Any:
     objects = sample.gt_instances
     height, width = inputs.shape[-2:]
     size = (height // STRIDE, width // STRIDE)
-    # Test pipelines load the masks after resizing: they are as large as the original image.
+    # Test pipelines load the masks after resizing the image, so masks have the image's own size.
     shape = sample.img_shape[:2]
     masks = objects.masks.to_tensor(torch.float32, inputs.device)[None]
     masks = F.interpolate(masks, shape, mode="area")
@@ -104,6 +119,6 @@ def _of_image(inputs: Any, sample: Any, terms: Any, softness: float) -> Any:
 
 
 def _boxes(masks: Any) -> Any:
-    """The pixels (K, H, W), bool, of the boxes around masks, of which none may be empty."""
+    """Return the pixels (K, H, W), bool, of the boxes around masks. No mask may be empty."""
     inside = masks > 0
     return inside.any(2, keepdim=True) & inside.any(1, keepdim=True)

@@ -1,8 +1,11 @@
-"""Draw a trained model's results: the best and the worst images, with the ground truth.
+"""Pictures of a trained model's best and worst results, with the ground truth.
 
-Writes into --out-dir one strip for each chosen image (phi_0, phi_1, ... and the ground truth;
-for a model without level sets its masks, for a semantic one the label maps), results.png with all
-of them side by side, and losses.png where the work dir holds a training log.
+The command writes into --out-dir:
+
+- a strip for each chosen image: phi_0, phi_1, ... and the ground truth; for a model without level
+  sets its masks; for a semantic model its label maps;
+- results.png, with a row for each chosen image;
+- losses.png, if the work dir holds a training log.
 """
 
 from __future__ import annotations
@@ -32,28 +35,32 @@ if TYPE_CHECKING:
 
 
 def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
-    made = parser("Draw a trained model's best and worst results, with the ground truth.")
-    made.add_argument("checkpoint", help="a checkpoint file, or a work dir: its latest checkpoint")
-    made.add_argument(
+    options = parser("Draw a trained model's best and worst results, with the ground truth.")
+    options.add_argument(
+        "checkpoint", help="a checkpoint file, or a work dir: its latest checkpoint"
+    )
+    options.add_argument(
         "--out-dir",
         metavar="FOLDER",
-        help="where the pictures go [`results` beside the checkpoint]",
+        help="folder of the pictures [`results` beside the checkpoint]",
     )
-    made.add_argument("--num", type=int, default=6, help="number of images to draw [6]")
-    made.add_argument(
+    options.add_argument("--num", type=int, default=6, help="number of images to draw [6]")
+    options.add_argument(
         "--indices", type=int, nargs="+", help="draw these images of the validation set instead"
     )
-    made.add_argument(
-        "--search", type=int, default=100, help="choose among this many images, evenly spread [100]"
+    options.add_argument(
+        "--search", type=int, default=100, help="choose among so many images, evenly spread [100]"
     )
-    made.add_argument("--score-thr", type=float, default=0.5, help="least score drawn [0.5]")
-    made.add_argument(
+    options.add_argument(
+        "--score-thr", type=float, default=0.5, help="draw objects of at least this score [0.5]"
+    )
+    options.add_argument(
         "--size", type=int, default=420, help="longer side of a panel in pixels [420]"
     )
-    made.add_argument(
-        "--format", choices=["png", "jpg"], default="png", help="of the pictures [png]"
+    options.add_argument(
+        "--format", choices=["png", "jpg"], default="png", help="format of the pictures [png]"
     )
-    return made.parse_args(words)
+    return options.parse_args(words)
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -74,13 +81,13 @@ def main(words: Sequence[str] | None = None) -> None:
 
 
 def find_checkpoint(path: str) -> Path:
-    """The checkpoint file, or the one that was last saved into a work dir."""
+    """Return the path of a checkpoint file, or of the last checkpoint of a work dir."""
     if not Path(path).is_dir():
         return Path(require_file(path, "the checkpoint"))
     note = Path(path, "last_checkpoint")
     if not note.is_file():
         raise InputError(f"the work dir {path} holds no checkpoint: {note} does not exist")
-    # The note holds the path of the time of saving; the work dir may have been moved since.
+    # The note holds an absolute path, but the work dir may have been moved.
     return Path(
         require_file(str(Path(path, Path(note.read_text().strip()).name)), "the checkpoint")
     )
@@ -90,6 +97,7 @@ class Results(ABC):
     """A model's predictions on the images of its validation set, and the ground truth."""
 
     nothing_to_compare: str
+    """The error where no image has a score."""
 
     def __init__(self, config: Config, checkpoint: str, dataset: Any) -> None:
         from mmcv.transforms import Compose
@@ -101,11 +109,11 @@ class Results(ABC):
         self.load = Compose([get_test_pipeline_cfg(config)[0]])
 
     def image(self, index: int) -> np.ndarray:
-        """(H, W, 3) in BGR order."""
+        """Return the image, (H, W, 3) uint8, BGR."""
         return self.load(self.dataset.get_data_info(index))["img"]
 
     def test(self, index: int) -> Any:
-        """The data sample with the model's predictions, at the image's own size."""
+        """Return the data sample with the model's predictions, at the image's own size."""
         import torch
         from mmengine.dataset import pseudo_collate
 
@@ -115,15 +123,15 @@ class Results(ABC):
 
     @abstractmethod
     def score(self, index: int) -> float | None:
-        """Mean IoU of an image, or None where there is nothing to compare with."""
+        """Return the mean IoU of an image, or None if the image has no ground truth."""
 
     @abstractmethod
     def panels(self, index: int) -> tuple[list[Panel], list[Panel]]:
-        """The panels of an image in the sheet, and in its own strip."""
+        """Return the panels of an image in results.png, and in its own strip."""
 
 
 class InstanceResults(Results):
-    """Masks of objects."""
+    """Results of a model that predicts a mask for each object."""
 
     nothing_to_compare = "no image of the validation set has an object with a mask"
 
@@ -135,7 +143,7 @@ class InstanceResults(Results):
         self.refined = False
         for head in self.model.modules():
             if isinstance(head, BaseRoIHead) and head.with_mask:
-                # Heads without level sets do not read these settings.
+                # Heads without level sets ignore these settings.
                 head.test_cfg.update(initial_masks=True, level_sets=True)
                 self.refined = getattr(head.mask_head, "refinement", None) is not None
         annotations = dict(type="mmdet.LoadAnnotations", with_bbox=True, with_mask=True)
@@ -143,19 +151,19 @@ class InstanceResults(Results):
         self.score_thr = score_thr
 
     def truth(self, index: int) -> np.ndarray:
-        """The true masks (m, H, W), crowds left out."""
+        """Return the true masks (m, H, W), without crowds."""
         data = self.annotate(self.dataset.get_data_info(index))
         return data["gt_masks"].masks[~data["gt_ignore_flags"]]
 
     def predict(self, index: int) -> Any:
-        """The instances whose score is at least the threshold."""
+        """Return the instances with a score of at least the threshold."""
         found = self.test(index).pred_instances.cpu()
         if "masks" not in found:
             raise InputError("the config's model predicts no masks")
         return found[found.scores >= self.score_thr]
 
     def quality(self, masks: Any, truth: np.ndarray) -> float:
-        """Mean IoU over all objects of an image, 0 for each missed or invented one."""
+        """Return the mean IoU over all objects of an image; a missed or invented object has 0."""
         from mmlevelset.visualization import match_masks
 
         _, _, iou = match_masks(masks, truth)
@@ -173,7 +181,10 @@ class InstanceResults(Results):
         named = {"prediction": found.masks}
         if "initial_masks" in found:
             named = {"initial": found.initial_masks, "final": found.masks}
-        masks = {f"{name}, IoU {self.quality(one, truth):.2f}": one for name, one in named.items()}
+        masks = {
+            f"{name}, IoU {self.quality(found_masks, truth):.2f}": found_masks
+            for name, found_masks in named.items()
+        }
         row = comparison_panels(image, masks, truth)
         if "level_sets" not in found:
             return row, row
@@ -185,7 +196,7 @@ class InstanceResults(Results):
 
 
 class SemanticResults(Results):
-    """Label maps."""
+    """Results of a model that predicts label maps."""
 
     nothing_to_compare = "no image of the validation set has a labelled pixel"
 
@@ -197,7 +208,7 @@ class SemanticResults(Results):
             self.model.test_cfg.update(level_sets=True)
 
     def maps(self, sample: Any) -> tuple[np.ndarray, np.ndarray]:
-        """The predicted and the true label map (H, W)."""
+        """Return the predicted and the true label map (H, W)."""
         if "pred_sem_seg" not in sample:
             raise InputError("the config's model predicts no semantic map")
         pred, truth = sample.pred_sem_seg.sem_seg[0], sample.gt_sem_seg.sem_seg[0]
@@ -213,7 +224,7 @@ class SemanticResults(Results):
 
         image, sample = self.image(index), self.test(index)
         palette = self.dataset.metainfo["palette"]
-        if "crop_box" in sample:  # an instance of an image, with labels 0 and 1
+        if "crop_box" in sample:  # the sample is a crop around an object, with labels 0 and 1
             left, top, right, bottom = sample.crop_box
             image = image[top:bottom, left:right]
             palette = [(0, 0, 0), palette[0]]
@@ -228,7 +239,11 @@ class SemanticResults(Results):
 
 
 def mean_iou(pred: np.ndarray, truth: np.ndarray, ignored: int = 255) -> float | None:
-    """Mean IoU of two label maps over the classes that one of them has at labelled pixels."""
+    """Return the mean IoU over the classes that either label map has at labelled pixels.
+
+    Returns:
+        The mean IoU in [0, 1], or None if no pixel is labelled.
+    """
     import numpy as np
 
     pred, truth = pred[truth != ignored], truth[truth != ignored]
@@ -240,7 +255,7 @@ def mean_iou(pred: np.ndarray, truth: np.ndarray, ignored: int = 255) -> float |
 
 
 def open_results(config: Config, checkpoint: str, score_thr: float) -> Results:
-    """The results of a model, semantic ones if its validation set gives semantic maps."""
+    """Return the results of a model: semantic ones if its validation set has label maps."""
     from mmdet.registry import DATASETS
     from mmengine.registry import init_default_scope
 
@@ -252,7 +267,7 @@ def open_results(config: Config, checkpoint: str, score_thr: float) -> Results:
 
 
 def rank(results: Results, search: int) -> dict[int, float]:
-    """The mean IoU of at most ``search`` images, evenly spread, by index, the best first."""
+    """Return the mean IoU of at most ``search`` images, evenly spread, by index, the best first."""
     from mmengine.utils import track_iter_progress
 
     count = len(results.dataset)
@@ -269,7 +284,7 @@ def rank(results: Results, search: int) -> dict[int, float]:
 
 
 def choose(results: Results, arguments: argparse.Namespace) -> list[int]:
-    """The indices to draw: those asked for, or the best and then the worst by mean IoU."""
+    """Return the indices to draw: those of --indices, or the best and then the worst images."""
     count = len(results.dataset)
     if arguments.indices:
         outside = [index for index in arguments.indices if not 0 <= index < count]
@@ -284,7 +299,7 @@ def choose(results: Results, arguments: argparse.Namespace) -> list[int]:
 
 
 def draw(results: Results, indices: list[int], folder: Path, arguments: argparse.Namespace) -> None:
-    """Write the strip of each image, and the sheet with all."""
+    """Write the strip of each image, and the picture of all."""
     from mmlevelset.visualization import draw_panels
 
     rows = []
@@ -297,7 +312,7 @@ def draw(results: Results, indices: list[int], folder: Path, arguments: argparse
 
 
 def draw_losses(work_dir: Path, path: Path) -> None:
-    """Write the curves of the training that the work dir holds the log of, if it does."""
+    """Write the curves of the training, if the work dir holds its log."""
     from mmlevelset.logs import log_files, read_log
     from mmlevelset.visualization import plot_losses
 

@@ -1,9 +1,10 @@
-"""Draw how the level set inside each box changes over a training run.
+"""Pictures of the level set inside each box over the checkpoints of a training run.
 
-For each chosen image a picture with a row for each object and a column for each checkpoint: the
-image around the object's true box, that box, the contour at which the mask's probability is 0.5,
-and the probability as a faint overlay; the true mask last. The mask is that of the SOLOv2 grid
-cell at the box's centre, on the first level that the box's size belongs to.
+The command writes a picture for each chosen image, with a row for each object and a column for each
+checkpoint. A column shows the image around the object's true box, the box, the contour where the
+mask's probability is 0.5, and the probability as a faint overlay. The last column shows the true
+mask. The mask comes from the SOLOv2 grid cell at the box's centre, on the first level whose scale
+range holds the box.
 """
 
 from __future__ import annotations
@@ -39,38 +40,40 @@ MARGIN = 0.2
 
 
 def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
-    made = parser(
+    options = parser(
         "Draw the level set inside each box over the checkpoints of a training run of a SOLOv2 "
         "model. A run keeps only its last two checkpoints; train with --cfg-options "
         "default_hooks.checkpoint.max_keep_ckpts=-1 to keep all of them."
     )
-    made.add_argument("run", metavar="WORK_DIR", help="the run's work dir")
-    made.add_argument(
+    options.add_argument("run", metavar="WORK_DIR", help="the run's work dir")
+    options.add_argument(
         "--checkpoints",
         nargs="+",
         metavar="FILE",
-        help="draw these, paths or names in the work dir, instead of its epoch_*.pth or iter_*.pth",
+        help="paths, or names in the work dir [its epoch_*.pth or iter_*.pth]",
     )
-    made.add_argument(
-        "--num", type=int, default=8, help="at most this many checkpoints, evenly spread [8]"
+    options.add_argument(
+        "--num", type=int, default=8, help="draw at most so many checkpoints, evenly spread [8]"
     )
-    made.add_argument("--dataset", choices=["val", "train"], default="val", help="[val]")
-    made.add_argument(
+    options.add_argument(
+        "--dataset", choices=["val", "train"], default="val", help="data set of the images [val]"
+    )
+    options.add_argument(
         "--indices", type=int, nargs="+", help="draw these images [the first 3 with objects]"
     )
-    made.add_argument(
-        "--objects", type=int, default=4, help="at most this many objects, the largest [4]"
+    options.add_argument(
+        "--objects", type=int, default=4, help="draw at most so many objects, the largest [4]"
     )
-    made.add_argument(
-        "--out-dir", metavar="FOLDER", help="where the pictures go [`training` in the work dir]"
+    options.add_argument(
+        "--out-dir", metavar="FOLDER", help="folder of the pictures [`training` in the work dir]"
     )
-    made.add_argument(
+    options.add_argument(
         "--size", type=int, default=220, help="longer side of a panel in pixels [220]"
     )
-    made.add_argument(
-        "--format", choices=["png", "jpg"], default="png", help="of the pictures [png]"
+    options.add_argument(
+        "--format", choices=["png", "jpg"], default="png", help="format of the pictures [png]"
     )
-    return made.parse_args(words)
+    return options.parse_args(words)
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -91,7 +94,17 @@ def main(words: Sequence[str] | None = None) -> None:
 
 
 def find_checkpoints(run: Path, asked: Sequence[str] | None, most: int) -> list[Path]:
-    """The checkpoints asked for, or at most ``most`` of the run's in order, the last included."""
+    """Return the checkpoints to draw.
+
+    Args:
+        run: The work dir.
+        asked: Paths of checkpoints, or names in the work dir.
+        most: Without ``asked``, at most so many of the run's checkpoints in their order, the last
+            among them.
+
+    Raises:
+        InputError: A checkpoint or the work dir does not exist.
+    """
     if not run.is_dir():
         raise InputError(f"the work dir {run} does not exist")
     if asked:
@@ -112,7 +125,7 @@ def find_checkpoints(run: Path, asked: Sequence[str] | None, most: int) -> list[
 
 @dataclass
 class Object:
-    """A true object: its box (4,) and its mask (H, W), empty where it is not known."""
+    """A true object: its box (4,) and its mask (H, W), which is empty if it is not known."""
 
     box: Tensor
     mask: np.ndarray
@@ -120,7 +133,7 @@ class Object:
 
 @dataclass
 class Picture:
-    """An image of the data set, as the model gets it and as it is."""
+    """An image of the data set, its input to the model, and its objects."""
 
     index: int
     inputs: Any
@@ -147,7 +160,7 @@ class Images:
         self.prepare = Compose([step for step in steps if "Annotations" not in str(step["type"])])
 
     def choose(self, indices: Sequence[int] | None) -> list[int]:
-        """The indices asked for, or the first three images with objects."""
+        """Return the given indices, or those of the first three images with objects."""
         count = len(self.dataset)
         if indices is None:
             found = (i for i in range(count) if self.dataset.get_data_info(i)["instances"])
@@ -160,7 +173,10 @@ class Images:
         return list(indices)
 
     def read(self, index: int, most: int) -> Picture:
-        """An image with its ``most`` largest objects that the head trains; crowds are left out."""
+        """Return an image with its ``most`` largest objects.
+
+        Crowds, and objects of a size that the head is not trained for, are left out.
+        """
         info = self.load(self.dataset.get_data_info(index))
         inputs = self.prepare(self.dataset.get_data_info(index))
         boxes, masks = info["gt_bboxes"].tensor, info["gt_masks"].masks
@@ -175,7 +191,7 @@ class Images:
         return Picture(index, inputs, info["img"], objects[:most])
 
     def probabilities(self, picture: Picture) -> np.ndarray:
-        """Masks (n, H, W) of the picture's objects, in [0, 1], at the image's own size."""
+        """Return the masks (n, H, W) of the picture's objects, in [0, 1], at the image's size."""
         import torch
         from mmengine.dataset import pseudo_collate
 
@@ -183,7 +199,7 @@ class Images:
             data = self.model.data_preprocessor(pseudo_collate([picture.inputs]), False)
             (sample,) = data["data_samples"]
             predictions = self.model.mask_head(self.model.extract_feat(data["inputs"]))
-            boxes = scaled(torch.stack([one.box for one in picture.objects]), sample)
+            boxes = scaled(torch.stack([item.box for item in picture.objects]), sample)
             masks = masks_of_boxes(
                 self.model.mask_head, predictions, boxes, sample.img_shape, sample.ori_shape
             )
@@ -191,13 +207,13 @@ class Images:
 
 
 def scaled(boxes: Tensor, sample: Any) -> Tensor:
-    """Boxes (n, 4) of the image as pixels of the model's input."""
+    """Return boxes (n, 4) of the image in pixels of the model's input."""
     (height, width), (full_height, full_width) = sample.img_shape, sample.ori_shape
     return boxes * boxes.new_tensor([width / full_width, height / full_height] * 2)
 
 
 def levels_of(head: Any, boxes: Tensor) -> list[int | None]:
-    """For each box (n, 4) the first level whose scale range holds it, or None."""
+    """Return for each box (n, 4) the first level whose scale range holds the box, or None."""
     scales = (boxes[:, 2:] - boxes[:, :2]).prod(1).sqrt().tolist()
     return [
         next(
@@ -215,17 +231,17 @@ def masks_of_boxes(
     img_shape: Sequence[int],
     ori_shape: Sequence[int],
 ) -> Tensor:
-    """Mask probabilities (n, *ori_shape) of the cells at the centres of boxes.
+    """Return the mask probabilities (n, *ori_shape) of the cells at the centres of boxes.
 
     Args:
-        head: a SOLOv2 head.
-        predictions: what the head gives for one image: kernels, scores, mask features.
+        head: A SOLOv2 head.
+        predictions: The head's output for one image: kernels, scores, mask features.
         boxes: (n, 4) in pixels of the model's input, n >= 1.
-        img_shape: height and width of the image in the input, without padding.
-        ori_shape: those of the image itself.
+        img_shape: Height and width of the image in the input, without padding.
+        ori_shape: Height and width of the image itself.
 
     Raises:
-        ValueError: the size of a box is in no scale range of the head.
+        ValueError: The size of a box is in no scale range of the head.
     """
     import torch
     import torch.nn.functional as F
@@ -237,7 +253,7 @@ def masks_of_boxes(
     for box, level in zip(boxes.double().cpu(), levels_of(head, boxes), strict=True):
         if level is None:
             raise ValueError(f"box {box.tolist()} is in no scale range of {head.scale_ranges}")
-        # SOLO counts a pixel by its index, not its centre, and divides so.
+        # As SOLO: a pixel's place is its index, not its centre, and the divisor is 1 / grid.
         middle = (box[:2] + box[2:]) / 2 - 0.5
         column, row = torch.floor_divide(middle / size, 1 / head.num_grids[level]).long()
         chosen.append(kernels[level][0, :, row, column])
@@ -255,7 +271,7 @@ def draw(
     pictures: Sequence[Picture],
     arguments: argparse.Namespace,
 ) -> None:
-    """Write the picture of each image, and the sheet with all of them."""
+    """Write the picture of each image, and the picture of all."""
     from mmlevelset.visualization import draw_panels
 
     if not pictures:
@@ -266,13 +282,13 @@ def draw(
         title = path.stem.replace("_", " ")
         for picture, of_picture in zip(pictures, rows, strict=True):
             masks = images.probabilities(picture)
-            for one, mask, row in zip(picture.objects, masks, of_picture, strict=True):
-                row.append(predicted_panel(title, picture.image, one, mask))
+            for item, mask, row in zip(picture.objects, masks, of_picture, strict=True):
+                row.append(predicted_panel(title, picture.image, item, mask))
     folder = Path(arguments.out_dir or Path(arguments.run, "training"))
     folder.mkdir(parents=True, exist_ok=True)
     for picture, of_picture in zip(pictures, rows, strict=True):
-        for one, row in zip(picture.objects, of_picture, strict=True):
-            row.append(true_panel(picture.image, one))
+        for item, row in zip(picture.objects, of_picture, strict=True):
+            row.append(true_panel(picture.image, item))
         path = folder / f"{picture.index:06d}.{arguments.format}"
         write(draw_panels(of_picture, arguments.size), path)
     if len(pictures) > 1:
@@ -280,44 +296,44 @@ def draw(
         write(draw_panels(together, arguments.size), folder / f"training.{arguments.format}")
 
 
-def predicted_panel(title: str, image: np.ndarray, one: Object, mask: np.ndarray) -> Panel:
-    """The image around an object's box with the mask (H, W) of probabilities and its contour."""
+def predicted_panel(title: str, image: np.ndarray, item: Object, mask: np.ndarray) -> Panel:
+    """Return the image around an object's box, with its probabilities (H, W) and their contour."""
     import numpy as np
     import torch
 
     from mmlevelset.ops.contours import contours
 
-    x1, y1, x2, y2 = window(one.box, image.shape)
-    if one.mask.any():
-        inside, true = mask > 0.5, one.mask.astype(bool)
+    x1, y1, x2, y2 = window(item.box, image.shape)
+    if item.mask.any():
+        inside, true = mask > 0.5, item.mask.astype(bool)
         title += f", IoU {(inside & true).sum() / (inside | true).sum():.2f}"
     alpha = OVERLAY_ALPHA * mask[y1:y2, x1:x2, None]
     faint = (1 - alpha) * image[y1:y2, x1:x2] + alpha * np.array(OVERLAY_BGR)
-    # A wider crop, so that a contour that leaves the panel is not closed along its edge.
+    # The contour is closed along the crop's edge, so the crop is wider than the panel.
     left, top = max(x1 - 2, 0), max(y1 - 2, 0)
     crop = np.ascontiguousarray(mask[top : y2 + 2, left : x2 + 2])
     (polygons,) = contours(torch.from_numpy(crop)[None], 0.5)
     polygons = [polygon + 0.5 + [left - x1, top - y1] for polygon in polygons]
-    return object_panel(title, faint.round().astype(np.uint8), one, polygons, (x1, y1))
+    return object_panel(title, faint.round().astype(np.uint8), item, polygons, (x1, y1))
 
 
-def true_panel(image: np.ndarray, one: Object) -> Panel:
-    """The image around an object's box with the outline of its true mask."""
+def true_panel(image: np.ndarray, item: Object) -> Panel:
+    """Return the image around an object's box, with the outline of its true mask."""
     import numpy as np
 
     from mmlevelset.visualization import mask_polygons
 
-    x1, y1, x2, y2 = window(one.box, image.shape)
-    (polygons,) = mask_polygons(one.mask[None])
+    x1, y1, x2, y2 = window(item.box, image.shape)
+    (polygons,) = mask_polygons(item.mask[None])
     crop = np.ascontiguousarray(image[y1:y2, x1:x2])
-    title = "ground truth" if one.mask.any() else "no true mask"
-    return object_panel(title, crop, one, [polygon - [x1, y1] for polygon in polygons], (x1, y1))
+    title = "ground truth" if item.mask.any() else "no true mask"
+    return object_panel(title, crop, item, [polygon - [x1, y1] for polygon in polygons], (x1, y1))
 
 
 def object_panel(
     title: str,
     crop: np.ndarray,
-    one: Object,
+    item: Object,
     polygons: list[np.ndarray],
     origin: tuple[int, int],
 ) -> Panel:
@@ -325,13 +341,13 @@ def object_panel(
 
     from mmlevelset.visualization import Panel
 
-    x1, y1, x2, y2 = one.box.double().tolist()
+    x1, y1, x2, y2 = item.box.double().tolist()
     box = np.array([[x1, y1], [x2, y1], [x2, y2], [x1, y2], [x1, y1]]) - origin
     return Panel(crop, title, [[box], polygons], [BOX_COLOR, CONTOUR_COLOR])
 
 
 def window(box: Tensor, shape: Sequence[int]) -> tuple[int, int, int, int]:
-    """The pixels x1, y1, x2, y2 around a box, with a margin, within the image."""
+    """Return x1, y1, x2, y2 of the box with a margin, in whole pixels within the image."""
     x1, y1, x2, y2 = box.tolist()
     margin = max(MARGIN * max(x2 - x1, y2 - y1), 4)
     left, top = max(int(x1 - margin), 0), max(int(y1 - margin), 0)

@@ -1,1 +1,1 @@
-"""The comparison of networks and classic solvers on images of one object each."""
+"""Comparison of networks and classic solvers on images of one object each."""

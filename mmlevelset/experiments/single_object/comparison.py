@@ -1,13 +1,13 @@
-"""Compare networks with the classic level-set solvers on images of one object each.
+"""Comparison of networks with the classic level-set solvers on images of one object each.
 
     python tools/compare_single_object.py CONFIG --model RLS CONFIG CHECKPOINT --tune 20
 
-As in Table 2 and Figure 7 of Le et al., Recurrent Level Set Networks, 2019: F-measure and seconds
-an image of trained networks and of Chan-Vese, DRLSE, region-scalable fitting and L2S, on the same
-test images of a config at one size, and pictures of the contours.
+Table 2 and Figure 7 of Le et al., Recurrent Level Set Networks, 2019, compare so. The table has the
+F-measure and the seconds an image of trained networks and of Chan-Vese, DRLSE, region-scalable
+fitting and L2S, on the same test images at one size. The pictures show the contours.
 
-Writes comparison.md (also printed), comparison.json with the numbers of each image, and
-comparison.png, one more for each degradation, into --out-dir.
+The command writes into --out-dir comparison.md, which it also prints, comparison.json with the
+numbers of each image, and comparison.png with a further picture for each degradation.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ if TYPE_CHECKING:
 
 
 def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
-    made = parser("Compare networks with the classic solvers on images of one object each.")
-    made.add_argument(
+    options = parser("Compare networks with the classic solvers on images of one object each.")
+    options.add_argument(
         "--model",
         nargs=3,
         action="append",
@@ -58,68 +58,70 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
         metavar=("NAME", "CONFIG", "CHECKPOINT"),
         help="a trained network of labels 0 and 1; any number of times",
     )
-    made.add_argument(
+    options.add_argument(
         "--solver",
         nargs="+",
         action="append",
         metavar=("NAME", "KEY=VALUE"),
         help=f"run only this solver, with these settings; any number of times [all: "
         f"{', '.join(SOLVERS)}]; `none`: no solver. Settings are the arguments of"
-        " mmlevelset.ops.NAME, and start=box, disk, 'small disk' or checkerboard [box: all but a"
-        " margin of a sixteenth]",
+        " mmlevelset.ops.NAME, and start=box, disk, 'small disk' or checkerboard [box: the image"
+        " without a margin of a sixteenth]",
     )
-    made.add_argument(
+    options.add_argument(
         "--tune",
         type=int,
         default=0,
         metavar="N",
         help="choose the solvers' settings from a small grid on the first N training images [0:"
-        " defaults]; those given by --solver stay",
+        " defaults]; settings of --solver stay",
     )
-    made.add_argument(
+    options.add_argument(
         "--side",
         choices=list(SIDES),
         default="truth",
-        help="solvers do not know which side of the contour the object is on: the one that fits the"
-        " truth better, an upper bound, or the one that the image's middle is on [truth]",
+        help="side of a solver's contour that counts as the object: the side that fits the truth"
+        " better, an upper bound, or the side with the image's middle [truth]",
     )
-    made.add_argument(
+    options.add_argument(
         "--size",
         type=int,
         nargs="+",
         default=[64, 64],
         metavar=("H", "W"),
-        help="of all images; 0: each image's own [64 64]",
+        help="size of all images; 0: each image's own size [64 64]",
     )
-    made.add_argument("--color", action="store_true", help="solvers see colours [grey]")
-    made.add_argument(
+    options.add_argument("--color", action="store_true", help="solvers see colours [grey]")
+    options.add_argument(
         "--degrade",
         nargs="+",
         default=[],
         metavar="KIND=AMOUNT",
-        help="compare also under noise=SIGMA in grey levels of 255, blur=SIGMA in pixels, or"
-        " light=SHARE of brightness that a linear ramp adds and takes",
+        help="also compare under noise=SIGMA in grey levels of 255, blur=SIGMA in pixels, or"
+        " light=SHARE: a linear ramp from 1 - SHARE to 1 + SHARE times the brightness",
     )
-    made.add_argument("--seed", type=int, default=0, help="of the degradations [0]")
-    made.add_argument("--images", type=int, help="the first so many of the test data [all]")
-    made.add_argument(
-        "--time-images", type=int, default=20, help="time the first so many, one by one [20]"
+    options.add_argument("--seed", type=int, default=0, help="seed of the degradations [0]")
+    options.add_argument("--images", type=int, help="use the first so many test images [all]")
+    options.add_argument(
+        "--time-images", type=int, default=20, help="time the first so many images, one by one [20]"
     )
-    made.add_argument("--pictures", type=int, default=6, help="images to draw [6]")
-    made.add_argument("--panel", type=int, default=200, help="longer side of each in pixels [200]")
-    made.add_argument(
-        "--format", choices=["png", "jpg"], default="png", help="of the pictures [png]"
+    options.add_argument("--pictures", type=int, default=6, help="draw so many images [6]")
+    options.add_argument(
+        "--panel", type=int, default=200, help="longer side of a panel in pixels [200]"
     )
-    made.add_argument(
+    options.add_argument(
+        "--format", choices=["png", "jpg"], default="png", help="format of the pictures [png]"
+    )
+    options.add_argument(
         "--json",
         metavar="FILE",
-        help="write the means alone: NAME/FM in percent, or NAME/FM_1 and so on for each"
-        " annotator, and NAME/seconds; NAME as --model or --solver has it, or whole_image",
+        help="write the means into this file: NAME/FM in percent, or NAME/FM_1 and so on for each"
+        " annotator, and NAME/seconds; NAME is that of --model or --solver, or whole_image",
     )
-    made.add_argument(
-        "--out-dir", metavar="FOLDER", help="where files go [`comparison` in the work dir]"
+    options.add_argument(
+        "--out-dir", metavar="FOLDER", help="folder of the files [`comparison` in the work dir]"
     )
-    return made.parse_args(words)
+    return options.parse_args(words)
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -160,7 +162,8 @@ def check_numbers(arguments: argparse.Namespace) -> None:
 
 
 def check_names(solvers: Sequence[Method], models: Sequence[Sequence[str]]) -> None:
-    names = [WholeImage.name, *(one.name for one in solvers), *(words[0] for words in models)]
+    solver_names = [solver.name for solver in solvers]
+    names = [WholeImage.name, *solver_names, *(words[0] for words in models)]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise InputError(f"each method needs a name of its own, but {twice[0]!r} is there twice")
@@ -189,7 +192,7 @@ def read_solvers(arguments: argparse.Namespace) -> list[Classic]:
 
 
 def read_degradations(words: Sequence[str]) -> dict[str, dict[str, float]]:
-    """The amounts of each degradation, by the name that it was given by."""
+    """Return for each word of --degrade the arguments of :func:`degrade`."""
     import numpy as np
 
     from mmlevelset.datasets.degradation import degrade

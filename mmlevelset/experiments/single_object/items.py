@@ -1,4 +1,4 @@
-"""The images that networks and solvers are compared on."""
+"""Images for the comparison of networks and classic solvers, and their truths."""
 
 from __future__ import annotations
 
@@ -13,12 +13,18 @@ if TYPE_CHECKING:
     from mmengine.config import Config
 
 CLEAN = "clean"
-"""The images as they are; other conditions are named as degradations are: noise=20."""
+"""The condition without degradation. Other conditions are named after theirs: noise=20."""
 
 
 @dataclass
 class Item:
-    """An image (H, W, 3) uint8, BGR, with its truths (A, H, W): 0, 1, and 255 for no label."""
+    """An image with its truths.
+
+    Attributes:
+        name: The image's path, or its number in the data.
+        image: (H, W, 3) uint8, BGR.
+        truths: (A, H, W) uint8, of A annotators: 0 background, 1 object, 255 no label.
+    """
 
     name: str
     image: np.ndarray
@@ -26,9 +32,17 @@ class Item:
 
 
 def read_items(config: Config, which: str, count: int | None, size: Sequence[int]) -> list[Item]:
-    """The first images of the test or training data, as the test pipeline makes them.
+    """Read the first images of the test or training data through the test pipeline.
 
-    ``size`` is the height and width of all, or (0,): each has its truth's.
+    Args:
+        config: The config of the data.
+        which: ``test`` or ``train``.
+        count: Number of images, or None for all.
+        size: Height and width of all images, or (0,): each image has its truth's size.
+
+    Raises:
+        InputError: The data has no label maps, or other labels than 0, 1 and 255; or the images do
+            not have 8 bits and three channels.
     """
     from mmdet.registry import DATASETS
     from mmengine.registry import init_default_scope
@@ -61,7 +75,7 @@ def read_item(data: dict, name: str, size: Sequence[int]) -> Item:
     if len(wrong):
         raise InputError(
             f"the config's data must have one object an image, labels 0 and 1, but {name} has"
-            f" label {wrong[0]}; mmlevelset.BinaryLabels makes one of all"
+            f" label {wrong[0]}; mmlevelset.BinaryLabels joins all objects to one"
         )
     image = data["inputs"].permute(1, 2, 0).contiguous().numpy()
     if image.dtype != np.uint8 or image.shape[2] != 3:
@@ -75,8 +89,8 @@ def read_item(data: dict, name: str, size: Sequence[int]) -> Item:
         way = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
         image = cv2.resize(image, (width, height), interpolation=way)
     maps = [
-        cv2.resize(one.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
-        for one in truths
+        cv2.resize(truth.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
+        for truth in truths
     ]
     return Item(str(sample.get("img_path") or name), image, np.stack(maps))
 
@@ -84,7 +98,7 @@ def read_item(data: dict, name: str, size: Sequence[int]) -> Item:
 def images_under(
     items: Sequence[Item], condition: str, amounts: Mapping[str, float], seed: int
 ) -> list[np.ndarray]:
-    """The images with a degradation; the same for the same seed, whatever the method."""
+    """Return the images under a condition. The degradations depend on the seed alone."""
     import numpy as np
 
     from mmlevelset.datasets.degradation import degrade

@@ -1,4 +1,4 @@
-"""What compare_single_object.py compares: images of one object, networks and classic solvers."""
+"""Methods that find the object of an image: networks, classic solvers, and the whole image."""
 
 from __future__ import annotations
 
@@ -18,45 +18,50 @@ if TYPE_CHECKING:
 
     from mmlevelset.experiments.single_object.solvers import Tuning
 
-MADE_BEFORE = r"Load|CropInstance|BinaryLabels"
-"""Transforms of a network's test pipeline that make an image and its truth: both are there."""
+LOADING = r"Load|CropInstance|BinaryLabels"
+"""Transforms that load an image and its truth. A network's test pipeline is used without them."""
 
 
 @dataclass
 class Segmented:
-    """Masks (H, W) of images, and the iterations of each where the method has such."""
+    """Masks (H, W) of images, and for a solver the iterations of each image."""
 
     masks: list[np.ndarray]
     iterations: list[int] = field(default_factory=list)
 
 
 class Method(ABC):
-    """Finds the object of images (H, W, 3) uint8, BGR."""
+    """A method that finds the object of images (H, W, 3) uint8, BGR.
+
+    Attributes:
+        name: The name in tables and pictures.
+        key: The name in files of numbers.
+        kind: ``network``, ``solver`` or ``reference``.
+    """
 
     name: str
     key: str
-    """The name in files of numbers."""
     kind: str
 
     @abstractmethod
     def segment(self, images: Sequence[np.ndarray], progress: Callable[[int], object]) -> Segmented:
-        """Segment any number of images; tell ``progress`` how many each step has done."""
+        """Segment images, and call ``progress`` with the number of images that are done."""
 
     @abstractmethod
     def seconds(self, image: np.ndarray) -> float:
-        """How long one image takes, without reading it."""
+        """Return the seconds that an image takes, without reading the image."""
 
     def judged(self, mask: np.ndarray, truths: np.ndarray) -> np.ndarray:
-        """The mask that counts as the object."""
+        """Return the mask that counts as the object."""
         return mask
 
     @abstractmethod
     def describe(self) -> dict[str, Any]:
-        """Its settings."""
+        """Return the settings."""
 
 
 class WholeImage(Method):
-    """Calls all of each image the object: what costs nothing to reach."""
+    """The reference: the whole image counts as the object."""
 
     name, key, kind = "whole image", "whole_image", "reference"
 
@@ -74,7 +79,18 @@ class WholeImage(Method):
 
 
 class Classic(Method):
-    """A solver of mmlevelset.ops, with some settings fixed, the others its own or tuned."""
+    """A solver of mmlevelset.ops. Some settings are fixed, the others are defaults or tuned.
+
+    Args:
+        key: Name of the solver in :data:`~mmlevelset.experiments.single_object.solvers.SOLVERS`.
+        fixed: Settings that tuning keeps.
+        side: Which side of the contour is the object, as in
+            :func:`~mmlevelset.experiments.single_object.solvers.choose_side`.
+        color: Whether the solver sees colours.
+
+    Raises:
+        InputError: The solver is unknown, or a setting does not fit.
+    """
 
     kind = "solver"
     tuning: Tuning | None = None
@@ -91,7 +107,7 @@ class Classic(Method):
         self.settings = SOLVERS[key].settings | dict(fixed)
 
     def tune(self, items: Sequence[Item], progress: Callable[[int], object]) -> None:
-        """Take the settings of the grid that suit the (training) images best."""
+        """Take the settings of the grid with the best F-measure on training images."""
         from mmlevelset.experiments.single_object.solvers import tune
 
         images = [self._prepared(item.image) for item in items]
@@ -104,7 +120,8 @@ class Classic(Method):
 
         prepared = [self._prepared(image) for image in images]
         found = solve(self.key, prepared, self.settings, progress)
-        return Segmented([one.mask for one in found], [one.iterations for one in found])
+        masks = [solution.mask for solution in found]
+        return Segmented(masks, [solution.iterations for solution in found])
 
     def seconds(self, image: np.ndarray) -> float:
         from mmlevelset.experiments.single_object.solvers import run
@@ -122,11 +139,11 @@ class Classic(Method):
     def describe(self) -> dict[str, Any]:
         tried = None
         if self.tuning is not None:
-            tried = [dict(settings=one, f_measure=value) for one, value in self.tuning.tried]
+            tried = [dict(settings=each, f_measure=value) for each, value in self.tuning.tried]
         return dict(solver=self.key, settings=self.settings, tuning=tried)
 
     def _prepared(self, image: np.ndarray) -> np.ndarray:
-        """Grey (H, W) or colours (3, H, W), float32."""
+        """Return a grey image (H, W) or a colour image (3, H, W), float32."""
         import cv2
         import numpy as np
 
@@ -136,10 +153,18 @@ class Classic(Method):
 
 
 class Network(Method):
-    """A trained model that predicts semantic maps of labels 0 and 1.
+    """A trained model that predicts label maps of labels 0 and 1.
 
-    It sees images as its own config's test pipeline hands them on, resized there or in the model,
-    and its maps are those at the images' size.
+    Each image goes through the test pipeline of the model's own config. The pipeline or the model
+    may resize the image; the label map has the image's own size.
+
+    Args:
+        name: The name in tables.
+        path: The model's config.
+        checkpoint: The checkpoint.
+
+    Raises:
+        InputError: The config cannot be read, or the checkpoint is not of its model.
     """
 
     kind = "network"
@@ -158,7 +183,7 @@ class Network(Method):
         self.model = build_model(config)
         load_weights(self.model, checkpoint)
         steps = get_test_pipeline_cfg(config)
-        kept = [step for step in steps if not re.search(MADE_BEFORE, str(step["type"]))]
+        kept = [step for step in steps if not re.search(LOADING, str(step["type"]))]
         self.prepare = Compose([dict(type="mmdet.LoadImageFromNDArray"), *kept])
 
     def segment(self, images: Sequence[np.ndarray], progress: Callable[[int], object]) -> Segmented:
@@ -190,7 +215,7 @@ class Network(Method):
         wrong = np.setdiff1d(labels, (0, 1))
         if len(wrong):
             raise InputError(
-                f"the model of {self.path} must predict labels 0 and 1 alone, but predicts"
+                f"the model of {self.path} must predict labels 0 and 1 alone, and predicts"
                 f" {wrong[0]}"
             )
         return labels == 1, spent
@@ -198,10 +223,14 @@ class Network(Method):
 
 @dataclass
 class Result:
-    """What a method reached: a list for each condition, with an entry for each image.
+    """Results of a method: for each condition a list with an entry for each image.
 
-    ``scores`` are the F-measures (A,) in [0, 1] against each annotator; ``seconds`` those of the
-    images that were timed.
+    Attributes:
+        method: The method.
+        masks: Masks (H, W), bool.
+        scores: F-measures (A,) in [0, 1] against each annotator.
+        iterations: A solver's iterations.
+        seconds: Seconds of the timed images.
     """
 
     method: Method
@@ -218,7 +247,7 @@ def compare(
     timed: int,
     progress: Callable[[int], object],
 ) -> Result:
-    """Run a method on the images of all conditions, and time it on the first so many."""
+    """Run a method on the images of all conditions, and time it on the first ``timed`` images."""
     from mmlevelset.experiments.single_object.solvers import score
 
     result = Result(method)

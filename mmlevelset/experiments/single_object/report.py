@@ -1,4 +1,4 @@
-"""The tables and pictures of compare_single_object.py."""
+"""Tables and pictures of the comparison of networks and classic solvers."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
     import numpy as np
 
 SIDES = dict(
-    truth="of a contour's two sides the one that fits the truth better counts, an upper bound",
-    centre="of a contour's two sides the one with the image's middle counts",
+    truth="the side of a contour that fits the truth better counts, an upper bound",
+    centre="the side of a contour with the image's middle counts",
 )
 PACKAGES = ("mmlevelset", "torch", "numpy", "opencv")
 CONTOUR_COLOR, TRUTH_COLOR = "#ffd60a", "#34e05b"
 
 
 def report(results: Sequence[Result], items: Sequence[Item], arguments: argparse.Namespace) -> str:
-    """The table in Markdown, with all that its numbers depend on."""
+    """Return the table in Markdown, with the settings that its numbers depend on."""
     import numpy as np
 
     first = results[0]
@@ -52,16 +52,16 @@ def columns(condition: str, annotators: Sequence[str]) -> list[str]:
 def header(items: Sequence[Item], arguments: argparse.Namespace) -> list[str]:
     sizes = {item.image.shape[:2] for item in items}
     height, width = min(sizes)
-    size = f"{height} x {width} pixels" if len(sizes) == 1 else "their own sizes"
+    size = f"{height} x {width} pixels" if len(sizes) == 1 else "at their own sizes"
     colors = "colours" if arguments.color else "grey"
     timed = min(arguments.time_images, len(items))
     return [
         f"FM: F-measure in percent, mean over {len(items)} test images of"
         f" `{arguments.config}`, {size}.",
         f"Classic solvers see {colors}; {SIDES[arguments.side]}.",
-        "Iterations: mean over the images; at most: share of images that took max_num_iter.",
-        f"Seconds: {timed} images one by one, mean and median, the first run left out;"
-        f" {machine()}.",
+        "Iterations: mean over the images. At most: share of the images that took max_num_iter.",
+        f"Seconds: mean and median over {timed} images, one by one, after a first run that is not"
+        f" counted; {machine()}.",
     ]
 
 
@@ -70,9 +70,9 @@ def timing_cells(result: Result) -> list[str]:
 
     cells = ["", ""]
     if isinstance(result.method, Classic):
-        made = np.array(result.iterations[CLEAN])
+        iterations = np.array(result.iterations[CLEAN])
         most = result.method.settings["max_num_iter"]
-        cells = [f"{made.mean():.0f}", f"{100 * (made >= most).mean():.0f}%"]
+        cells = [f"{iterations.mean():.0f}", f"{100 * (iterations >= most).mean():.0f}%"]
     if result.method.kind == "reference":
         return [*cells, "", ""]
     return [*cells, f"{np.mean(result.seconds):.4f}", f"{np.median(result.seconds):.4f}"]
@@ -92,7 +92,7 @@ def describe(method: Method) -> str:
 
 
 def machine() -> str:
-    """Hardware, threads and versions, in one line."""
+    """Return the processor with its threads, the GPU and the versions in one line."""
     import torch
 
     words = [processor_and_threads()]
@@ -104,7 +104,7 @@ def machine() -> str:
 def numbers_of(
     results: Sequence[Result], items: Sequence[Item], arguments: argparse.Namespace
 ) -> dict[str, Any]:
-    """All numbers, for JSON."""
+    """Return all numbers, for JSON."""
     names = ("config", "cfg_options", "side", "size", "color", "seed", "tune")
     return dict(
         settings={name: getattr(arguments, name) for name in names},
@@ -132,13 +132,17 @@ def draw(
     condition: str,
     arguments: argparse.Namespace,
 ) -> np.ndarray:
-    """(H, W, 3) BGR: images from the easiest to the hardest, each with the contours of all."""
+    """Draw images from the easiest to the hardest, each with the contours of all methods.
+
+    Returns:
+        (H, W, 3) uint8, BGR.
+    """
     import numpy as np
 
     from mmlevelset.visualization import Panel, draw_panels, mask_polygons
 
     shown = [result for result in results if result.method.kind != "reference"]
-    # The same images under all conditions.
+    # Scores of the clean images choose, so that all conditions show the same images.
     ease = np.mean([np.mean(result.scores[CLEAN], 1) for result in shown], 0)
     order = np.argsort(-ease, kind="stable")
     count = min(arguments.pictures, len(items))

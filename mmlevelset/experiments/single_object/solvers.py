@@ -1,4 +1,4 @@
-"""The classic solvers as baselines for networks: settings, their tuning, the side of the object."""
+"""The classic solvers as baselines: their settings, the tuning, and the side of the object."""
 
 import inspect
 import itertools
@@ -19,7 +19,7 @@ from mmlevelset.ops import (
 )
 
 BATCH = 16
-"""Images that are solved at once where they have one size; results do not depend on it."""
+"""Images of one size are solved together, at most so many. Results do not depend on it."""
 
 IGNORED = 255
 
@@ -29,10 +29,10 @@ class ClassicSolver:
     """A solver with its settings.
 
     Attributes:
-        title: Its name in tables and pictures.
-        function: Of :mod:`mmlevelset.ops`.
-        defaults: Settings that differ from the function's own, and ``start``.
-        grid: Settings that :func:`tune` tries: all combinations.
+        title: The solver's name in tables and pictures.
+        function: The solver in :mod:`mmlevelset.ops`.
+        defaults: Settings that differ from the function's defaults, and ``start``.
+        grid: The values of settings; :func:`tune` tries all combinations.
     """
 
     title: str
@@ -42,17 +42,17 @@ class ClassicSolver:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """All settings by name, with their defaults."""
+        """Return all settings by name, with their defaults."""
         parameters = inspect.signature(self.function).parameters.values()
         left_out = ("image", "extended_output", "init_level_set")
-        own = {one.name: one.default for one in parameters if one.name not in left_out}
+        own = {each.name: each.default for each in parameters if each.name not in left_out}
         return {"start": "box", **own, **self.defaults}
 
 
 _NU = tuple(factor * 255.0**2 for factor in (0.001, 0.01, 0.1))
 _STARTS = ("box", "disk", "checkerboard")
-# Contours shall come to rest. With its default tol, Chan-Vese stops within a few iterations where
-# the start is a distance.
+# The contours must come to rest. From a start that is a distance, Chan-Vese with its default tol
+# would stop after a few iterations.
 SOLVERS: dict[str, ClassicSolver] = {
     "chan_vese": ClassicSolver(
         "Chan-Vese",
@@ -60,7 +60,7 @@ SOLVERS: dict[str, ClassicSolver] = {
         dict(tol=1e-4, max_num_iter=2000),
         dict(start=_STARTS, mu=(0.1, 0.25, 0.5, 1.0)),
     ),
-    # DRLSE moves one way: its start must contain the object.
+    # DRLSE moves in one direction, so its start must contain the object: no other start is tried.
     "drlse": ClassicSolver(
         "DRLSE",
         drlse,
@@ -84,11 +84,11 @@ SOLVERS: dict[str, ClassicSolver] = {
 
 @dataclass
 class Solution:
-    """What a solver made of an image.
+    """A solver's result for an image.
 
     Attributes:
         mask: (H, W) bool, the inside of the contour.
-        iterations: How many it made.
+        iterations: The number of iterations.
     """
 
     mask: np.ndarray
@@ -97,18 +97,18 @@ class Solution:
 
 @dataclass
 class Tuning:
-    """What :func:`tune` tried: settings and mean F-measures in [0, 1], in the order of the grid."""
+    """The settings that :func:`tune` tried, in the grid's order, with mean F-measures in [0, 1]."""
 
     tried: list[tuple[dict[str, Any], float]] = field(default_factory=list)
 
     @property
     def best(self) -> tuple[dict[str, Any], float]:
-        """The best settings, the first of equal ones, and their F-measure."""
+        """Return the best settings and their F-measure. Of equal settings the first are best."""
         return max(self.tried, key=lambda pair: pair[1])
 
 
 def check_settings(name: str, settings: Mapping[str, Any]) -> None:
-    """Raise ValueError unless the solver has these settings and takes their values."""
+    """Raise ValueError unless the solver has these settings and accepts their values."""
     if name not in SOLVERS:
         raise ValueError(f"unknown solver {name!r}; there are {', '.join(SOLVERS)}")
     known = SOLVERS[name].settings
@@ -125,23 +125,23 @@ def check_settings(name: str, settings: Mapping[str, Any]) -> None:
 
 
 def run(name: str, image: np.ndarray, settings: Mapping[str, Any], extended: bool = False) -> Any:
-    """The solver's own result for an image (H, W), (C, H, W) or a batch (B, C, H, W).
+    """Return the solver's own result for an image (H, W), (C, H, W) or a batch (B, C, H, W).
 
-    All solvers know the starts that :func:`mmlevelset.ops.drlse` has by name. ``box`` leaves a
-    margin of a sixteenth of the shorter side (4 pixels of 64) on each side, less than theirs.
+    All solvers accept the names of starts that :func:`mmlevelset.ops.drlse` has. ``box`` differs:
+    on each side it leaves a margin of a sixteenth of the image's shorter side, 4 pixels of 64.
 
     Args:
         name: Key of :data:`SOLVERS`.
         image: float32.
         settings: Arguments of the function; ``start`` is its ``init_level_set``.
-        extended: Its ``extended_output``.
+        extended: The function's ``extended_output``.
     """
     options = dict(settings)
     start = options.pop("start")
     if isinstance(start, str) and start == "box":
         start = _box(*image.shape[-2:])
         if name == "chan_vese":
-            # Its own starts are of this height and no step.
+            # chan_vese's own starts have their largest |phi| at 1, and no step at the contour.
             phi = signed_distance(torch.from_numpy(start)[None])[0].numpy()
             start = phi / np.abs(phi).max()
     function = SOLVERS[name].function
@@ -154,45 +154,48 @@ def solve(
     settings: Mapping[str, Any],
     progress: Callable[[int], object] = lambda count: None,
 ) -> list[Solution]:
-    """Solve many images, those of one size together.
+    """Solve many images. Images of one size are solved together.
 
     Args:
         name: Key of :data:`SOLVERS`.
         images: Each (H, W) or (C, H, W), float32, of any size.
-        settings: As :attr:`ClassicSolver.settings` has them.
-        progress: Is told of the number of images that each step has done.
+        settings: All settings, as in :attr:`ClassicSolver.settings`.
+        progress: Is called with the number of images that a step has solved.
     """
     found: dict[int, Solution] = {}
     for numbers in _batches(images):
         batch = np.stack([images[number] for number in numbers])
         batch = batch.reshape(len(batch), -1, *batch.shape[-2:])
         masks, _, energies = run(name, batch, settings, extended=True)
-        for number, mask, made in zip(numbers, masks, energies, strict=True):
-            found[number] = Solution(mask, len(made))
+        for number, mask, of_image in zip(numbers, masks, energies, strict=True):
+            found[number] = Solution(mask, len(of_image))
         progress(len(numbers))
     return [found[number] for number in range(len(images))]
 
 
 def choose_side(mask: np.ndarray, truths: np.ndarray, side: str) -> np.ndarray:
-    """The side of a contour that counts as the object, for solvers that do not know which it is.
+    """Return the side of a contour that counts as the object, since a solver does not know it.
 
     Args:
-        mask: (H, W) bool, one side.
+        mask: (H, W) bool, the inside of the contour.
         truths: (A, H, W), of A annotators: 0 background, 1 object, 255 no label.
-        side: ``truth``: the one of the larger F-measure (mean over the annotators), which is an
-            upper bound on what a rule without the truth reaches. ``centre``: the one that the
-            image's middle pixel is on.
+        side: ``truth``: the side with the larger F-measure, a mean over the annotators. A rule that
+            does not know the truth reaches at most this. ``centre``: the side with the image's
+            middle pixel.
+
+    Raises:
+        ValueError: ``side`` is neither.
     """
     if side == "centre":
         height, width = mask.shape
         return mask if mask[height // 2, width // 2] else ~mask
     if side != "truth":
         raise ValueError(f"side must be 'truth' or 'centre', not {side!r}")
-    return max(mask, ~mask, key=lambda one: score(one, truths).mean())
+    return max(mask, ~mask, key=lambda chosen: score(chosen, truths).mean())
 
 
 def score(mask: np.ndarray, truths: np.ndarray) -> np.ndarray:
-    """F-measures (A,) in [0, 1] of a mask (H, W) against truths (A, H, W) of 0, 1 and 255."""
+    """Return the F-measures (A,) in [0, 1] of a mask (H, W) against truths (A, H, W)."""
     return np.array([f_measure(mask, truth == 1, truth != IGNORED) for truth in truths])
 
 
@@ -204,14 +207,14 @@ def tune(
     side: str = "truth",
     progress: Callable[[int], object] = lambda count: None,
 ) -> Tuning:
-    """Try all combinations of a solver's grid on training images, by mean F-measure.
+    """Try all combinations of a solver's grid on training images.
 
     Args:
         name: Key of :data:`SOLVERS`.
-        images, progress: As :func:`solve` has them.
-        truths: Each image's (A, H, W).
-        fixed: Settings that are not tried but kept, also where the grid has them.
-        side: As :func:`choose_side` has it.
+        images, progress: As in :func:`solve`.
+        truths: The truths (A, H, W) of each image.
+        fixed: Settings that are kept. The grid's values for them are not tried.
+        side: As in :func:`choose_side`.
     """
     tuning = Tuning()
     for settings in grid_of(name, fixed):
@@ -225,7 +228,7 @@ def tune(
 
 
 def grid_of(name: str, fixed: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """All settings that :func:`tune` tries, complete."""
+    """Return all combinations of settings that :func:`tune` tries, each with all settings."""
     solver = SOLVERS[name]
     free = {key: values for key, values in solver.grid.items() if key not in fixed}
     return [
@@ -235,7 +238,7 @@ def grid_of(name: str, fixed: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _batches(images: Sequence[np.ndarray]) -> Iterator[list[int]]:
-    """Numbers of images that have one shape, at most ``BATCH`` at a time."""
+    """Yield the numbers of images that have one shape, at most ``BATCH`` at a time."""
     groups: dict[tuple[int, ...], list[int]] = {}
     for number, image in enumerate(images):
         groups.setdefault(image.shape, []).append(number)

@@ -27,5 +27,5 @@ def test_size_that_the_levels_do_not_divide_is_refused(capsys):
     with pytest.raises(SystemExit) as ended:
         main(["--size", "60", "96"])
     assert ended.value.code == 2
-    message = "error: --size must be multiples of 32, but is [60, 96]"
+    message = "error: --size must be multiples of 32, and was [60, 96]"
     assert message in capsys.readouterr().err

@@ -19,7 +19,7 @@ def test_which_masks_have_the_least_energy(capsys, tmp_path):
     rows = [line.split("|")[1:-1] for line in capsys.readouterr().out.splitlines() if "|" in line]
     table = {row[0].strip(): [float(cell) for cell in row[1:]] for row in rows[2:]}
     assert table["true mask"][0] < 0.8 * table["box"][0]
-    # One region: the image's variance, however much of it is inside.
+    # With one region, the energy is the image's variance.
     assert table["box"][0] == pytest.approx(table["flat"][0], abs=2e-3)
     assert table["flat"][1] == 0 < table["true mask"][1]
 
@@ -35,7 +35,7 @@ def test_which_masks_have_the_least_energy(capsys, tmp_path):
         ),
     ],
 )
-def test_errors_name_what_is_wrong(capsys, tmp_path, arguments, message):
+def test_errors_name_the_argument(capsys, tmp_path, arguments, message):
     with pytest.raises(SystemExit) as ended:
         main([CONFIG, "--gpus", "0", "--work-dir", str(tmp_path), *arguments])
     assert ended.value.code == 2

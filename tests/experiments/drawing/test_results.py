@@ -118,7 +118,7 @@ def test_a_refined_mask_is_no_step_of_the_evolution(draw, tmp_path, monkeypatch,
     assert titles == [[*evolution, *refined, "ground truth"]]
 
 
-def test_images_asked_for_from_a_work_dir_without_log(draw, tmp_path, capsys):
+def test_chosen_images_of_a_work_dir_without_log(draw, tmp_path, capsys):
     config = "mask-rcnn_shapes.py"
     save_checkpoint(config, tmp_path / "work" / "epoch_1.pth")
     (tmp_path / "work" / "last_checkpoint").write_text("/elsewhere/before/epoch_1.pth")
@@ -139,7 +139,7 @@ def test_images_asked_for_from_a_work_dir_without_log(draw, tmp_path, capsys):
     "place, message",
     [("missing.pth", "missing.pth does not exist"), (".", "holds no checkpoint")],
 )
-def test_missing_checkpoint_is_told(draw, tmp_path, capsys, place, message):
+def test_a_missing_checkpoint_is_an_error(draw, tmp_path, capsys, place, message):
     with pytest.raises(SystemExit) as stop:
         draw("mask-rcnn_shapes.py", tmp_path / place)
     assert stop.value.code == 2
@@ -178,7 +178,7 @@ def test_the_steps_of_a_recurrent_level_set(draw, tmp_path):
 
 
 def test_crops_of_single_objects(draw, tmp_path):
-    """The picture is the crop's, where the item of the data set is an image's instance."""
+    """Where an item of the data set is a crop around an object, the picture shows the crop."""
     image = np.zeros((60, 90, 3), np.uint8)
     image[20:50, 10:30] = 255
     cv2.imwrite(str(tmp_path / "a.png"), image)

@@ -78,7 +78,7 @@ def run(monkeypatch):
 
 
 def write_run(folder: Path, names=("epoch_2.pth", "epoch_10.pth"), kind=MMDET) -> tuple[Path, Path]:
-    """A config, and a work dir with random weights, large enough for masks of both values."""
+    """Write a config, and a work dir with weights so large that masks have both values."""
     config = folder / "tiny.py"
     config.write_text(CONFIG.format(root=ROOT, **kind))
     model = build(config)
@@ -106,7 +106,7 @@ BOXES = [[10, 10, 30, 25], [3, 40, 60, 70], [70, 5, 100, 98], [0, 0, 120, 100], 
 
 @pytest.mark.parametrize("box", BOXES)
 def test_mask_is_that_of_the_cell_that_mmdet_trains(tmp_path, box):
-    """The cell by mmdet's targets for the box as a mask; its mask by mmdet's prediction."""
+    """mmdet's targets for the box give the cell, mmdet's prediction gives the cell's mask."""
     config = tmp_path / "tiny.py"
     config.write_text(CONFIG.format(root=ROOT, **MMDET))
     head = build(config).mask_head
@@ -251,7 +251,7 @@ def test_training_images_and_options(run, tmp_path):
         (["--objects=0"], "--num and --objects must be at least 1"),
     ],
 )
-def test_wrong_use_is_told(run, tmp_path, capsys, more, message):
+def test_wrong_options_are_errors(run, tmp_path, capsys, more, message):
     config, work_dir = write_run(tmp_path)
     with pytest.raises(SystemExit) as stop:
         run(config, work_dir, *more)
@@ -259,7 +259,7 @@ def test_wrong_use_is_told(run, tmp_path, capsys, more, message):
     assert message in capsys.readouterr().err
 
 
-def test_missing_work_dir_checkpoints_and_head_are_told(run, tmp_path, capsys):
+def test_a_missing_work_dir_checkpoint_or_head_is_an_error(run, tmp_path, capsys):
     config, work_dir = write_run(tmp_path, ["latest.pth"])
     for place, message in ((work_dir, "holds no checkpoint epoch_"), (tmp_path / "x", "not exist")):
         with pytest.raises(SystemExit) as stop:

@@ -10,7 +10,7 @@ import torch
 
 from mmlevelset.experiments.single_object.comparison import main
 
-# Few iterations: what is tested is not the solvers.
+# Few iterations: these tests are not about the solvers' results.
 QUICK = ["--solver", "chan_vese", "max_num_iter=20", "--solver", "drlse", "max_num_iter=20"]
 
 
@@ -68,7 +68,7 @@ def test_a_network_and_two_solvers(command, network, capsys):
     assert picture.shape[0] == 8 + 4 * (30 + 40 + 8)
 
 
-def test_tuning_keeps_what_is_given_and_prints_what_was_chosen(command, capsys, tmp_path):
+def test_tuning_keeps_given_settings_and_prints_its_choice(command, capsys, tmp_path):
     solver = ["legendre_level_set", "order=1", "max_num_iter=20", "start=box"]
     means = tmp_path / "means.json"
     small = ("--size", 24, 24, "--pictures", 0, "--json", means)

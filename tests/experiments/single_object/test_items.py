@@ -15,7 +15,7 @@ def config_of(tmp_path, data, more: str = "") -> Config:
     return Config.fromfile(path)
 
 
-def test_their_own_size(tmp_path, data):
+def test_images_keep_their_own_size(tmp_path, data):
     items = read_items(config_of(tmp_path, data), "test", 2, [0])
     assert [item.image.shape for item in items] == [(40, 32, 3)] * 2
     assert [item.truths.shape for item in items] == [(1, 40, 32)] * 2
@@ -68,7 +68,7 @@ def test_no_labels(tmp_path, data):
         read_items(config, "test", 4, [0])
 
 
-def test_degradations_change_what_networks_see_and_the_same_each_time():
+def test_degradations_are_the_same_each_time():
     items = [Item("a", np.full((16, 16, 3), 100, np.uint8), np.zeros((1, 16, 16), np.uint8))] * 2
     first, second = images_under(items, "noise=9", dict(noise=9), 0)
     assert (first != second).any()

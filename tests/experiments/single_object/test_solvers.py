@@ -38,7 +38,7 @@ def test_each_solver_finds_a_disc_with_its_defaults(name, start):
 
 
 @pytest.mark.parametrize("name", SOLVERS)
-def test_all_start_from_the_same_box(name):
+def test_all_solvers_start_from_the_same_box(name):
     image = picture(disc((64, 48)))
     settings = SOLVERS[name].settings | dict(max_num_iter=0)
     mask = run(name, image, settings)
@@ -98,7 +98,7 @@ class TestTuning:
     truths = [disc()[None].astype(np.uint8)] * 2
 
     def test_the_best_of_the_grid_is_chosen(self):
-        """So long a contour costs much, a disc vanishes."""
+        """With a large mu, the contour costs so much that a disc vanishes."""
         fixed = dict(start="checkerboard", max_num_iter=300)
         solver = SOLVERS["chan_vese"]
         counts: list[int] = []
@@ -113,7 +113,7 @@ class TestTuning:
         assert score(chosen, self.truths[0])[0] == pytest.approx(value)
 
     @pytest.mark.parametrize("name", SOLVERS)
-    def test_what_is_fixed_is_not_tried(self, name):
+    def test_fixed_settings_are_not_tried(self, name):
         key, *others = SOLVERS[name].grid
         tried = grid_of(name, {key: "kept", "dt": 0.01})
         assert len(tried) == np.prod([len(SOLVERS[name].grid[other]) for other in others])
