@@ -22,5 +22,8 @@ def exit_on_input_error(command: str) -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        print(f"{command}: error: {error}", file=sys.stderr)
+        line = " ".join(
+            part.strip() for part in str(error).splitlines()
+        )  # libraries write several lines
+        print(f"{command}: error: {line}", file=sys.stderr)
         sys.exit(2)

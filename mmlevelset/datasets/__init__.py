@@ -1,3 +1,5 @@
+"""Data sets and transforms of mmdet's pipelines. Importing the package registers them."""
+
 from mmlevelset.requirements import require_openmmlab
 
 require_openmmlab()

@@ -1,4 +1,4 @@
-"""COCO annotation files, checked: what is skipped is counted, what is wrong is named."""
+"""COCO annotation files, checked: skipped annotations are counted, errors name the place."""
 
 import json
 import logging
@@ -52,7 +52,7 @@ class _CheckedCOCO(COCO):
 
 
 class _CheckedTestCOCO(_CheckedCOCO):
-    optional_keys = ("annotations",)  # test sets are published without them
+    optional_keys = ("annotations",)  # test sets are published without annotations
 
 
 def _check_layout(content: dict, optional: Sequence[str]) -> None:
@@ -107,7 +107,7 @@ def _listed(values: Iterable[Any]) -> str:
 
 
 def is_polygon(part: Any) -> bool:
-    """Whether it is ``[x, y, x, y, ...]``, finite, of three points or more."""
+    """Return whether ``part`` is a list x, y, x, y, ... of three or more finite points."""
     if not isinstance(part, list) or len(part) < 6 or len(part) % 2:
         return False
     try:
@@ -117,7 +117,7 @@ def is_polygon(part: Any) -> bool:
 
 
 def rle_problem(rle: dict, height: int, width: int) -> str | None:
-    """What is wrong with an RLE mask of an image of this size; "zero area" where it is empty."""
+    """Return the problem of an RLE mask for an image of this size, or None. Empty: "zero area"."""
     counts = rle.get("counts")
     if list(rle.get("size") or ()) != [height, width]:
         return "the RLE mask's size is not the image's"
@@ -130,9 +130,10 @@ def rle_problem(rle: dict, height: int, width: int) -> str | None:
 
 
 def _run_lengths(counts: str) -> list[int] | None:
-    """The runs of a compressed RLE mask: 5 bits a character, differences from the third run on.
+    """Return the runs of a compressed RLE mask, None if the string is invalid.
 
-    pycocotools does not give them, and decodes a string that is too short to uninitialised memory.
+    A character holds 5 bits. From the third run on, a number is a difference. pycocotools has no
+    function for the runs, and decodes a string that is too short to uninitialised memory.
     """
     runs: list[int] = []
     value = shift = 0
@@ -153,36 +154,37 @@ def _box_alone(annotation: dict) -> dict:
     try:
         return left | {"area": float(left["bbox"][2]) * float(left["bbox"][3])}
     except (TypeError, ValueError, IndexError):
-        return left  # its box is what will be named
+        return left  # the box is an error of its own, named later
 
 
 @DATASETS.register_module()
 class CocoDataset(MMDetCocoDataset):
-    """Data in COCO's instance layout, with a count of all that is not used.
+    """Data in COCO's instance layout, with a count of the annotations that are not used.
 
-    Like mmdet's ``CocoDataset`` it leaves out annotations that are marked ``ignore``, outside
-    the image, of zero area, narrower than a pixel or not of its classes; and also those without
-    a valid box, whose polygons are all invalid (fewer than three points, an odd number of
-    coordinates), whose RLE mask does not fit, or that have no mask in a file where others have
-    one. One line of the log for each reason gives the file, the count and the annotation ids.
-    Images without objects (none in the file, or none left) are used or, with
-    ``filter_cfg=dict(filter_empty_gt=True)``, left out in training; their number is logged.
+    Like mmdet's ``CocoDataset``, this data set leaves out annotations that are marked ``ignore``,
+    outside the image, of zero area, narrower than a pixel or not of its classes. It also leaves out
+    annotations without a valid box, annotations whose polygons are all invalid (fewer than three
+    points, an odd number of coordinates), annotations whose RLE mask does not fit, and annotations
+    without a mask in a file where others have one. For each reason, a line of the log gives the
+    file, the count and the annotation ids. Images without objects (none in the file, or none left)
+    are used or, with ``filter_cfg=dict(filter_empty_gt=True)``, left out in training; their number
+    is logged.
 
-    In testing, a pipeline that gives None raises an error that names the image.
+    In testing, a pipeline that returns None raises an error that names the image.
 
     Args:
-        *args, **kwargs: As mmdet's ``CocoDataset`` has them.
-        masks: ``required``: as above. ``optional``: annotations with a box alone are kept in a file
-            where others have a mask; their ``instances`` have no key ``mask``, which
-            :class:`~mmlevelset.datasets.LoadMixedAnnotations` takes. ``unread``: boxes alone are
-            used, whatever stands as mask or area.
+        *args, **kwargs: The arguments of mmdet's ``CocoDataset``.
+        masks: ``required``: as above. ``optional``: an annotation with a box alone is kept, in a
+            file where others have a mask; its entry in ``instances`` has no key ``mask``, and
+            :class:`~mmlevelset.datasets.LoadMixedAnnotations` loads it. ``unread``: boxes alone are
+            used; masks and areas are not read.
 
     Raises:
         FileNotFoundError: ``ann_file`` does not exist.
-        ValueError: ``data_prefix`` has no key ``img``; or ``ann_file`` is not JSON, not in COCO's
-            layout (the message names the key), has annotations of images that it does not list,
-            none of the classes, or categories in another order than they; or no image is left
-            after filtering; or masks is unknown.
+        ValueError: ``data_prefix`` has no key ``img``; or ``ann_file`` is not JSON, is not in
+            COCO's layout (the message names the key), has annotations of unlisted images, has none
+            of the classes, or has its categories in another order than the classes; or no image is
+            left after filtering; or ``masks`` is unknown.
     """
 
     COCOAPI = _CheckedCOCO

@@ -1,4 +1,4 @@
-"""Noise, blur and uneven light on top of images, for robust training and for tests of it."""
+"""Noise, blur and uneven light on images, for robust training and its tests."""
 
 import math
 import random
@@ -18,16 +18,15 @@ def degrade(
     light: float = 0.0,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """Light an image unevenly, blur it, and add noise, in this order, as a camera does.
+    """Return the image with uneven light, blur and noise, added in this order as a camera does.
 
     Args:
         image: (H, W) or (H, W, C) uint8.
-        noise: Standard deviation in grey levels of Gaussian noise, which is independent for each
+        noise: Standard deviation, in grey levels, of Gaussian noise that is independent for each
             pixel and channel; at least 0.
         blur: Standard deviation in pixels of a Gaussian filter; at least 0.
-        light: In [0, 1]. Brightness is multiplied by a linear ramp in a direction that is drawn
-            for each image, from 1 - ``light`` to 1 + ``light`` in opposite corners if the
-            direction is a diagonal, by less between the sides otherwise.
+        light: In [0, 1]. Brightness is multiplied by a linear ramp in a random direction. Along a
+            diagonal the ramp goes from 1 - ``light`` to 1 + ``light``; along a side it spans less.
         rng: Source of the noise and of the ramp's direction.
 
     Returns:
@@ -61,7 +60,7 @@ def _check(noise: float, blur: float, light: float) -> None:
 
 
 def _ramp(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
-    """(H, W): a plane through 0 in the middle, rising in a random direction, within [-1, 1]."""
+    """Return a plane (H, W) in [-1, 1] that rises in a random direction and is 0 in the middle."""
     angle = rng.uniform(0, 2 * math.pi)
     y, x = (np.linspace(-1, 1, size, dtype=np.float32) for size in (height, width))
     plane = math.sin(angle) * y[:, None] + math.cos(angle) * x
@@ -70,17 +69,17 @@ def _ramp(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
 
 @TRANSFORMS.register_module()
 class Degrade(BaseTransform):
-    """:func:`degrade` by amounts that are drawn uniformly for each image, up to the given ones.
+    """Apply :func:`degrade` with amounts drawn uniformly for each image, from 0 to a maximum.
 
-    The degradations of RLS's training images (Le et al., Recurrent Level Set Networks, 2019,
-    section 6.1.1), whose amounts are not printed.
+    RLS degrades its training images so (Le et al., Recurrent Level Set Networks, 2019, section
+    6.1.1); the paper does not print the amounts.
 
     Required key: ``img``, uint8, which is changed.
 
     Args:
-        noise: The most of each; see :func:`degrade`.
-        blur: Likewise.
-        light: Likewise.
+        noise: Largest noise; see :func:`degrade`.
+        blur: Largest blur.
+        light: Largest unevenness of light.
         prob: Share of the images that are degraded.
 
     Raises:

@@ -15,7 +15,7 @@ from mmlevelset.registry import DATASETS, TRANSFORMS
 
 @DATASETS.register_module()
 class ImageMaskDataset(SegDataset):
-    """A folder of images and one folder of masks for each annotator, files of the same names.
+    """A folder of images and one folder of masks for each annotator, with the same file names.
 
     ::
 
@@ -23,14 +23,14 @@ class ImageMaskDataset(SegDataset):
         masks/1/a.png           annotators=("1", "2")
         masks/2/a.png
 
-    :class:`LoadMaskAnnotations` reads the masks. Data in Weizmann's layout is converted by
-    ``tools/dataset_converters/weizmann.py``.
+    :class:`LoadMaskAnnotations` reads the masks. ``tools/dataset_converters/weizmann.py`` converts
+    data in Weizmann's layout.
 
     Args:
-        annotators: Folders in ``data_prefix["seg_map_path"]``; the masks lie in that folder itself
-            if there is none.
-        ann_file, data_prefix, **kwargs: As :class:`~mmlevelset.datasets.SegDataset` has them.
-            Images end with ``img_suffix``, which is ``.png`` here.
+        annotators: Folders in ``data_prefix["seg_map_path"]``. If empty, the masks lie in that
+            folder itself.
+        img_suffix: End of the images' names.
+        **kwargs: The other arguments of :class:`~mmlevelset.datasets.SegDataset`.
 
     Raises:
         FileNotFoundError: A folder, the list, an image or a mask does not exist.
@@ -83,24 +83,23 @@ class ImageMaskDataset(SegDataset):
 class LoadMaskAnnotations(LoadSemanticAnnotations):
     """Load the masks of :class:`ImageMaskDataset`: any value but 0 is the object.
 
-    Required keys: ``seg_map_paths``, or ``seg_map_path`` alone (without both nothing is done);
-    ``ori_shape`` is compared with the masks where it is given. Added keys: ``gt_seg_map`` (H, W)
-    uint8 of 0 and 1, which transforms that follow resize and flip, and ``annotator_maps``
-    (A, H, W), the masks of all annotators as they are, which
-    :class:`~mmlevelset.evaluation.FMeasureMetric` reads where ``meta_keys`` of ``PackDetInputs``
-    name it.
+    Required keys: ``seg_map_paths``, or ``seg_map_path`` alone (without both, nothing is loaded);
+    ``ori_shape``, if given, must be the masks' size. Added keys: ``gt_seg_map`` (H, W) uint8 of 0
+    and 1, which later transforms resize and flip; and ``annotator_maps`` (A, H, W), the unchanged
+    masks of all annotators. :class:`~mmlevelset.evaluation.FMeasureMetric` reads
+    ``annotator_maps``, if ``meta_keys`` of ``PackDetInputs`` name it.
 
     Args:
-        annotator: Number of the annotator, from 0 on, whose mask ``gt_seg_map`` is; or ``random``:
-            another one each time, for training.
-        ignore_value: Value of pixels without a label in the files, which become 255; None: there
-            are none.
-        **kwargs: As :class:`~mmlevelset.datasets.LoadSemanticAnnotations` has them.
+        annotator: Number of the annotator, from 0 on, that gives ``gt_seg_map``; or ``random``: a
+            random annotator each time, for training.
+        ignore_value: Value of pixels without a label in the files; these pixels become 255. None:
+            all pixels have a label.
+        **kwargs: The arguments of :class:`~mmlevelset.datasets.LoadSemanticAnnotations`.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: ``annotator`` is not as above, or there are fewer; or a file is no image, not
-            one of 8 bits and one channel, or not of the image's size. The message names the file.
+        FileNotFoundError: A mask does not exist.
+        ValueError: ``annotator`` is invalid, or the image has fewer masks; or a file is no image of
+            8 bits and one channel, or not of the image's size. The message names the file.
     """
 
     def __init__(
@@ -131,7 +130,7 @@ class LoadMaskAnnotations(LoadSemanticAnnotations):
         results["ignore_index"] = self.ignore_index
 
     def _load_mask(self, path: str, results: dict) -> np.ndarray:
-        # The file's values are not labels, so their number is not compared.
+        # The values in the file are not labels: num_classes is no bound for them.
         known = {key: results[key] for key in ("ori_shape",) if key in results}
         loaded = {"seg_map_path": path, **known}
         super()._load_seg_map(loaded)
@@ -146,12 +145,12 @@ class LoadMaskAnnotations(LoadSemanticAnnotations):
 class BinaryLabels(BaseTransform):
     """Make one object of all classes of a label map: labels above 0 become 1.
 
-    Required keys: ``gt_seg_map`` (without it nothing is done); ``ignore_index``, 255 if it is not
-    there, whose pixels stay as they are.
+    Required keys: ``gt_seg_map`` (without it, nothing is changed). Pixels of ``ignore_index``, 255
+    by default, stay as they are.
 
     Args:
-        foreground: The labels that become 1, all others but ``ignore_index`` becoming 0; all above
-            0 if None.
+        foreground: The labels that become 1; all others but ``ignore_index`` become 0. None: all
+            labels above 0.
 
     Raises:
         ValueError: ``foreground`` is empty.

@@ -17,21 +17,21 @@ from mmlevelset.registry import DATASETS, TRANSFORMS
 
 @DATASETS.register_module()
 class InstanceCropDataset(CocoDataset):
-    """Each instance of a data set in COCO's layout as an item of its own.
+    """A data set in COCO's layout with one item for each instance.
 
-    An item is its image's with ``instances`` of this one alone; :class:`CropInstance`, after
-    ``LoadAnnotations(with_bbox=True, with_mask=True)`` in the pipeline, cuts it out and makes its
-    mask the label map. Crowds and instances without a mask are left out.
+    An item is the image's item with a single entry in ``instances``. In the pipeline,
+    :class:`CropInstance` after ``LoadAnnotations(with_bbox=True, with_mask=True)`` cuts out the
+    instance and makes its mask the label map. Crowds and instances without a mask are left out.
 
     Args:
         min_box_size: Instances with a box narrower or lower than this, in pixels, are left out;
             their number is logged.
-        *args, **kwargs: As :class:`~mmlevelset.datasets.CocoDataset` has them. Filters of
-            ``filter_cfg`` and ``indices`` count items, not images.
+        *args, **kwargs: The arguments of :class:`~mmlevelset.datasets.CocoDataset`. ``filter_cfg``
+            and ``indices`` count items, not images.
 
     Raises:
-        ValueError: ``min_box_size`` is negative, or no instance is left; beside what
-            ``CocoDataset`` raises.
+        ValueError: ``min_box_size`` is negative, or no instance is left; or an error of
+            ``CocoDataset``.
     """
 
     def __init__(self, *args: Any, min_box_size: float = 16, **kwargs: Any) -> None:
@@ -71,8 +71,8 @@ class CropInstance(BaseTransform):
     """Cut out one instance: its box, enlarged about its centre, with its mask as label map.
 
     Other instances in the crop are background. The box is cut at the image's border, and its edges
-    are rounded outwards to whole pixels. The crop is what the item is from then on:
-    ``ori_shape`` is its size.
+    are rounded outwards to whole pixels. The crop then is the item's image: ``ori_shape`` is the
+    crop's size.
 
     Required keys: ``img``, ``gt_bboxes`` and ``gt_masks`` of one instance. Added keys:
     ``gt_seg_map`` (h, w) uint8: 0 background, 1 object; ``ignore_index``; ``crop_box`` (left, top,
@@ -80,12 +80,12 @@ class CropInstance(BaseTransform):
     ``img_shape``, ``ori_shape``, ``height``, ``width``. Removed keys: those of the instances.
 
     Args:
-        factor: Width and height of the crop in those of the box, at least 1; or (least, most), from
-            which it is drawn uniformly, for training.
+        factor: Width and height of the crop, as a multiple of the box's, at least 1; or (least,
+            most), from which the factor is drawn uniformly, for training.
 
     Raises:
         KeyError: A required key is missing.
-        ValueError: ``factor`` is not as above, or there is not exactly one instance.
+        ValueError: ``factor`` is invalid, or the item does not have exactly one instance.
     """
 
     def __init__(self, factor: float | Sequence[float] = 1.25) -> None:

@@ -16,18 +16,18 @@ _PNG_START = b"\x89PNG\r\n\x1a\n"
 
 
 def image_file_problem(data: bytes) -> str | None:
-    """What is wrong with the bytes of an image file, or None.
+    """Return the problem of the bytes of an image file, or None.
 
-    Finds empty files, JPEG files without an end marker after the last scan, and PNG files that
-    end early or whose checksums are wrong: whether a decoder rejects such a file or fills the
-    rest with grey depends on the decoder and its version. Other formats are left to the decoder,
-    as is damage inside the scan of a JPEG file that still has its end marker.
+    The function finds empty files, JPEG files without an end marker after the last scan, and PNG
+    files that end early or have wrong checksums. Some decoders reject such a file, others fill the
+    rest with grey. The decoder must find problems of other formats, and damage inside the scan of a
+    JPEG file that still has its end marker.
     """
     if not data:
         return "is empty"
     if data.startswith(_JPEG_START):
-        # Inside a scan 0xff is followed by 0 or a restart number, so an end marker after the
-        # last scan's start is the image's own, not that of a thumbnail in the header.
+        # Inside a scan, 0 or a restart number follows 0xff. So an end marker after the start of the
+        # last scan belongs to the image, not to a thumbnail in the header.
         if data.rfind(_JPEG_END) <= data.rfind(_JPEG_SCAN):
             return "is truncated: the JPEG end marker is missing"
     if data.startswith(_PNG_START):
@@ -53,25 +53,25 @@ def _png_problem(data: bytes) -> str | None:
 
 @TRANSFORMS.register_module(name=["LoadImage", "LoadImageFromFile"])
 class LoadImage(LoadImageFromFile):
-    """Load an image, and never a missing, truncated or wrong one in silence.
+    """Load an image. A missing, truncated or wrong file is an error.
 
-    Required keys: ``img_path``; ``height`` and ``width`` (pixels) are compared with the
-    image's where they are given. Added keys: ``img`` (H, W, 3), ``img_shape``, ``ori_shape``.
+    Required keys: ``img_path``; ``height`` and ``width`` (pixels), if given, must be the image's
+    size. Added keys: ``img`` (H, W, 3), ``img_shape``, ``ori_shape``.
 
-    It is registered as ``mmlevelset.LoadImage`` and as ``mmlevelset.LoadImageFromFile``: the
-    ``DetInferencer`` of mmdet 3.5 looks for the second name in a test pipeline and puts its own
-    loader there, so leave the arguments out in that place.
+    The transform is registered as ``mmlevelset.LoadImage`` and as
+    ``mmlevelset.LoadImageFromFile``: the ``DetInferencer`` of mmdet 3.5 looks for the second name
+    in a test pipeline and puts its own loader there. So give no arguments under that name.
 
     Args:
         on_error: ``"raise"``, or ``"skip"``: log a warning that names the file and counts the
-            files skipped so far in this process, and return None. In training mmengine's data
-            sets then take another, random image; in testing they raise.
-        **kwargs: As mmcv's ``LoadImageFromFile`` has them, without ``ignore_empty``.
+            files skipped so far in this process, and return None. In training, mmengine's data
+            sets then take another, random image; in testing they raise an error.
+        **kwargs: The arguments of mmcv's ``LoadImageFromFile`` but ``ignore_empty``.
 
     Raises:
-        ValueError: ``on_error`` is neither, or the file is no complete image, or its size is not
-            the annotation's; the message names the file.
-        FileNotFoundError: There is no such file.
+        ValueError: ``on_error`` is unknown, or the file is no complete image, or its size is not
+            the annotation's size; the message names the file.
+        FileNotFoundError: The file does not exist.
     """
 
     def __init__(self, on_error: str = "raise", **kwargs) -> None:

@@ -1,4 +1,4 @@
-"""Annotations of which some have a mask and all have a box."""
+"""Annotations that all have a box; some also have a mask."""
 
 import hashlib
 from typing import Any
@@ -10,28 +10,28 @@ from mmlevelset.registry import TRANSFORMS
 
 @TRANSFORMS.register_module()
 class LoadMixedAnnotations(LoadAnnotations):
-    """Load boxes, labels and masks; an instance without a mask gets one that is empty.
+    """Load boxes, labels and masks; an instance without a mask gets an empty mask.
 
-    mmdet's ``LoadAnnotations(with_bbox=True, with_mask=True)`` for data where only some instances
-    have a mask. Where an instance's ``mask`` is absent, None or empty, ``gt_masks`` holds zeros,
-    by which a head with ``supervision="mixed"`` knows that it has to train the instance by its
-    box. A mask that is there and invalid makes mmdet ignore the instance, as always.
+    This is mmdet's ``LoadAnnotations(with_bbox=True, with_mask=True)`` for data where only some
+    instances have a mask. If an instance's ``mask`` is absent, None or empty, its mask in
+    ``gt_masks`` is all zeros. A head with ``supervision="mixed"`` trains such an instance by its
+    box. mmdet ignores an instance with an invalid mask, as always.
 
-    Transforms that follow must not judge an instance by its mask: leave ``recompute_bbox`` of
-    mmdet's crops and ``by_mask`` of ``FilterAnnotations`` off.
+    Later transforms must not judge an instance by its mask: leave ``recompute_bbox`` of mmdet's
+    crops and ``by_mask`` of ``FilterAnnotations`` off.
 
     Required keys: ``img_id``, ``ori_shape``, ``instances``. Added keys: as mmdet's, with
     ``gt_masks`` as ``BitmapMasks``.
 
     Args:
         mask_fraction: The fraction in [0, 1] of the masks that is kept; the others are emptied.
-            Whether one is kept depends on the image's ``img_id`` and the instance's place in
-            ``instances`` alone, and what a fraction keeps, every greater one keeps too.
-        **kwargs: As mmdet's ``LoadAnnotations`` has them, without ``with_bbox``, ``with_mask``
-            and ``poly2mask``, which are True.
+            The choice depends on the image's ``img_id`` and the instance's place in ``instances``
+            alone. A greater fraction keeps all masks that a smaller fraction keeps.
+        **kwargs: The arguments of mmdet's ``LoadAnnotations``. ``with_bbox``, ``with_mask`` and
+            ``poly2mask`` must be True.
 
     Raises:
-        ValueError: ``mask_fraction`` is no number in [0, 1], or one of the three is not True.
+        ValueError: ``mask_fraction`` is no number in [0, 1], or one of the three flags is not True.
     """
 
     def __init__(self, mask_fraction: float = 1.0, **kwargs: Any) -> None:

@@ -1,4 +1,4 @@
-"""Data sets for semantic segmentation: label maps of 0..K-1, with 255 where a pixel has none."""
+"""Data sets for semantic segmentation: label maps of 0..K-1, and 255 for pixels without a label."""
 
 from typing import Any, ClassVar
 
@@ -11,10 +11,10 @@ from mmlevelset.registry import DATASETS
 
 
 def voc_palette(count: int) -> list[tuple[int, int, int]]:
-    """The RGB colours of Pascal VOC's label maps for labels 0 to count - 1.
+    """Return the RGB colours of Pascal VOC's label maps for labels 0 to ``count - 1``.
 
-    Three bits of the label at a time, the lowest first, are the highest bits left of red, green
-    and blue.
+    The bits of a label, from the lowest on, go to red, green and blue by turns, and fill each
+    colour from its highest bit on.
     """
     return [
         (
@@ -31,22 +31,22 @@ class SegDataset(BaseSegDataset):
     """Images with label maps in files of the same names: mmdet's ``BaseSegDataset``, checked.
 
     Args:
-        ann_file: Text file with a name in each line, without suffix; all images of the folder and
-            the folders in it if empty.
-        data_prefix: ``img_path``, the folder of the images, and ``seg_map_path``, that of the
-            label maps (left out: there are none, as in a test set).
-        metainfo: ``classes`` in the order of the labels and, if wanted, ``palette``.
-        **kwargs: As mmdet's ``BaseSegDataset`` has them: ``data_root``, ``img_suffix``,
+        ann_file: Text file with a name in each line, without suffix. If empty, all images below the
+            folder are taken.
+        data_prefix: ``img_path``, the folder of the images, and ``seg_map_path``, the folder of the
+            label maps; a test set has no ``seg_map_path``.
+        metainfo: ``classes`` in the order of the labels and, optionally, ``palette``.
+        **kwargs: The other arguments of mmdet's ``BaseSegDataset``: ``data_root``, ``img_suffix``,
             ``seg_map_suffix``, ``pipeline`` and so on.
 
     Raises:
         FileNotFoundError: A folder, the list, an image or a label map does not exist.
-        ValueError: ``data_prefix`` has no key ``img_path``, ``classes`` are not given, or there
-            is no image.
+        ValueError: ``data_prefix`` has no key ``img_path``, ``classes`` is missing, or there is no
+            image.
     """
 
     CONVERTER: ClassVar[str] = ""
-    """The tool that writes the label maps and lists, if there is one."""
+    """The command that writes the label maps and lists, if there is one."""
 
     def load_data_list(self) -> list[dict]:
         if not self.data_prefix.get("img_path"):
@@ -106,8 +106,8 @@ class VOCSegDataset(SegDataset):
 class PascalContextDataset(SegDataset):
     """Pascal-Context, 60 classes: 0 is the background, then the 59 most frequent by name.
 
-    ``tools/dataset_converters/pascal_context.py`` writes the label maps and the lists. The
-    order is that of most published label maps; the data's own list of the 59 has another.
+    ``tools/dataset_converters/pascal_context.py`` writes the label maps and the lists. Most
+    published label maps have this order; the data's own list of the 59 classes has another.
     """
 
     CONVERTER = "tools/dataset_converters/pascal_context.py"
@@ -189,10 +189,10 @@ class CityscapesSegDataset(SegDataset):
 class CocoSegDataset(CocoDataset):
     """Instances in COCO's layout for semantic networks: class 0 is the background.
 
-    With :class:`~mmlevelset.datasets.SemanticFromInstances` in the pipeline every such data set
-    trains them. Arguments and errors are those of :class:`~mmlevelset.datasets.CocoDataset`;
-    where ``metainfo`` gives ``classes``, the first is ``"background"``. The instances' own
-    labels start at 0 with the class after it. What ``CocoDataset`` leaves out is background.
+    :class:`~mmlevelset.datasets.SemanticFromInstances` in the pipeline makes the label maps.
+    Arguments and errors are those of :class:`~mmlevelset.datasets.CocoDataset`. If ``metainfo``
+    gives ``classes``, the first class must be ``"background"``. The labels in ``instances`` start
+    at 0 with the second class. Annotations that ``CocoDataset`` leaves out become background.
 
     Raises:
         ValueError: The first of ``classes`` is not ``"background"``.
@@ -207,7 +207,7 @@ class CocoSegDataset(CocoDataset):
         classes = self._metainfo["classes"]
         if not classes or classes[0] != "background":
             raise ValueError(f'the first of classes must be "background", not {list(classes)}')
-        # The file's categories do not list it.
+        # The file's categories do not list the background.
         self._metainfo["classes"] = classes[1:]
         try:
             return super().load_data_list()

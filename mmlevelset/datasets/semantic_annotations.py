@@ -13,25 +13,25 @@ INSTANCE_KEYS = ("gt_bboxes", "gt_bboxes_labels", "gt_masks", "gt_ignore_flags")
 
 @TRANSFORMS.register_module()
 class LoadSemanticAnnotations(LoadAnnotations):
-    """Load a label map, and never one that is missing, coloured or not the image's in silence.
+    """Load a label map. A missing, coloured or wrong file is an error.
 
-    mmdet's ``LoadAnnotations(with_bbox=False, with_label=False, with_seg=True)`` with checks.
-    PNG files with a palette, as Pascal VOC has them, give their labels, for which the decoder is
-    Pillow: OpenCV would give colours.
+    This is mmdet's ``LoadAnnotations(with_bbox=False, with_label=False, with_seg=True)`` with
+    checks. Pillow decodes the file, so that a PNG file with a palette (Pascal VOC) gives labels;
+    OpenCV would give colours.
 
-    Required keys: ``seg_map_path`` (without it, or where it is None, nothing is done);
-    ``ori_shape`` and ``num_classes`` are compared with the map where they are given.
-    Added keys: ``gt_seg_map`` (H, W) uint8, ``ignore_index``.
+    Required keys: ``seg_map_path`` (if it is missing or None, nothing is loaded); ``ori_shape`` and
+    ``num_classes``, if given, must fit the map. Added keys: ``gt_seg_map`` (H, W) uint8,
+    ``ignore_index``.
 
     Args:
         ignore_index: The value of pixels without a label.
-        **kwargs: As mmdet's ``LoadAnnotations`` has them, without ``with_*``.
+        **kwargs: The arguments of mmdet's ``LoadAnnotations`` but ``with_*``.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: The file is no image, or not one of 8 bits and one channel, or not of the
-            image's size, or has labels outside 0..num_classes-1 beside ``ignore_index``. The
-            message names the file.
+        FileNotFoundError: The file does not exist.
+        ValueError: The file is no image of 8 bits and one channel, or not of the image's size, or
+            has labels outside 0..num_classes-1 other than ``ignore_index``. The message names the
+            file.
     """
 
     def __init__(
@@ -81,12 +81,12 @@ class LoadSemanticAnnotations(LoadAnnotations):
 class SemanticFromInstances(BaseTransform):
     """Paint the label map of an image from the masks of its instances.
 
-    Larger ones first, so that small ones stay visible on them. Crowds and other instances that
-    are to be ignored give 255 where no other instance is.
+    Large instances are painted first, so that small instances stay visible. Crowds and other
+    ignored instances give 255 where no other instance is.
 
-    Required keys: ``gt_masks``, ``gt_bboxes_labels``, ``gt_ignore_flags``, as
-    ``LoadAnnotations(with_bbox=True, with_mask=True)`` gives them. Added keys: ``gt_seg_map``
-    (H, W) uint8, of the masks' size, and ``ignore_index``. Removed keys: those of the instances.
+    Required keys: ``gt_masks``, ``gt_bboxes_labels``, ``gt_ignore_flags``, from
+    ``LoadAnnotations(with_bbox=True, with_mask=True)``. Added keys: ``gt_seg_map`` (H, W) uint8, of
+    the masks' size, and ``ignore_index``. Removed keys: the keys of the instances.
 
     Args:
         background: Class c becomes label c + 1, and 0 is the background. If False, c stays c and

@@ -1,7 +1,7 @@
 """Rendering of the generated data set: outlines, textures, light and noise.
 
-Needs NumPy and OpenCV only. Coordinates are pixels: pixel ``i`` covers ``[i, i + 1)`` and its
-centre is ``i + 0.5``.
+It needs NumPy and OpenCV only. Coordinates are in pixels: pixel ``i`` covers ``[i, i + 1)``, with
+its centre at ``i + 0.5``.
 """
 
 import math
@@ -61,8 +61,9 @@ class _Object:
 
 
 # --- outlines -------------------------------------------------------------------------------------
-# Each returns a function of local coordinates (the outline fits the unit circle) that is positive
-# inside and about a distance near the outline. `radius` is in pixels: parts keep a visible width.
+# Each function returns a function of local coordinates, in which the outline fits the unit circle.
+# Its value is positive inside, and near the outline about a distance. `radius` is in pixels: thin
+# parts keep a visible width.
 
 Outline = Callable[[Array, Array], Array]
 
@@ -91,7 +92,7 @@ def _polygon(rng: np.random.Generator, radius: float) -> Outline:
 
 
 def _fold(x: Array, y: Array, count: int, twist: float = 0.0) -> tuple[Array, Array]:
-    """Coordinates along and (non-negative) across the nearest of ``count`` rays."""
+    """Return the coordinates along and across (not negative) the nearest of ``count`` rays."""
     r = np.hypot(x, y)
     sector = 2 * np.pi / count
     angle = np.abs((np.arctan2(y, x) + twist * r) % sector - sector / 2)
@@ -138,7 +139,7 @@ def _spider(rng: np.random.Generator, radius: float) -> Outline:
 
 
 def _split(rng: np.random.Generator, radius: float) -> Outline:
-    """A rounded outline cut into two or three separate parts."""
+    """Return a rounded outline that is cut into two or three separate parts."""
     aspect = rng.uniform(0.6, 0.95)
     power = rng.uniform(2.0, 4.0)
     half_gap = max(rng.uniform(0.07, 0.13), 1.6 / radius)
@@ -168,13 +169,13 @@ def _rasterise(
     angle: float = 0.0,
     bend: tuple[float, float, float] = (0.0, 0.0, 0.0),
 ) -> tuple[int, int, Array, Array]:
-    """The outline on the pixel grid, in a window that holds it whole.
+    """Return the outline on the pixel grid, in a window that holds all of it.
 
     Args:
         outline: In local coordinates.
         centre: (x, y) of the local origin in pixels.
         radius: Pixels of one local unit.
-        angle: Of the local x axis in the image, in radians.
+        angle: Angle of the local x axis in the image, in radians.
         bend: Amplitude (local units) and the two phases of a smooth warp.
 
     Returns:
@@ -196,7 +197,7 @@ def _rasterise(
 
 
 def _draw_object(rng: np.random.Generator, kind: str, height: int, width: int) -> _Object | None:
-    """An object of a random outline and place, or None where too little of it is in the image."""
+    """Return an object of random outline and place, None if too little of it is in the image."""
     low, high = _MIN_RADIUS[kind], _MAX_DIAMETER * min(height, width) / 2
     radius = math.exp(rng.uniform(math.log(min(low, high)), math.log(high)))
     outline = _OUTLINES[kind](rng, radius)
@@ -226,7 +227,7 @@ def _place_objects(
     width: int,
     occlusion: float,
 ) -> tuple[list[_Object], Array]:
-    """Objects from back to front and the map of visible ones; one at least, if ``count`` > 0."""
+    """Return objects from back to front, at least one if ``count`` > 0, and the map of ids."""
     objects: list[_Object] = []
     full_areas: list[int] = []
     ids = np.zeros((height, width), np.uint8)
@@ -254,11 +255,11 @@ def _place_objects(
 
 
 # --- textures -------------------------------------------------------------------------------------
-# Each is a float32 (h, w) pattern in about [0, 1] that mixes an object's colours.
+# Each function returns a float32 (h, w) pattern in about [0, 1] that mixes an object's colours.
 
 
 def _smooth_noise(rng: np.random.Generator, h: int, w: int, scale: float) -> Array:
-    """Value noise of about unit range, with features of ``scale`` pixels."""
+    """Return value noise of about unit range, with features of ``scale`` pixels."""
     grid = rng.random((math.ceil(h / scale) + 3, math.ceil(w / scale) + 3), dtype=np.float32)
     shift_x, shift_y = rng.uniform(0.5, 1.5, 2)
     matrix = np.array([[1 / scale, 0, shift_x], [0, 1 / scale, shift_y]])
@@ -303,7 +304,7 @@ def _spots(rng: np.random.Generator, h: int, w: int) -> Array:
 
 
 def _cells(rng: np.random.Generator, h: int, w: int) -> Array:
-    """Voronoi cells of random grey, darker at their borders."""
+    """Return Voronoi cells of random grey, darker at their borders."""
     count = int(np.clip(h * w / rng.uniform(80, 350), 3, 60))
     seeds = np.full((h, w), 255, np.uint8)
     seeds[rng.integers(0, h, count), rng.integers(0, w, count)] = 0
@@ -333,7 +334,7 @@ def _colour(rng: np.random.Generator) -> Array:
 
 
 def _colour_apart(rng: np.random.Generator, others: Sequence[Array]) -> Array:
-    """A colour at a visible distance from the others, or the farthest of several tries."""
+    """Return a colour at a visible distance from the others, or the farthest of several tries."""
     best, best_distance = _colour(rng), -1.0
     for _ in range(12):
         colour = _colour(rng)
@@ -346,7 +347,7 @@ def _colour_apart(rng: np.random.Generator, others: Sequence[Array]) -> Array:
 
 
 def _paint(rng: np.random.Generator, h: int, w: int, colour: Array, texture: int) -> Array:
-    """A textured patch ``(h, w, 3)`` whose mean colour is about ``colour``."""
+    """Return a textured patch ``(h, w, 3)`` with a mean colour of about ``colour``."""
     pattern = _TEXTURES[texture](rng, h, w)
     if rng.random() < 0.35:  # two tones of different hue, else of different brightness
         partner = 0.6 * colour + 0.4 * _colour(rng)
@@ -360,7 +361,7 @@ def _paint(rng: np.random.Generator, h: int, w: int, colour: Array, texture: int
 
 
 def _background(rng: np.random.Generator, h: int, w: int) -> tuple[Array, list[Array], list[int]]:
-    """One to three textures, parted by smooth outlines that belong to no object."""
+    """Return a canvas of one to three textures with smooth borders, their colours and numbers."""
     colours = [_colour(rng)]
     textures = [int(rng.integers(len(_TEXTURES)))]
     canvas = _paint(rng, h, w, colours[0], textures[0])
@@ -413,11 +414,11 @@ def render(
         rng: Source of every random choice.
         size: (width, height) in pixels.
         kinds: Kinds to choose from.
-        count: Objects to place; fewer are placed where there is no room, but at least one
-            unless ``count`` is 0.
+        count: Number of objects to place. Without room fewer are placed, but at least one unless
+            ``count`` is 0.
         noise: Scale of pixel noise and blur; 0 for none.
         light: Scale of uneven light, shading and cast shadows; 0 for none.
-        occlusion: Probability in [0, 1] that an object may cover those behind it.
+        occlusion: Probability in [0, 1] that an object may cover objects behind it.
         camouflage: Probability in [0, 1] that an object has the background's hue and
             differs from it by texture and a little brightness only.
     """

@@ -1,9 +1,9 @@
 """Generated data: textured shapes under changing light, with exact masks.
 
-Nothing is downloaded or written. Every image has a URI (``shapes://...``) that holds all that
-its rendering depends on, and a file backend of mmengine renders what a URI names; so pipelines,
-hooks and inferencers that load images by path work on generated ones unchanged. The backend is
-registered when this module is imported.
+Nothing is downloaded or written. Every image has a URI (``shapes://...``) that holds all settings
+of its rendering. A file backend of mmengine renders the image that a URI names, so pipelines, hooks
+and inferencers that load images by path work on generated images unchanged. Importing this module
+registers the backend.
 """
 
 import copy
@@ -38,21 +38,21 @@ PALETTE = [
     (30, 190, 200),
 ]
 CACHE_BYTES = 512 * 2**20
-"""Bound in bytes on the rendered images that one process keeps (least recently used go first)."""
+"""A process keeps rendered images up to this many bytes; the least recently used go first."""
 
 
 @dataclass(frozen=True)
 class ShapesSpec:
-    """All that the rendering of an image depends on, besides its index.
+    """The settings that determine an image, together with its index.
 
     Attributes:
         seed: Non-negative integer.
         size: (width, height) in pixels, each at least 32.
-        num_objects: (least, most) objects in an image, 1 to 100. Where there is no room for
-            the number drawn, fewer are painted.
+        num_objects: (least, most) objects in an image, 1 to 100. Without room for the drawn number,
+            fewer are painted.
         noise: Scale of pixel noise and blur, >= 0; 1 is sigma 2.5 to 13 grey levels.
         light: Scale of uneven light, shading and cast shadows, in [0, 1].
-        occlusion: Probability in [0, 1] that an object may cover those behind it.
+        occlusion: Probability in [0, 1] that an object may cover objects behind it.
         camouflage: Probability in [0, 1] that an object has the background's hue.
         empty_fraction: Probability in [0, 1] that an image holds no object.
         classes: Kinds to paint, in the order of their labels.
@@ -100,7 +100,7 @@ class ShapesSpec:
             )
 
     def uri(self, index: int, kind: str = "image") -> str:
-        """The URI of image ``index``, or of its label map (kind ``"labels0"``, ``"labels255"``)."""
+        """Return the URI of an image or of its label map (kind ``"labels0"``, ``"labels255"``)."""
         parts = []
         for field in fields(self):
             value = getattr(self, field.name)
@@ -110,7 +110,7 @@ class ShapesSpec:
 
     @classmethod
     def from_uri(cls, uri: str) -> tuple["ShapesSpec", str, int]:
-        """The inverse of :meth:`uri`: the specification, the kind and the index."""
+        """Return the specification, the kind and the index that a URI of :meth:`uri` names."""
         try:
             query, kind, name = uri.removeprefix("shapes://").split("/")
             index = int(name.removesuffix(".png"))
@@ -128,7 +128,7 @@ class ShapesSpec:
         return spec, kind, index
 
     def generator(self, index: int) -> tuple[np.random.Generator, bool]:
-        """The image's source of random numbers, and whether the image holds no object."""
+        """Return the image's source of random numbers, and whether the image holds no object."""
         rng = np.random.default_rng([self.seed, index])
         return rng, bool(rng.random() < self.empty_fraction)
 
@@ -150,7 +150,7 @@ def _as_float(value: Any) -> Any:
 
 
 def _encode(image: np.ndarray) -> bytes:
-    # Level 1: the default costs three times as much and saves little on noisy images.
+    # Level 1: the default takes three times as long and saves little on noisy images.
     return cv2.imencode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes()
 
 
@@ -176,13 +176,13 @@ class ShapesSample:
         return len(self.image) + self.labels.nbytes + masks
 
     def label_map(self, background: int) -> bytes:
-        """PNG of the label map with background 0 (classes from 1) or 255 (classes from 0)."""
+        """Return the label map as PNG, with background 0 (classes from 1) or 255 (from 0)."""
         # In uint8, 0 - 1 wraps to 255.
         return _encode(self.labels if background == 0 else self.labels - np.uint8(1))
 
 
 def render_sample(spec: ShapesSpec, index: int) -> ShapesSample:
-    """Render image ``index`` of ``spec``. Depends on the two alone."""
+    """Render image ``index`` of ``spec``. The image depends on these two alone."""
     rng, empty = spec.generator(index)
     least, most = spec.num_objects
     count = 0 if empty else int(rng.integers(least, most + 1))
@@ -228,7 +228,7 @@ class _SampleCache:
         self.nbytes = 0
         self._samples: OrderedDict[tuple[ShapesSpec, int], ShapesSample] = OrderedDict()
         self._lock = threading.Lock()
-        # A worker forked while another thread holds the lock would wait for it for ever.
+        # A worker that is forked while another thread holds the lock would wait for ever.
         os.register_at_fork(
             before=self._lock.acquire,
             after_in_parent=self._lock.release,
@@ -297,13 +297,13 @@ class ShapesDataset(BaseDetDataset):
     """Generated instance segmentation data, made in memory.
 
     Six classes: convex ellipses and polygons, concave stars, rings (a hole), spiders (thin
-    arms) and split shapes (two or three separate parts). An image depends on the seed, its
-    index and the arguments of its look alone: not on the length, the order, the worker or the
-    process. Masks hold the pixels whose centre is inside the outline and not covered by a
-    nearer object; an object is painted only where at least 40 pixels and 40% of it stay visible.
+    arms) and split shapes (two or three separate parts). An image depends on the seed, its index
+    and the arguments of its look alone; length, order, worker and process do not matter. A mask
+    holds the pixels whose centre is inside the outline and not covered by a nearer object. At least
+    40 pixels and 40% of each object are visible.
 
     Use another ``seed`` for another split. ``img_path`` and ``seg_map_path`` are URIs that
-    ``LoadImageFromFile`` and ``LoadAnnotations`` read as they read files.
+    ``LoadImageFromFile`` and ``LoadAnnotations`` read like files.
 
     Args:
         length: Number of images.
@@ -312,7 +312,7 @@ class ShapesDataset(BaseDetDataset):
         num_objects: (least, most) objects in an image.
         noise: Scale of pixel noise and blur, >= 0.
         light: Scale of uneven light, shading and cast shadows, in [0, 1].
-        occlusion: Probability in [0, 1] that an object may cover those behind it.
+        occlusion: Probability in [0, 1] that an object may cover objects behind it.
         camouflage: Probability in [0, 1] that an object has the background's hue and differs
             from it by texture and a little brightness only.
         empty_fraction: Probability in [0, 1] that an image holds no object.
@@ -320,8 +320,8 @@ class ShapesDataset(BaseDetDataset):
             is then ``c + 1``) or 255, which mmdet's losses and metrics ignore (class ``c`` is
             ``c``).
         cache: Keep rendered images in memory, up to :data:`CACHE_BYTES` for each process, so
-            that later epochs do not render again. Without it an image is rendered once for
-            the two to three times that one use reads it.
+            that later epochs do not render again. Without the cache, an image is rendered once each
+            time that it is used.
         metainfo: ``classes`` chooses the kinds to paint and the order of their labels.
         **kwargs: mmdet's ``BaseDetDataset``: ``pipeline``, ``test_mode``, ``filter_cfg``
             (``filter_empty_gt`` drops images without objects in training; their number is
@@ -415,7 +415,7 @@ class ShapesDataset(BaseDetDataset):
         return kept
 
     def get_data_info(self, idx: int) -> dict:
-        """The image's URIs, size, and ``instances`` as :class:`ShapesSample` describes them."""
+        """Return the image's URIs, its size, and ``instances``; see :class:`ShapesSample`."""
         info = super().get_data_info(idx)
         sample = (_kept if self.cache else _recent).get(self.spec, info["img_id"])
         info["instances"] = copy.deepcopy(list(sample.instances))
@@ -426,9 +426,9 @@ class ShapesDataset(BaseDetDataset):
 class ShapesSegDataset(ShapesDataset):
     """The generated data as semantic maps: class 0 is the background, then the six kinds.
 
-    ``seg_map_path`` names the label map; there are no ``instances``. Arguments as
-    :class:`ShapesDataset` has them, but ``background_label`` is 0; where ``metainfo`` gives
-    ``classes``, the first is ``"background"``.
+    ``seg_map_path`` names the label map; there are no ``instances``. The arguments are those of
+    :class:`ShapesDataset`, but ``background_label`` must be 0. If ``metainfo`` gives ``classes``,
+    the first class must be ``"background"``.
     """
 
     METAINFO: ClassVar = {"classes": ("background", *KINDS), "palette": [(0, 0, 0), *PALETTE]}

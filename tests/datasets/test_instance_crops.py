@@ -23,7 +23,7 @@ def annotation(number: int, box: list[float], image: int = 1, **more) -> dict:
 
 @pytest.fixture
 def build(tmp_path):
-    """Data of two images, 60 x 50, in which the red channel is the column and green the row."""
+    """Two images of 60 x 50; the red channel is the column, the green channel the row."""
     rows, columns = np.mgrid[:50, :60].astype(np.uint8)
     image = np.stack([columns, rows, np.zeros_like(rows)], 2)
     for name in "ab":
@@ -51,7 +51,7 @@ def build(tmp_path):
 
 
 def columns_and_rows(item: dict) -> tuple[range, range]:
-    """Which pixels of the image an item holds (BGR)."""
+    """Return the columns and the rows of the image that an item holds."""
     img = item["img"]
     columns, rows = img[0, :, 2].tolist(), img[:, 0, 1].tolist()
     assert item["img_shape"] == item["ori_shape"] == img.shape[:2] == item["gt_seg_map"].shape

@@ -150,7 +150,7 @@ def test_a_fraction_keeps_what_a_smaller_one_keeps():
 
 
 def test_the_choice_is_the_same_everywhere():
-    """It must not change with the process, the order or a later version: runs compare by it."""
+    """The choice must not change with process, order or version: runs are compared by it."""
     load = LoadMixedAnnotations(mask_fraction=0.5)
     choice = [kept(load, image, 8) for image in (0, 1, "000123")]
     assert choice == CHOICE

@@ -116,7 +116,7 @@ def test_classes_and_colours():
 
 
 def coco(folder: Path) -> Path:
-    """One image, a cat with a dog on it, and a crowd of dogs at its edge; a bird, not asked for."""
+    """One image: a cat with a dog on it, a crowd of dogs at its edge, and a bird of no class."""
 
     def annotation(number: int, category: int, box: list[int], **more) -> dict:
         x, y, w, h = box

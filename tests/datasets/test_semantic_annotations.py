@@ -89,7 +89,7 @@ def test_each_pixel_has_the_smallest_instance_on_it(seed, count, background):
             here = [i for i in range(count) if masks[i, y, x]]
             known = [i for i in here if not ignored[i]]
             if known:
-                # Of two of one size the later one is painted last.
+                # Of two instances of one size, the later is painted last.
                 smallest = min(known, key=lambda i: (masks[i].sum(), -i))
                 assert painted[y, x] == labels[smallest] + background
             else:

@@ -33,7 +33,7 @@ def read(checkout: Path, name: str) -> Config:
 
 
 def first_batch(loader: ConfigDict) -> dict:
-    """The first batch as the model gets it in training, padded."""
+    """Return the first training batch as the model gets it, padded."""
     loader = dict(loader, num_workers=0, persistent_workers=False)
     batch = next(iter(Runner.build_dataloader(loader, seed=0)))
     return DetDataPreprocessor(pad_seg=True, pad_size_divisor=8)(batch, training=True)

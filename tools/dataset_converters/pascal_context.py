@@ -1,80 +1,9 @@
-"""Pascal-Context: label maps of 59 classes and the background for the images of VOC 2010.
+"""Write Pascal-Context's label maps of 60 classes.
 
-    python tools/dataset_converters/pascal_context.py data/VOCdevkit/VOC2010 data/pascal-context
-
-Reads the official annotations' labels.txt and trainval/*.mat (459 labels) and VOC's
-ImageSets/Main/{train,val}.txt. Writes VOC's SegmentationClassContext/*.png (0 for the background,
-which is whatever is none of the 59, then the 59 by name) and
-ImageSets/SegmentationContext/{train,val}.txt: the images of VOC's lists that have an annotation,
-4,998 and 5,105. Run it again to go on after an interruption: what is there already is kept.
+python tools/dataset_converters/pascal_context.py VOC2010 CONTEXT
 """
 
-import argparse
-from collections.abc import Sequence
-from functools import partial
-from pathlib import Path
-
-import numpy as np
-from label_maps import InputError, convert, read_mat, read_names, require, run, write_names
-
-from mmlevelset.datasets import PascalContextDataset
-
-
-def label_table(path: Path) -> np.ndarray:
-    """Our label for each of the numbers in labels.txt, whose lines are ``397: table``."""
-    classes = PascalContextDataset.METAINFO["classes"]
-    numbers: dict[str, int] = {}
-    for line in require(path, "the list of labels").read_text().splitlines():
-        number, _, name = line.partition(":")
-        if line.strip() and not number.strip().isdigit():
-            raise InputError(f"{path}: {line!r} is not a number, a colon and a name")
-        if line.strip():
-            numbers[name.replace(" ", "")] = int(number)
-    missing = [name for name in classes[1:] if name not in numbers]
-    if missing:
-        raise InputError(f"{path} has no label {', '.join(missing)}")
-    table = np.zeros(max(numbers.values()) + 1, np.uint8)
-    for label, name in enumerate(classes[1:], 1):
-        table[numbers[name]] = label
-    return table
-
-
-def context_map(path: Path, table: np.ndarray) -> np.ndarray:
-    labels = read_mat(path, "LabelMap")
-    if labels.max() >= len(table):
-        raise InputError(f"{path} has label {labels.max()}, and the last is {len(table) - 1}")
-    return table[labels.astype(np.int64)]
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("voc", type=Path, help="the folder VOC2010, with ImageSets in it")
-    parser.add_argument("context", type=Path, help="the folder with labels.txt and trainval/*.mat")
-    parser.add_argument("--overwrite", action="store_true", help="write all maps again")
-    arguments = parser.parse_args(argv)
-    table = label_table(arguments.context / "labels.txt")
-    folder = require(arguments.context / "trainval", "the folder of the annotations")
-    annotated = {path.stem for path in folder.glob("*.mat")}
-    splits = {}
-    for split in ("train", "val"):
-        names = read_names(arguments.voc / "ImageSets/Main" / f"{split}.txt")
-        splits[split] = [name for name in names if name in annotated]
-        if not splits[split]:
-            raise InputError(f"no image of VOC's {split} list has an annotation in {folder}")
-    jobs = [
-        (
-            arguments.voc / "SegmentationClassContext" / f"{name}.png",
-            partial(context_map, folder / f"{name}.mat", table),
-        )
-        for names in splits.values()
-        for name in names
-    ]
-    convert(jobs, arguments.overwrite)
-    for split, names in splits.items():
-        write_names(arguments.voc / "ImageSets/SegmentationContext" / f"{split}.txt", names)
-
+from mmlevelset.converters.datasets.pascal_context import main
 
 if __name__ == "__main__":
-    run(main)
+    main()

@@ -1,14 +1,14 @@
 """The converters of label maps, on tiny trees in the layouts in which the data is published."""
 
-import runpy
-import sys
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
 from PIL import Image
 from scipy.io import savemat
 
+from mmlevelset.converters.datasets import cityscapes, pascal_context, voc_aug
 from mmlevelset.datasets import CityscapesSegDataset, PascalContextDataset, VOCSegDataset
 from mmlevelset.datasets.semantic import voc_palette
 
@@ -20,22 +20,8 @@ PIPELINE = [
 ]
 
 
-@pytest.fixture
-def convert(monkeypatch, checkout):
-    folder = checkout / "tools/dataset_converters"
-    monkeypatch.syspath_prepend(str(folder))
-
-    def run(tool: str, *words: object) -> None:
-        monkeypatch.setattr(sys, "argv", [tool, *map(str, words)])
-        runpy.run_path(str(folder / tool), run_name="__main__")
-
-    return run
-
-
-def refused(convert, *words: object) -> str:
-    with pytest.raises(SystemExit) as stop:
-        convert(*words)
-    return str(stop.value)
+def convert(converter: ModuleType, *words: object) -> None:
+    converter.main([*map(str, words)])
 
 
 def labels_of(seed: int, count: int) -> np.ndarray:
@@ -89,8 +75,8 @@ def voc(tmp_path) -> dict[str, np.ndarray]:
     return maps
 
 
-def test_voc_aug(convert, tmp_path, voc, capsys):
-    convert("voc_aug.py", tmp_path / "VOC2012", tmp_path / "benchmark_RELEASE")
+def test_voc_aug(tmp_path, voc, capsys):
+    convert(voc_aug, tmp_path / "VOC2012", tmp_path / "benchmark_RELEASE")
     assert "trainaug.txt: 3 names" in capsys.readouterr().out
     for split, names in (("trainaug", "ade"), ("val", "bc")):
         dataset = VOCSegDataset(
@@ -113,8 +99,8 @@ def test_vocs_own_maps_are_read_too(tmp_path, voc):
     assert np.array_equal(loaded(dataset), [voc["b"], voc["c"]])
 
 
-def test_an_interrupted_conversion_goes_on(convert, tmp_path, voc, capsys):
-    words = ("voc_aug.py", tmp_path / "VOC2012", tmp_path / "benchmark_RELEASE/dataset")
+def test_an_interrupted_conversion_goes_on(refused, tmp_path, voc, capsys):
+    words = (voc_aug, tmp_path / "VOC2012", tmp_path / "benchmark_RELEASE/dataset")
     broken = tmp_path / "benchmark_RELEASE/dataset/cls/e.mat"
     whole = broken.read_bytes()
     broken.write_bytes(whole[:150])
@@ -134,9 +120,9 @@ def test_an_interrupted_conversion_goes_on(convert, tmp_path, voc, capsys):
     assert np.array_equal(np.array(Image.open(folder / "a.png")), voc["a"])
 
 
-def test_labels_outside_the_classes_are_named(convert, tmp_path, voc):
+def test_labels_outside_the_classes_are_named(refused, tmp_path, voc):
     save(tmp_path / "VOC2012/SegmentationClass/a.png", np.full(SIZE, 30, np.uint8))
-    words = ("voc_aug.py", tmp_path / "VOC2012", tmp_path / "benchmark_RELEASE")
+    words = (voc_aug, tmp_path / "VOC2012", tmp_path / "benchmark_RELEASE")
     assert "a.png has labels [30] outside 0..20 and 255" in refused(convert, *words)
 
 
@@ -162,8 +148,8 @@ def context(tmp_path) -> dict[str, np.ndarray]:
     return expected
 
 
-def test_pascal_context(convert, tmp_path, context, capsys):
-    convert("pascal_context.py", tmp_path / "VOC2010", tmp_path / "context")
+def test_pascal_context(tmp_path, context, capsys):
+    convert(pascal_context, tmp_path / "VOC2010", tmp_path / "context")
     printed = capsys.readouterr().out
     assert "train.txt: 1 names" in printed and "val.txt: 1 names" in printed
     for split, name in (("train", "a"), ("val", "b")):
@@ -176,8 +162,8 @@ def test_pascal_context(convert, tmp_path, context, capsys):
         assert np.array_equal(loaded(dataset), [context[name]])
 
 
-def test_pascal_context_errors(convert, tmp_path, context):
-    words = ("pascal_context.py", tmp_path / "VOC2010", tmp_path / "context")
+def test_pascal_context_errors(refused, tmp_path, context):
+    words = (pascal_context, tmp_path / "VOC2010", tmp_path / "context")
     savemat(tmp_path / "context/trainval/a.mat", dict(LabelMap=np.full(SIZE, 70, np.uint16)))
     assert "a.mat has label 70, and the last is 62" in refused(convert, *words)
     write(tmp_path / "context/labels.txt", "1: aeroplane")
@@ -187,7 +173,7 @@ def test_pascal_context_errors(convert, tmp_path, context):
     )
 
 
-def test_cityscapes(convert, tmp_path, capsys):
+def test_cityscapes(refused, tmp_path, capsys):
     # The official table, label -> training label, 255 for the others.
     table = np.full(34, 255)
     table[[7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23]] = range(11)
@@ -200,7 +186,7 @@ def test_cityscapes(convert, tmp_path, capsys):
         save(tmp_path / f"gtFine/{name}_gtFine_instanceIds.png", labels)
         save(tmp_path / f"leftImg8bit/{name}_leftImg8bit.png", np.zeros((*SIZE, 3), np.uint8))
         expected.setdefault(split, []).append(table[labels])
-    convert("cityscapes.py", tmp_path)
+    convert(cityscapes, tmp_path)
     printed = capsys.readouterr().out
     assert "train: 2 images" in printed and "wrote 3 label maps" in printed
     for split, maps in expected.items():
@@ -212,4 +198,4 @@ def test_cityscapes(convert, tmp_path, capsys):
         assert np.array_equal(loaded(dataset), maps)
     for path in (tmp_path / "gtFine/val").rglob("*.png"):
         path.unlink()
-    assert "val holds no CITY/*_gtFine_labelIds.png" in refused(convert, "cityscapes.py", tmp_path)
+    assert "val holds no CITY/*_gtFine_labelIds.png" in refused(convert, cityscapes, tmp_path)

@@ -1,14 +1,13 @@
 """The converter of Weizmann's one-object images, on a tiny tree in its layout."""
 
-import runpy
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from mmlevelset.converters.datasets.weizmann import main
 from mmlevelset.datasets import ImageMaskDataset
 
 SIZE = (6, 8)
@@ -29,7 +28,7 @@ def mask_of(name: str, annotator: int) -> np.ndarray:
 
 @pytest.fixture
 def source(tmp_path) -> Path:
-    """Three images: grey pictures with what each of two annotators saw painted red."""
+    """Three grey pictures, with the object painted red by each of two annotators."""
     for name in NAMES:
         rng = np.random.default_rng(ord(name))
         grey = np.repeat(rng.integers(0, 256, (*SIZE, 1), np.uint8), 3, 2)
@@ -44,14 +43,10 @@ def source(tmp_path) -> Path:
 
 
 @pytest.fixture
-def convert(monkeypatch, checkout, source):
-    folder = checkout / "tools/dataset_converters"
-    monkeypatch.syspath_prepend(str(folder))
-
+def convert(source):
     def run(*words: object) -> Path:
         target = source.parent / "weizmann"
-        monkeypatch.setattr(sys, "argv", ["weizmann.py", *map(str, words or (source, target))])
-        runpy.run_path(str(folder / "weizmann.py"), run_name="__main__")
+        main([*map(str, words or (source, target))])
         return target
 
     return run
@@ -110,29 +105,22 @@ def remove(path: Path) -> None:
         (".", "the data's folder {source} does not exist"),
     ],
 )
-def test_what_is_missing_is_named(convert, source, name, message):
+def test_what_is_missing_is_named(convert, refused, source, name, message):
     remove(source / name)
-    with pytest.raises(SystemExit) as stop:
-        convert()
-    assert str(stop.value) == "weizmann.py: error: " + message.format(source=source)
+    assert refused(convert) == "weizmann.py: error: " + message.format(source=source)
 
 
-def test_wrong_annotations_are_named(convert, source):
-    def refused() -> str:
-        with pytest.raises(SystemExit) as stop:
-            convert()
-        return str(stop.value)
-
+def test_wrong_annotations_are_named(convert, refused, source):
     path = source / "b/human_seg/b_5.png"
     save(path, np.full((*SIZE, 3), 200, np.uint8))
-    assert refused().endswith("b_5.png has no red pixel; the object must be painted red")
+    assert refused(convert).endswith("b_5.png has no red pixel; the object must be painted red")
     save(path, np.zeros((6, 7, 3), np.uint8))
-    assert "b_5.png is 7 x 6 pixels" in refused()
+    assert "b_5.png is 7 x 6 pixels" in refused(convert)
     path.write_bytes(b"no image")
-    assert "b_5.png or its image" in refused()
+    assert "b_5.png or its image" in refused(convert)
     for file in path.parent.iterdir():
         file.unlink()
-    assert refused().endswith("holds no *.png, an annotation with the object painted red")
+    assert refused(convert).endswith("holds no *.png, an annotation with the object painted red")
     for name in NAMES:
         shutil.rmtree(source / name / "human_seg")
-    assert refused().endswith("1obj has no folder NAME/human_seg")
+    assert refused(convert).endswith("1obj has no folder NAME/human_seg")

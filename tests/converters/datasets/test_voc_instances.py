@@ -1,7 +1,7 @@
 """Pascal VOC and SBD to COCO instances, on a tiny tree in the published layouts."""
 
-import importlib
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -11,17 +11,10 @@ from mmengine.config import Config
 from PIL import Image
 from scipy.io import savemat
 
+from mmlevelset.converters.datasets import voc_instances
 from mmlevelset.datasets import CocoDataset
 
 HEIGHT, WIDTH = 40, 50
-
-
-@pytest.fixture
-def tool(monkeypatch, checkout):
-    monkeypatch.syspath_prepend(str(checkout / "tools/dataset_converters"))
-    module = importlib.import_module("voc_instances")
-    monkeypatch.setattr(module, "PART", 1)
-    return module
 
 
 def save(path: Path, array: np.ndarray) -> None:
@@ -84,11 +77,13 @@ def tree(tmp_path) -> Path:
 
 
 @pytest.fixture
-def convert(tool, tree):
+def convert(monkeypatch, tree):
+    monkeypatch.setattr(voc_instances, "PART", 1)
+
     def run(*words: str, partial: bool = True, workers: int = 1) -> dict[str, dict]:
         options = ["--out", str(tree / "out"), "--workers", str(workers), *words]
         options += ["--allow-partial"] if partial else []
-        tool.main([str(tree / "VOC2012"), str(tree / "benchmark_RELEASE"), *options])
+        voc_instances.main([str(tree / "VOC2012"), str(tree / "benchmark_RELEASE"), *options])
         folder = tree / "out/annotations"
         splits = ("train", "val")
         return {s: json.loads((folder / f"voc_2012_{s}.json").read_text()) for s in splits}
@@ -137,17 +132,15 @@ def test_the_config_reads_it(convert, tree, checkout):
             assert Path(item["img_path"]).exists()
 
 
-def test_published_counts_are_demanded(convert):
-    with pytest.raises(Exception, match="images of train: 3 found, 10582 published"):
-        convert(partial=False)
+def test_published_counts_are_demanded(convert, refused):
+    assert "images of train: 3 found, 10582 published" in refused(convert, partial=False)
 
 
-def test_an_interrupted_conversion_goes_on(convert, tree, capsys):
+def test_an_interrupted_conversion_goes_on(convert, refused, tree, capsys):
     broken = tree / "benchmark_RELEASE/dataset/inst/e.mat"
     whole = broken.read_bytes()
     broken.write_bytes(whole[:150])
-    with pytest.raises(Exception, match="e.mat holds no GTinst.Segmentation"):
-        convert()
+    assert "e.mat holds no GTinst.Segmentation" in refused(convert)
     assert not (tree / "out/annotations").exists()
     assert (tree / "out/train/a.jpg").exists()
     broken.write_bytes(whole)
@@ -155,12 +148,10 @@ def test_an_interrupted_conversion_goes_on(convert, tree, capsys):
     convert()
     assert "2 of 3 parts were there already" in capsys.readouterr().out
     (tree / "VOC2012/SegmentationObject/a.png").unlink()
-    with pytest.raises(Exception, match="a.png does not exist"):
-        convert()  # the part is made anew, for it was made from that
-    with pytest.raises(Exception, match="other options .images: link then, copy now"):
-        convert("--images", "copy")
-    with pytest.raises(Exception, match="a.png does not exist"):
-        convert("--images", "copy", "--overwrite")
+    # The part is made again: it was made from that file.
+    assert "a.png does not exist" in refused(convert)
+    assert "other options (images: link then, copy now" in refused(convert, "--images", "copy")
+    assert "a.png does not exist" in refused(convert, "--images", "copy", "--overwrite")
 
 
 def test_workers_give_the_same(convert):
@@ -178,11 +169,10 @@ def test_images_come_as_asked(convert, tree, how):
     assert target.samefile(source) == (how != "copy")
 
 
-def test_vocs_own_folder_is_not_written_to(convert, tree):
+def test_vocs_own_folder_is_not_written_to(convert, refused, tree):
     (tree / "out").mkdir()
     (tree / "out/train").symlink_to(tree / "VOC2012/JPEGImages")
-    with pytest.raises(Exception, match="is VOC's own folder of images"):
-        convert()
+    assert "is VOC's own folder of images" in refused(convert)
 
 
 def two_classes(tree: Path) -> None:
@@ -243,12 +233,10 @@ ERRORS = {
 
 
 @pytest.mark.parametrize("case", ERRORS)
-def test_errors_name_the_file(convert, tree, case):
+def test_errors_name_the_file(convert, refused, tree, case):
     spoil, message = ERRORS[case]
     spoil(tree)
-    with pytest.raises(Exception, match=message) as caught:
-        convert()
-    assert type(caught.value).__name__ == "InputError"
+    assert re.search(message, refused(convert))
 
 
 def test_majority_settles_objects_of_two_classes(convert, tree):

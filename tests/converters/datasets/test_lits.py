@@ -2,9 +2,8 @@
 
 import gzip
 import json
-import runpy
+import re
 import shutil
-import sys
 import tracemalloc
 from fractions import Fraction
 from pathlib import Path
@@ -19,17 +18,19 @@ from scipy import ndimage
 from mmlevelset.registry import DATASETS
 
 nib = pytest.importorskip("nibabel")
+from mmlevelset.converters.datasets import lits  # noqa: E402
+
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 COLUMNS, ROWS, SLICES = 40, 36, 8
 SPACING = {"L": 0.8, "P": 0.7, "S": 2.5}
 AXIS = dict(L=(0, 1), R=(0, -1), P=(1, 1), A=(1, -1), S=(2, 1), I=(2, -1))
-"""Of a letter: the axis of a scan as it is shown (columns, rows, slices), and the step along it."""
+"""The axis of a shown scan (columns, rows, slices) that a letter names, and the step along it."""
 WORLD = dict(R=(1, 0, 0), L=(-1, 0, 0), A=(0, 1, 0), P=(0, -1, 0), S=(0, 0, 1), I=(0, 0, -1))
 
 
 def stored(shown: np.ndarray, codes: str) -> tuple[np.ndarray, np.ndarray]:
-    """A scan (columns, rows, slices) as a file has it whose axes lead to ``codes``; its affine."""
+    """Return a shown scan as a file with the axes ``codes`` stores it, and the affine."""
     axes, steps = zip(*(AXIS[code] for code in codes), strict=True)
     array = shown.transpose(axes)[tuple(slice(None, None, step) for step in steps)]
     affine = np.eye(4)
@@ -41,7 +42,7 @@ def stored(shown: np.ndarray, codes: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def phantom(seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """A scan as it is shown, and its labels: the liver on the patient's right, with lesions."""
+    """Return a shown scan and its labels: a liver on the patient's right, with lesions."""
     random = np.random.default_rng(seed)
     column, row, index = np.indices((COLUMNS, ROWS, SLICES))
     body = ((column - 19.5) / 19) ** 2 + ((row - 17.5) / 17) ** 2 < 1
@@ -70,31 +71,14 @@ def write_scan(root: Path, number: int, codes: str = "LPS", suffix: str = ".nii"
 
 
 @pytest.fixture
-def tool(monkeypatch, checkout):
-    folder = checkout / "tools/dataset_converters"
-    monkeypatch.syspath_prepend(str(folder))
-    return runpy.run_path(str(folder / "lits.py"))
-
-
-@pytest.fixture
-def convert(monkeypatch, checkout, tmp_path):
-    folder = checkout / "tools/dataset_converters"
-    monkeypatch.syspath_prepend(str(folder))
-
+def convert(tmp_path):
     def run(*words: object, workers: int = 1, root: Path = tmp_path / "LITS") -> Path:
         out = tmp_path / "lits"
-        words = ("lits.py", root, out, "--allow-partial", "--workers", workers, *words)
-        monkeypatch.setattr(sys, "argv", [*map(str, words)])
-        runpy.run_path(str(folder / "lits.py"), run_name="__main__")
+        words = (root, out, "--allow-partial", "--workers", workers, *words)
+        lits.main([*map(str, words)])
         return out
 
     return run
-
-
-def refused(convert, *words: object) -> str:
-    with pytest.raises(SystemExit) as stop:
-        convert(*words)
-    return str(stop.value)
 
 
 def content(out: Path, split: str) -> dict:
@@ -102,7 +86,7 @@ def content(out: Path, split: str) -> dict:
 
 
 def images_of(out: Path) -> dict[tuple[int, int], tuple[dict, np.ndarray, list[dict]]]:
-    """By scan and slice: the entry, the picture and the annotations."""
+    """Return the entry, the picture and the annotations of an image, by scan and slice."""
     found = {}
     for split in ("train", "val"):
         both = content(out, split)
@@ -188,12 +172,12 @@ def test_where_a_voxel_lands(convert, tmp_path, affine, row, column, index):
     assert instance["bbox"] == [column, row, 1, 1] and instance["area"] == 1
 
 
-def test_window(tool):
+def test_window():
     values = np.array([[-32768, -1000, -41, -40, 10, 60, 110, 160, 161, 32767]], np.int16)
-    grey = tool["windowed"](values, (60, 200))
+    grey = lits.windowed(values, (60, 200))
     assert grey.dtype == np.uint8
     assert grey.tolist() == [[0, 0, 0, 0, 64, 128, 191, 255, 255, 255]]
-    assert tool["windowed"](values, (30, 0.5)).tolist() == [[0] * 5 + [255] * 5]
+    assert lits.windowed(values, (30, 0.5)).tolist() == [[0] * 5 + [255] * 5]
 
 
 def test_a_scaled_volume_is_in_hounsfield_units(convert, tmp_path):
@@ -225,8 +209,8 @@ def test_options(convert, tmp_path):
     assert sorted(areas) == sorted(area for area in small if area >= 2)
 
 
-def test_split_is_by_scan_and_by_seed(tool):
-    draw = tool["validation_scans"]
+def test_split_is_by_scan_and_by_seed():
+    draw = lits.validation_scans
     published = range(131)
     assert len(draw(published, 0)) == 26
     assert draw(published, 0) == draw(reversed(published), 0) != draw(published, 1)
@@ -257,18 +241,16 @@ def test_an_interrupted_conversion_goes_on(convert, tmp_path, capsys, monkeypatc
     whole = shutil.copytree(convert(), tmp_path / "whole")
     shutil.rmtree(tmp_path / "lits")
 
-    import coco_instances
-
-    save_image = coco_instances.save_image
+    write_image = lits.write_image
     written = []
 
     def interrupted(path, image):
         if len(written) == 17:
             raise KeyboardInterrupt
         written.append(path)
-        save_image(path, image)
+        write_image(path, image)
 
-    monkeypatch.setattr(coco_instances, "save_image", interrupted)
+    monkeypatch.setattr(lits, "write_image", interrupted)
     with pytest.raises(KeyboardInterrupt):
         convert()
     out = tmp_path / "lits"
@@ -276,7 +258,7 @@ def test_an_interrupted_conversion_goes_on(convert, tmp_path, capsys, monkeypatc
     finished = [json.loads(path.read_text()) for path in out.glob(".parts/*/*.json")]
     assert 1 <= len(finished) < 4
     assert sum(len(part["images"]) for part in finished) < 17
-    monkeypatch.setattr(coco_instances, "save_image", save_image)
+    monkeypatch.setattr(lits, "write_image", write_image)
     old = written[0].stat().st_mtime_ns
 
     capsys.readouterr()
@@ -285,7 +267,7 @@ def test_an_interrupted_conversion_goes_on(convert, tmp_path, capsys, monkeypatc
     assert written[0].stat().st_mtime_ns == old
     assert images_and_json(out) == images_and_json(whole)
 
-    # Lost images and lost parts are made again, and no others.
+    # Only lost images and lost parts are made again.
     (out / content(out, "val")["images"][0]["file_name"]).unlink(missing_ok=True)
     next((out / "val").iterdir()).unlink()
     next(out.glob(".parts/train/*.json")).unlink()
@@ -293,7 +275,7 @@ def test_an_interrupted_conversion_goes_on(convert, tmp_path, capsys, monkeypatc
     assert "2 of 4 parts were there already" in capsys.readouterr().out
     assert images_and_json(out) == images_and_json(whole)
 
-    # So is a scan that has been corrected since.
+    # A scan that has been corrected since is converted again.
     before = content(out, "train")["annotations"] + content(out, "val")["annotations"]
     path = tmp_path / "LITS/segmentation-2.nii"
     image = nib.load(path)
@@ -311,7 +293,7 @@ def images_and_json(out: Path) -> dict[str, bytes]:
     return {str(path.relative_to(out)): path.read_bytes() for path in files}
 
 
-def test_other_options_do_not_mix(convert, tmp_path):
+def test_other_options_do_not_mix(convert, refused, tmp_path):
     for number in range(3):
         write_scan(tmp_path / "LITS", number)
     convert()
@@ -333,7 +315,7 @@ def edit(path: Path, change) -> None:
     save(path, change(array), image.affine)
 
 
-def test_errors(convert, tmp_path):
+def test_errors(convert, refused, tmp_path):
     root = tmp_path / "LITS"
     assert refused(convert) == f"lits.py: error: the folder {root} does not exist"
     root.mkdir()
@@ -368,7 +350,7 @@ def test_errors(convert, tmp_path):
     assert not (tmp_path / "lits/annotations").exists()
 
 
-def test_files_that_are_cut_off(convert, tmp_path):
+def test_files_that_are_cut_off(convert, refused, tmp_path):
     root = tmp_path / "LITS"
     write_scan(root, 0)
     volume = root / "volume-0.nii"
@@ -390,7 +372,7 @@ def test_files_that_are_cut_off(convert, tmp_path):
     convert()
 
 
-def test_scans_without_a_partner(convert, tmp_path, monkeypatch, checkout, capsys):
+def test_scans_without_a_partner(convert, refused, tmp_path, capsys):
     root = tmp_path / "LITS"
     for number in range(3):
         write_scan(root, number)
@@ -401,16 +383,13 @@ def test_scans_without_a_partner(convert, tmp_path, monkeypatch, checkout, capsy
     assert f"warning: {root}/volume-1.nii has no segmentation-1.nii or .nii.gz, left out" in told
     assert f"warning: {root}/segmentation-2.nii has no volume-2.nii or .nii.gz, left out" in told
 
-    tool = checkout / "tools/dataset_converters/lits.py"
-    monkeypatch.setattr(sys, "argv", ["lits.py", str(root), str(tmp_path / "other")])
-    with pytest.raises(
-        SystemExit, match="has no segmentation-1.nii.*--allow-partial leaves it out"
-    ):
-        runpy.run_path(str(tool), run_name="__main__")
+    words = [str(root), str(tmp_path / "other")]
+    message = refused(lits.main, words)
+    assert re.search("has no segmentation-1.nii.*--allow-partial leaves it out", message)
     write_scan(root, 1)
     write_scan(root, 2)
-    with pytest.raises(SystemExit, match="scans with masks: 3 found, 131 published; --allow"):
-        runpy.run_path(str(tool), run_name="__main__")
+    message = refused(lits.main, words)
+    assert "scans with masks: 3 found, 131 published; --allow" in message
     assert not (tmp_path / "other").exists()
     write_scan(root / "again", 2, suffix=".nii.gz")
     assert "are one scan; remove one of them" in refused(convert)

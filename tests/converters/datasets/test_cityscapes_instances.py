@@ -1,8 +1,8 @@
 """Cityscapes' instances to COCO, on a tiny tree in the official layout."""
 
-import importlib
 import json
 import os
+import re
 
 import numpy as np
 import pycocotools.mask as mask_utils
@@ -10,6 +10,8 @@ import pytest
 from mmdet.datasets import CityscapesDataset
 from mmengine.config import Config
 from PIL import Image
+
+from mmlevelset.converters.datasets import cityscapes_instances
 
 HEIGHT, WIDTH = 40, 60
 # Instance id -> columns. 7: road, 26: a group of cars, 29: a caravan, which is not evaluated.
@@ -20,14 +22,6 @@ IMAGES = {
     ("train", "bochum/bochum_000000_000313"): SECOND,
     ("val", "lindau/lindau_000000_000019"): FIRST,
 }
-
-
-@pytest.fixture
-def tool(monkeypatch, checkout):
-    monkeypatch.syspath_prepend(str(checkout / "tools/dataset_converters"))
-    module = importlib.import_module("cityscapes_instances")
-    monkeypatch.setattr(module, "PART", 1)
-    return module
 
 
 @pytest.fixture
@@ -47,9 +41,11 @@ def tree(tmp_path):
 
 
 @pytest.fixture
-def convert(tool, tree):
+def convert(monkeypatch, tree):
+    monkeypatch.setattr(cityscapes_instances, "PART", 1)
+
     def run(*words: str) -> dict[str, dict]:
-        tool.main([str(tree), "--workers", "1", *words])
+        cityscapes_instances.main([str(tree), "--workers", "1", *words])
         name = "annotations/instancesonly_filtered_gtFine_{}.json"
         return {s: json.loads((tree / name.format(s)).read_text()) for s in ("train", "val")}
 
@@ -92,12 +88,13 @@ def test_the_config_reads_it(convert, tree, checkout):
     assert labels == [[(2, 1), (0, 0), (2, 0)], [(5, 0), (7, 0)]]
 
 
-def test_an_interrupted_conversion_goes_on(convert, tree, capsys):
+def test_an_interrupted_conversion_goes_on(convert, refused, tree, capsys):
     path = tree / "gtFine/train/bochum/bochum_000000_000313_gtFine_instanceIds.png"
     whole = path.read_bytes()
     path.write_bytes(whole[:60])
-    with pytest.raises(Exception, match="bochum_000000_000313_gtFine_instanceIds.png cannot"):
-        convert("--allow-partial")
+    assert "bochum_000000_000313_gtFine_instanceIds.png cannot" in refused(
+        convert, "--allow-partial"
+    )
     assert not (tree / "annotations").exists()
     path.write_bytes(whole)
     convert("--allow-partial")
@@ -109,18 +106,20 @@ def test_an_interrupted_conversion_goes_on(convert, tree, capsys):
     assert "1 of 1 parts were there already" in told and "1 parts are made anew" in told
 
 
-def test_errors_name_the_file(convert, tree):
-    with pytest.raises(Exception, match="2 found, 2975 published"):
-        convert()
+def test_errors_name_the_file(convert, refused, tree):
+    assert "2 found, 2975 published" in refused(convert)
     image = tree / "leftImg8bit/val/lindau/lindau_000000_000019_leftImg8bit.png"
     Image.new("RGB", (10, 20)).save(image)
-    with pytest.raises(Exception, match="leftImg8bit.png is 10 x 20 pixels, its map .* 60 x 40"):
-        convert("--allow-partial")
+    assert re.search(
+        "leftImg8bit.png is 10 x 20 pixels, its map .* 60 x 40", refused(convert, "--allow-partial")
+    )
     image.unlink()
-    with pytest.raises(Exception, match="the image .*lindau_000000_000019_leftImg8bit.png does"):
-        convert("--allow-partial")
+    assert re.search(
+        "the image .*lindau_000000_000019_leftImg8bit.png does", refused(convert, "--allow-partial")
+    )
     unknown = np.full((HEIGHT, WIDTH), 99, np.uint16)
     path = tree / "gtFine/train/aachen/aachen_000000_000019_gtFine_instanceIds.png"
     Image.fromarray(unknown).save(path)
-    with pytest.raises(Exception, match="has id 99, whose label 99 is not one of 0..33"):
-        convert("--allow-partial", "--overwrite")
+    assert "has id 99, whose label 99 is not one of 0..33" in refused(
+        convert, "--allow-partial", "--overwrite"
+    )

@@ -1,6 +1,5 @@
-"""The report on a data set in COCO's layout: numbers by hand, and every problem it knows."""
+"""The report on a data set in COCO's layout: numbers counted by hand, and every kind of problem."""
 
-import importlib
 import json
 from pathlib import Path
 
@@ -11,14 +10,10 @@ import pytest
 from PIL import ExifTags, Image
 
 from mmlevelset.datasets.loading import LoadImage
+from mmlevelset.experiments.checks import pictures
+from mmlevelset.experiments.checks.command import main
 
 HEIGHT, WIDTH = 120, 160
-
-
-@pytest.fixture
-def tool(monkeypatch, checkout):
-    monkeypatch.syspath_prepend(str(checkout / "tools"))
-    return importlib.import_module("verify_dataset")
 
 
 def square(number: int, image: int, category: int, left: int, side: int, **more: object) -> dict:
@@ -63,14 +58,14 @@ def content(tmp_path) -> dict:
 
 
 @pytest.fixture
-def verify(tool, tmp_path, capsys):
+def verify(tmp_path, capsys):
     def run(content: object, *words: str, name: str = "mine.json") -> tuple[int, dict]:
         path = tmp_path / name
         path.write_text(content if isinstance(content, str) else json.dumps(content))
         images = ["--images", str(tmp_path / "images")] if "--images" not in words else []
         out = tmp_path / "report"
         with pytest.raises(SystemExit) as stop:
-            tool.main([str(path), *images, "--out", str(out), "--workers", "1", *words])
+            main([str(path), *images, "--out", str(out), "--workers", "1", *words])
         return stop.value.code, json.loads((out / "report.json").read_text())
 
     return run
@@ -267,7 +262,7 @@ def turn(path: Path, orientation: int) -> None:
 
 
 def test_images_that_exif_data_turns(verify, content, tmp_path):
-    """Sizes are those that the loader finds, and somebody should look."""
+    """The report has the sizes that the loader finds, and a note."""
     turned = tmp_path / "images/b.jpg"
     turn(turned, 3)
     code, report = verify(content)
@@ -338,10 +333,10 @@ def write_config(folder: Path, content: dict, classes: tuple[str, ...]) -> Path:
     return config
 
 
-def of_config(tool, folder: Path, *words: str) -> tuple[object, dict]:
+def of_config(folder: Path, *words: str) -> tuple[object, dict]:
     with pytest.raises(SystemExit) as stop:
         words = (str(folder / "config.py"), "--out", str(folder / "report"), *words)
-        tool.main([*words, "--workers", "1"])
+        main([*words, "--workers", "1"])
     report = folder / "report/report.json"
     return stop.value.code, json.loads(report.read_text()) if report.exists() else {}
 
@@ -361,10 +356,10 @@ def of_config(tool, folder: Path, *words: str) -> tuple[object, dict]:
         ),
     ],
 )
-def test_classes_of_a_config(tool, content, tmp_path, classes, expected):
+def test_classes_of_a_config(content, tmp_path, classes, expected):
     write_config(tmp_path, content, classes)
     for split in ("train", "val"):
-        code, report = of_config(tool, tmp_path, "--split", split)
+        code, report = of_config(tmp_path, "--split", split)
         assert code == bool(expected) and kinds(report) == expected
         assert report["classes"] == list(classes)
 
@@ -383,7 +378,7 @@ def test_classes_of_a_config(tool, content, tmp_path, classes, expected):
         (["lacks.json", "--images", "images"], r"lacks.json .*: images[1] has no 'width'"),
     ],
 )
-def test_errors_are_one_line(tool, content, tmp_path, monkeypatch, capsys, words, message):
+def test_errors_are_one_line(content, tmp_path, monkeypatch, capsys, words, message):
     monkeypatch.chdir(tmp_path)
     write_config(tmp_path, content, ("cat", "dog", "owl"))
     (tmp_path / "text.json").write_text(json.dumps(content)[:-9])
@@ -391,7 +386,7 @@ def test_errors_are_one_line(tool, content, tmp_path, monkeypatch, capsys, words
     del content["images"][1]["width"]
     (tmp_path / "lacks.json").write_text(json.dumps(content))
     with pytest.raises(SystemExit) as stop:
-        tool.main(words)
+        main(words)
     (line,) = [
         line for line in capsys.readouterr().err.splitlines() if line.startswith("verify_dataset")
     ]
@@ -400,8 +395,7 @@ def test_errors_are_one_line(tool, content, tmp_path, monkeypatch, capsys, words
     assert line.startswith("verify_dataset.py: error: ") and start in line and end in line
 
 
-def test_the_sheet_shows_each_category_early(tool, content):
-    pictures = importlib.import_module("dataset_pictures")
+def test_the_sheet_shows_each_category_early(content):
     orders = [[image["id"] for image in pictures.choose(content, 3, seed)] for seed in range(10)]
     assert len({*map(tuple, orders)}) > 1
     for order in orders:
@@ -409,8 +403,7 @@ def test_the_sheet_shows_each_category_early(tool, content):
         assert order.index(1) < 2  # the one image with a dog
 
 
-def test_the_overlay_paints_the_instance_alone(tool, content, tmp_path):
-    pictures = importlib.import_module("dataset_pictures")
+def test_the_overlay_paints_the_instance_alone(content, tmp_path):
     (tmp_path / "images/a.jpg").unlink()
     picture = np.full((400, 400, 3), 90, np.uint8)
     cv2.imwrite(str(tmp_path / "images/a.png"), picture)

@@ -1,9 +1,7 @@
 """The converter of iSAID, on tiny images in the layout in which it is published."""
 
 import json
-import runpy
 import shutil
-import sys
 from itertools import pairwise
 from pathlib import Path
 
@@ -15,41 +13,25 @@ from mmengine.config import Config
 from PIL import Image
 from pycocotools.coco import COCO
 
+from mmlevelset.converters.datasets import isaid
 from mmlevelset.registry import DATASETS, METRICS
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 SIZES = {"train/P0000": (150, 130), "train/P0002": (50, 70), "val/P0003": (64, 129)}
-"""Of each image height and width."""
+"""Height and width of each image."""
 SIZE, OVERLAP = 64, 16
 
 
 @pytest.fixture
-def tool(monkeypatch, checkout):
-    folder = checkout / "tools/dataset_converters"
-    monkeypatch.syspath_prepend(str(folder))
-    return runpy.run_path(str(folder / "isaid.py"))
-
-
-@pytest.fixture
-def convert(monkeypatch, checkout, tmp_path):
-    folder = checkout / "tools/dataset_converters"
-    monkeypatch.syspath_prepend(str(folder))
-
+def convert(tmp_path):
     def run(*words: object, workers: int = 1, partial: tuple = ("--allow-partial",)) -> Path:
         out = tmp_path / "isaid"
         sizes = ("--size", SIZE, "--overlap", OVERLAP)
-        words = ("isaid.py", tmp_path / "iSAID", out, *sizes, "--workers", workers, *words)
-        monkeypatch.setattr(sys, "argv", [*map(str, words), *partial])
-        runpy.run_path(str(folder / "isaid.py"), run_name="__main__")
+        words = (tmp_path / "iSAID", out, *sizes, "--workers", workers, *words, *partial)
+        isaid.main([*map(str, words)])
         return out
 
     return run
-
-
-def refused(convert, *words: object, **more) -> str:
-    with pytest.raises(SystemExit) as stop:
-        convert(*words, **more)
-    return str(stop.value)
 
 
 def polygon(random, height: int, width: int) -> list[float]:
@@ -64,13 +46,13 @@ def polygon(random, height: int, width: int) -> list[float]:
 
 
 @pytest.fixture
-def published(tmp_path, tool) -> dict[str, list[tuple[int, np.ndarray]]]:
-    """Writes the tree; the category (ours) and the whole mask of each instance, by image."""
+def published(tmp_path) -> dict[str, list[tuple[int, np.ndarray]]]:
+    """Write the tree; return our category and the whole mask of each instance, by image."""
     random = np.random.default_rng(0)
-    classes = tool["CLASSES"]
+    classes = isaid.CLASSES
     masks: dict[str, list[tuple[int, np.ndarray]]] = {}
     for split in ("train", "val"):
-        # Numbers that are not ours, in another order in each split.
+        # The ids are not ours, and their order differs between the splits.
         order = random.permutation(len(classes))
         categories = [{"id": 100 + i, "name": classes[k]} for i, k in enumerate(order)]
         content: dict = {"images": [], "annotations": [], "categories": categories}
@@ -113,7 +95,7 @@ def published(tmp_path, tool) -> dict[str, list[tuple[int, np.ndarray]]]:
 
 
 def expected_patches(published, part: str, min_visible: float) -> dict[str, list]:
-    """By file name: for each instance its category and its mask in the patch."""
+    """Return the category and the mask of each instance in a patch, by file name."""
     height, width = SIZES[part]
     patches = {}
     for top in sides(height):
@@ -161,7 +143,7 @@ def assert_same(found: dict[str, list], expected: dict[str, list]) -> None:
             assert np.array_equal(mask, oracle)
 
 
-def test_patches_have_the_pixels_of_the_whole_image(convert, tmp_path, published, capsys, tool):
+def test_patches_have_the_pixels_of_the_whole_image(convert, tmp_path, published, capsys):
     out = convert("--min-visible", 0, workers=2)
     told = capsys.readouterr()
     assert "iSAID_train.json: 2 images, 50 instances" in told.out
@@ -181,7 +163,7 @@ def test_patches_have_the_pixels_of_the_whole_image(convert, tmp_path, published
                         assert np.array_equal(patch, whole[top:bottom, left:right])
         assert_same(found_in(out, split), expected)
         names = json.loads((out / f"annotations/instances_{split}.json").read_text())["categories"]
-        assert [item["name"] for item in names] == list(tool["CLASSES"])
+        assert [item["name"] for item in names] == list(isaid.CLASSES)
     assert not list(out.rglob(".*-*"))
 
 
@@ -199,8 +181,8 @@ def test_what_is_hardly_visible_is_left_out(convert, published):
     assert sum(map(len, large.values())) < sum(map(len, everything.values()))
 
 
-def test_where_patches_begin(tool):
-    starts = tool["starts"]
+def test_where_patches_begin():
+    starts = isaid.starts
     assert starts(4000, 800, 200) == [0, 600, 1200, 1800, 2400, 3000, 3200]
     assert starts(1400, 800, 200) == [0, 600]
     assert starts(800, 800, 200) == starts(300, 800, 200) == [0]
@@ -214,7 +196,7 @@ def test_where_patches_begin(tool):
 
 
 @pytest.mark.parametrize("decimals", [0, 1, 2, 14])
-def test_polygons_on_a_small_canvas(tool, decimals):
+def test_polygons_on_a_small_canvas(decimals):
     random = np.random.default_rng(decimals)
     for _ in range(60):
         polygons = [
@@ -222,26 +204,26 @@ def test_polygons_on_a_small_canvas(tool, decimals):
             for _ in range(int(random.integers(1, 3)))
         ]
         encoded = mask_utils.merge(mask_utils.frPyObjects(polygons, 70, 90))
-        mask, top, left = tool["polygon_mask"](polygons)
+        mask, top, left = isaid.polygon_mask(polygons)
         small = np.zeros((140, 180), bool)
         small[top : top + mask.shape[0], left : left + mask.shape[1]] = mask
         assert np.array_equal(small[:70, :90], mask_utils.decode(encoded))
         assert mask.shape[0] <= np.ptp([p[1::2] for p in polygons]) + 3
 
 
-def region(tool, segmentation):
+def region(segmentation):
     published = dict(id=4, segmentation=segmentation, category_id=2)
-    return tool["region"](published, "P0.png", 20, 30)
+    return isaid.region(published, "P0.png", 20, 30)
 
 
-def test_regions(tool):
-    over = region(tool, [[-5, -4, 6, -4, 6, 8, -5, 8]])
+def test_regions():
+    over = region([[-5, -4, 6, -4, 6, 8, -5, 8]])
     assert (over.top, over.left, over.area, over.category) == (0, 0, 48, 2)
     assert over.mask.shape == (8, 6) and over.mask.all()
-    corner = region(tool, [[25, 15, 50, 15, 50, 40, 25, 40]])
+    corner = region([[25, 15, 50, 15, 50, 40, 25, 40]])
     assert (corner.top, corner.left, corner.mask.shape) == (15, 25, (5, 5))
-    assert region(tool, [[40, 4, 50, 4, 50, 8]]) is None
-    assert region(tool, [[1, 1, 5, 5]]) is None  # a polygon needs three corners
+    assert region([[40, 4, 50, 4, 50, 8]]) is None
+    assert region([[1, 1, 5, 5]]) is None  # a polygon needs three corners
     whole = np.zeros((20, 30), bool)
     whole[3:7, 20:29] = np.random.default_rng(0).random((4, 9)) > 0.4
     encoded = mask_utils.encode(np.asfortranarray(whole, np.uint8))
@@ -251,7 +233,7 @@ def test_regions(tool):
     lists = {"size": [20, 30], "counts": [start, *runs.tolist()]}
     lists["counts"].append(600 - sum(lists["counts"]))
     for segmentation in (text, lists):
-        found = region(tool, segmentation)
+        found = region(segmentation)
         again = np.zeros((20, 30), bool)
         height, width = found.mask.shape
         again[found.top : found.top + height, found.left : found.left + width] = found.mask
@@ -259,7 +241,7 @@ def test_regions(tool):
 
 
 def test_whole_images_for_tiled_inference(convert, tmp_path, published, checkout):
-    """The published file's order of categories is not the classes'; labels must be right anyway."""
+    """Labels are right although the published file has another order of categories."""
     out = convert()
     config = Config.fromfile(
         checkout / "configs/box_levelset/box-levelset_tiled_r50_fpn_1x_isaid.py"
@@ -271,7 +253,7 @@ def test_whole_images_for_tiled_inference(convert, tmp_path, published, checkout
     sample = dataset[0]["data_samples"]
     assert sample.ori_shape == SIZES["val/P0003"]
     truths = published["val/P0003"]
-    # mmdet leaves out what has an empty box.
+    # mmdet leaves out instances with an empty box.
     kept = [(category, whole) for category, whole in truths if min(box_of(whole)[2:]) >= 1]
     assert sample.gt_instances.labels.tolist() == [category - 1 for category, _ in kept]
 
@@ -312,7 +294,7 @@ def test_annotations_without_the_images_sizes(convert, published):
     assert files_of(convert()) == whole
 
 
-def test_the_annotation_file_is_chosen(convert, tmp_path, published, capsys):
+def test_the_annotation_file_is_chosen(convert, refused, tmp_path, published, capsys):
     folder = tmp_path / "iSAID/train/Annotations"
     first = (folder / "iSAID_train.json").rename(folder / "iSAID_train_20190823_114751.json")
     everything = len(json.loads(first.read_text())["annotations"])
@@ -377,7 +359,7 @@ def files_of(out: Path) -> dict[str, bytes]:
     return {str(path.relative_to(out)): path.read_bytes() for path in files}
 
 
-def test_an_interrupted_conversion_goes_on(convert, tmp_path, published, capsys):
+def test_an_interrupted_conversion_goes_on(convert, refused, tmp_path, published, capsys):
     whole = files_of(convert())
     shutil.rmtree(tmp_path / "isaid")
     broken = tmp_path / "iSAID/train/images/images/P0002.png"
@@ -410,7 +392,7 @@ def change(tmp_path: Path, split: str, edit) -> Path:
     return path
 
 
-def test_errors(convert, tmp_path, published):
+def test_errors(convert, refused, tmp_path, published):
     root = tmp_path / "iSAID"
     assert "images of train: 2 found, 1411 published; --allow" in refused(convert, partial=())
     images = root / "train/images/images"

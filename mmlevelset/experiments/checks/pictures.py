@@ -1,4 +1,4 @@
-"""The pictures of verify_dataset.py: a histogram of the categories, and a sheet of overlays."""
+"""The pictures of the report: a histogram of the categories, and a sheet of overlays."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,11 +6,11 @@ from typing import Any
 
 import cv2
 import numpy as np
-from dataset_checks import decode
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
+from mmlevelset.experiments.checks.images import decode_mask
 from mmlevelset.visualization.panels import Panel, draw_panels, instance_colors, mask_polygons
 
 PANEL = 400
@@ -18,7 +18,7 @@ COLUMNS = 4
 
 
 def draw_histogram(categories: Sequence[dict[str, Any]], path: Path) -> None:
-    """Bars of the number of instances of each category, most frequent first, on a log scale."""
+    """Draw the number of instances of each category, most frequent first, on a log scale."""
     ordered = sorted(categories, key=lambda category: -category["instances"])
     figure = Figure(figsize=(7, max(1.5, 0.2 * len(ordered) + 0.8)), layout="constrained")
     FigureCanvasAgg(figure)
@@ -37,11 +37,11 @@ def draw_histogram(categories: Sequence[dict[str, Any]], path: Path) -> None:
 
 
 def choose(content: dict[str, list[dict]], count: int, seed: int) -> list[dict]:
-    """Images to look at, at random: first such as show a category that none before showed."""
+    """Choose images at random; images that show a new category come first."""
     order = np.random.default_rng(seed).permutation(len(content["images"])).tolist()
     shows: dict[Any, set] = {}
-    for one in content["annotations"]:
-        shows.setdefault(one["image_id"], set()).add(one["category_id"])
+    for annotation in content["annotations"]:
+        shows.setdefault(annotation["image_id"], set()).add(annotation["category_id"])
     shuffled = [content["images"][index] for index in order]
     first: list[dict] = []
     rest: list[dict] = []
@@ -59,22 +59,22 @@ def draw_sheet(
     folder: Path,
     path: Path,
 ) -> int:
-    """Draw images with their instances, each in a colour and with its class's name.
+    """Draw images with their instances, each in its own colour and with its class's name.
 
     Args:
-        images: those to draw; such as cannot be read are left out.
-        content: the annotations.
-        folder: where the images are.
-        path: the JPEG file to write.
+        images: The images to draw; images that cannot be read are left out.
+        content: The content of the annotation file.
+        folder: The folder of the images.
+        path: The JPEG file to write.
 
     Returns:
-        How many images are on it; with none there is no file.
+        The number of images on the sheet. Without an image no file is written.
     """
     names = {category["id"]: str(category["name"]) for category in content["categories"]}
     wanted: dict[Any, list[dict]] = {image["id"]: [] for image in images}
-    for one in content["annotations"]:
-        if one["image_id"] in wanted:
-            wanted[one["image_id"]].append(one)
+    for annotation in content["annotations"]:
+        if annotation["image_id"] in wanted:
+            wanted[annotation["image_id"]].append(annotation)
     panels = []
     for image in images:
         picture = cv2.imread(str(folder / image["file_name"]), cv2.IMREAD_COLOR)
@@ -92,34 +92,34 @@ def _overlay(picture: np.ndarray, annotations: list[dict], names: dict, title: s
     scale = PANEL / max(height, width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     shown = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
-    # Large ones first, so that small ones on them are seen.
-    annotations = sorted(annotations, key=lambda one: -float(one.get("area") or 0))
+    # Large instances first: small instances lie on top and stay visible.
+    annotations = sorted(annotations, key=lambda annotation: -float(annotation.get("area") or 0))
     labels = []
-    for one, color in zip(annotations, instance_colors(len(annotations)), strict=True):
+    for annotation, color in zip(annotations, instance_colors(len(annotations)), strict=True):
         ink = tuple(round(255 * value) for value in to_rgb(color)[::-1])
-        mask = decode(one, height, width)
+        mask = decode_mask(annotation, height, width)
         if mask is None:
-            outlines = _box_outline(one, scale)
+            outlines = _box_outline(annotation, scale)
         else:
             small = cv2.resize(255 * mask, size, interpolation=cv2.INTER_AREA) >= 64
             shown[small] = (0.65 * shown[small] + 0.35 * np.array(ink)).astype(np.uint8)
             outlines = mask_polygons(small[None])[0]
         if outlines:
-            # Sixteenths of a pixel; the centre of the first pixel is OpenCV's zero.
+            # OpenCV takes sixteenths of a pixel, with zero at the centre of the first pixel.
             points = [np.round(16 * (polygon - 0.5)).astype(np.int32) for polygon in outlines]
             cv2.polylines(shown, points, True, ink, 2, cv2.LINE_AA, 4)
-            crowd = " (crowd)" if one.get("iscrowd") else ""
+            crowd = " (crowd)" if annotation.get("iscrowd") else ""
             corners = np.concatenate(outlines)
             highest = corners[corners[:, 1].argmin()]
-            labels.append((names.get(one["category_id"], "?") + crowd, highest, ink))
+            labels.append((names.get(annotation["category_id"], "?") + crowd, highest, ink))
     for text, point, ink in labels:
         _write(shown, text, point, ink)
     return Panel(shown, title)
 
 
-def _box_outline(one: dict, scale: float) -> list[np.ndarray]:
+def _box_outline(annotation: dict, scale: float) -> list[np.ndarray]:
     try:
-        x, y, w, h = (scale * float(value) for value in one["bbox"])
+        x, y, w, h = (scale * float(value) for value in annotation["bbox"])
     except (KeyError, TypeError, ValueError):
         return []
     return [np.array([[x, y], [x + w, y], [x + w, y + h], [x, y + h]])]

@@ -1,10 +1,8 @@
 """Conversion of released BoxLevelSet checkpoints, and the comparison with the released head."""
 
 import copy
-import importlib
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -12,11 +10,11 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from mmengine.runner import load_checkpoint
 
+from mmlevelset.converters.models import boxlevelset2mmlevelset as converter
+from mmlevelset.converters.models import check_released as checker
+from mmlevelset.errors import InputError
 from mmlevelset.registry import MODELS
 from tests.models.box_levelset.released import head_shapes, make_file
-
-FOLDER = Path(__file__).parents[2] / "tools/model_converters"
-CONFIG = FOLDER.parents[1] / "configs/_base_/models/box-levelset_r50_fpn.py"
 
 
 @pytest.fixture(autouse=True)
@@ -29,17 +27,6 @@ def _scope_and_thread():
     DefaultScope._instance_dict.update(instances)
 
 
-@pytest.fixture
-def converter(monkeypatch):
-    monkeypatch.syspath_prepend(FOLDER)
-    return importlib.import_module("boxlevelset2mmlevelset")
-
-
-@pytest.fixture
-def checker(converter):
-    return importlib.import_module("check_released")
-
-
 def norm(name, channels):
     shapes = {f"{name}.{part}": (channels,) for part in ("weight", "bias")}
     shapes |= {f"{name}.running_{part}": (channels,) for part in ("mean", "var")}
@@ -47,7 +34,7 @@ def norm(name, channels):
 
 
 def resnet_shapes(depth=50, offsets=None, stages=(2, 3, 4)):
-    """torchvision's names; offsets: channels of the deformable convolutions' offsets."""
+    """Return shapes by torchvision's names; ``offsets``: channels of deformable offsets."""
     blocks = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}[depth]
     shapes = {"conv1.weight": (64, 3, 7, 7)} | norm("bn1", 64)
     inputs = 64
@@ -70,7 +57,7 @@ def resnet_shapes(depth=50, offsets=None, stages=(2, 3, 4)):
 
 
 def released_weights(classes=80, head=None, **backbone):
-    """Each weight has a value of its own, held once."""
+    """Return weights of different values; each value is stored once."""
     shapes = {f"backbone.{name}": shape for name, shape in resnet_shapes(**backbone).items()}
     for level, channels in enumerate((256, 512, 1024, 2048)):
         shapes[f"neck.lateral_convs.{level}.conv.weight"] = (256, channels, 1, 1)
@@ -116,17 +103,7 @@ for number in range(4):
         }
 
 
-def run_main(module, monkeypatch, *words):
-    """The exit status and the message of main()."""
-    monkeypatch.setattr(sys, "argv", [module.__name__, *map(str, words)])
-    try:
-        module.main()
-    except SystemExit as error:
-        return error.code
-    return 0
-
-
-def test_every_weight_gets_its_name(converter):
+def test_every_weight_gets_its_name():
     weights = released_weights()
     converted = converter.convert(weights)
     assert len(converted) == len(weights)
@@ -152,7 +129,7 @@ def test_every_weight_gets_its_name(converter):
     ],
     ids=["R-50", "R-101", "R-101-DCN", "R-50-DCNv2"],
 )
-def test_backbones_are_recognised(converter, backbone, expected):
+def test_backbones_are_recognised(backbone, expected):
     weights = released_weights(classes=20, **backbone)
     found = converter.settings(weights)
     assert found["backbone"]["depth"] == expected["depth"]
@@ -162,7 +139,7 @@ def test_backbones_are_recognised(converter, backbone, expected):
     assert len(converter.convert(weights)) == len(weights)
 
 
-def test_deformable_layers_of_the_head_are_recognised(converter):
+def test_deformable_layers_of_the_head_are_recognised():
     offsets = {}
     for name, shape in head_shapes(channels=256, width=256, stacked=4).items():
         if name.endswith(".conv.weight"):
@@ -179,14 +156,14 @@ def test_deformable_layers_of_the_head_are_recognised(converter):
     assert converted[name].shape == (27,)
 
 
-def test_what_does_not_fit_is_listed(converter):
+def test_what_does_not_fit_is_listed():
     weights = released_weights()
     del weights["backbone.layer2.3.bn1.running_var"], weights["bbox_head.kernel_convs.2.gn.bias"]
     weights["bbox_head.solo_other.weight"] = torch.zeros(3)
     weights["neck.fpn_convs.4.conv.bias"] = torch.zeros(256)
     weights["optimizer"] = torch.zeros(1)
     weights["bbox_head.solo_kernel.weight"] = torch.zeros(256, 256, 3, 3)
-    with pytest.raises(converter.ConversionError) as caught:
+    with pytest.raises(InputError) as caught:
         converter.convert(weights)
     missing, unknown, shapes = str(caught.value).split("; ")
     assert missing == (
@@ -209,33 +186,33 @@ def test_what_does_not_fit_is_listed(converter):
         "backbone.layer3.0.conv1.weight",
     ],
 )
-def test_missing_weights_that_tell_the_settings_are_listed(converter, name):
+def test_missing_weights_that_tell_the_settings_are_listed(name):
     weights = released_weights()
     del weights[name]
-    with pytest.raises(converter.ConversionError, match=f"1 missing weights: {name}$"):
+    with pytest.raises(InputError, match=f"1 missing weights: {name}$"):
         converter.convert(weights)
-    with pytest.raises(converter.ConversionError, match="4 missing weights: backbone.layer3.0"):
+    with pytest.raises(InputError, match="4 missing weights: backbone.layer3.0"):
         converter.convert({})
 
 
-def test_unknown_backbone(converter):
+def test_unknown_backbone():
     weights = released_weights()
     weights = {name: w for name, w in weights.items() if not name.startswith("backbone.layer3.5")}
-    with pytest.raises(converter.ConversionError, match="a third stage of 5 blocks"):
+    with pytest.raises(InputError, match="a third stage of 5 blocks"):
         converter.convert(weights)
 
 
-def test_file_loads_strictly(converter, monkeypatch, tmp_path, capsys):
+def test_file_loads_strictly(checkout, tmp_path, capsys):
     classes = tuple(f"class {number}" for number in range(20))
     weights = released_weights(classes=20)
     meta = dict(mmdet_version="2.10.0", CLASSES=classes, epoch=36)
     torch.save(dict(meta=meta, state_dict=weights, optimizer={}), tmp_path / "released.pth")
     words = tmp_path / "released.pth", tmp_path / "ours.pth"
-    assert run_main(converter, monkeypatch, *words) == 0
+    converter.main([*map(str, words)])
     assert "20 classes" in capsys.readouterr().out
     assert sorted(path.name for path in tmp_path.iterdir()) == ["ours.pth", "released.pth"]
 
-    config = Config.fromfile(CONFIG)
+    config = Config.fromfile(checkout / "configs/_base_/models/box-levelset_r50_fpn.py")
     config.model.mask_head.num_classes = 20
     config.model.backbone.init_cfg = None
     with DefaultScope.overwrite_default_scope("mmdet"):
@@ -247,33 +224,33 @@ def test_file_loads_strictly(converter, monkeypatch, tmp_path, capsys):
         assert (parameters[OURS.get(name, name)] == weight).all()
 
 
-def test_bare_weights_without_classes(converter, monkeypatch, tmp_path):
+def test_bare_weights_without_classes(tmp_path):
     torch.save(released_weights(), tmp_path / "released.pth")
     words = tmp_path / "released.pth", tmp_path / "ours.pth"
-    assert run_main(converter, monkeypatch, *words) == 0
+    converter.main([*map(str, words)])
     assert torch.load(words[1], weights_only=True)["meta"] == {}
 
 
-def test_conversion_errors_name_the_file_and_write_nothing(converter, monkeypatch, tmp_path):
+def test_conversion_errors_name_the_file_and_write_nothing(refused, tmp_path):
     words = tmp_path / "released.pth", tmp_path / "ours.pth"
-    message = run_main(converter, monkeypatch, *words)
+    message = refused(converter.main, [*map(str, words)])
     assert message == f"boxlevelset2mmlevelset.py: error: {words[0]} does not exist"
     weights = released_weights()
     del weights["bbox_head.solo_mask.bias"]
     for content, complaint in (
-        (weights, "1 missing weights: mask_head.mask_feature_head.conv_pred.bias"),
-        ([1, 2], "it must hold a dict, but holds list"),
-        (None, "torch cannot read it"),
+        (weights, ": 1 missing weights: mask_head.mask_feature_head.conv_pred.bias"),
+        ([1, 2], " must hold a dict, but holds list"),
+        (None, ": torch cannot read it"),
     ):
         if content is None:
             words[0].write_text("no checkpoint")
         else:
             torch.save(content, words[0])
-        message = run_main(converter, monkeypatch, *words)
-        assert message.startswith(f"boxlevelset2mmlevelset.py: error: {words[0]}: {complaint}")
+        message = refused(converter.main, [*map(str, words)])
+        assert message.startswith(f"boxlevelset2mmlevelset.py: error: {words[0]}{complaint}")
         assert "\n" not in message and not words[1].exists()
     elsewhere = tmp_path / "none" / "ours.pth"
-    message = run_main(converter, monkeypatch, words[0], elsewhere)
+    message = refused(converter.main, [str(words[0]), str(elsewhere)])
     assert message == f"boxlevelset2mmlevelset.py: error: {elsewhere.parent} is no folder"
 
 
@@ -283,14 +260,20 @@ def released_file():
     return make_file()
 
 
-def checked(checker, monkeypatch, tmp_path, released):
+def saved(tmp_path, released):
     path = tmp_path / "released.pt"
     torch.save(released, path)
-    return run_main(checker, monkeypatch, path)
+    return [str(path)]
 
 
-def test_a_naive_released_head_is_matched(checker, monkeypatch, tmp_path, released_file, capsys):
-    assert checked(checker, monkeypatch, tmp_path, released_file) == 0
+def failed(words):
+    with pytest.raises(SystemExit) as stop:
+        checker.main(words)
+    return stop.value.code
+
+
+def test_a_naive_released_head_is_matched(tmp_path, released_file, capsys):
+    checker.main(saved(tmp_path, released_file))
     lines = capsys.readouterr().out.splitlines()
     assert all(line.endswith("ok") for line in lines)
     names = {line.split()[0] for line in lines}
@@ -314,7 +297,7 @@ def test_a_naive_released_head_is_matched(checker, monkeypatch, tmp_path, releas
     ],
     ids=lambda path: ".".join(map(str, path)),
 )
-def test_one_wrong_quantity_is_named(checker, monkeypatch, tmp_path, released_file, capsys, path):
+def test_one_wrong_quantity_is_named(tmp_path, released_file, capsys, path):
     released = copy.deepcopy(released_file)
     part = released
     for key in path[:-1]:
@@ -325,7 +308,7 @@ def test_one_wrong_quantity_is_named(checker, monkeypatch, tmp_path, released_fi
         part[path[-1]] = factor * value
     else:
         value[tuple(side // 2 for side in value.shape)] += 3e-5
-    message = checked(checker, monkeypatch, tmp_path, released)
+    message = failed(saved(tmp_path, released))
     assert message == "check_released.py: 1 quantities past their tolerance"
     lines = capsys.readouterr().out.splitlines()
     (bad,) = (line for line in lines if not line.endswith("ok"))
@@ -342,21 +325,19 @@ def test_one_wrong_quantity_is_named(checker, monkeypatch, tmp_path, released_fi
         (lambda r: r["state_dict"].pop("bbox_head.solo_cate.bias"), "missing or unknown weights: "),
     ],
 )
-def test_incomplete_files_are_named(
-    checker, monkeypatch, tmp_path, released_file, change, complaint
-):
+def test_incomplete_files_are_named(refused, tmp_path, released_file, change, complaint):
     released = copy.deepcopy(released_file)
     change(released)
-    message = checked(checker, monkeypatch, tmp_path, released)
+    message = refused(checker.main, saved(tmp_path, released))
     start = f"check_released.py: error: {tmp_path / 'released.pt'}: "
     assert message.startswith(start + complaint) and "\n" not in message
 
 
-def test_a_value_that_is_not_a_number_fails(checker, monkeypatch, tmp_path, released_file, capsys):
+def test_a_value_that_is_not_a_number_fails(tmp_path, released_file, capsys):
     released = copy.deepcopy(released_file)
     released["losses"]["loss_cate"] = torch.tensor(float("nan"))
     released["levelset_feats"] = released["levelset_feats"][:, :4]
-    message = checked(checker, monkeypatch, tmp_path, released)
+    message = failed(saved(tmp_path, released))
     assert message == "check_released.py: 2 quantities past their tolerance"
     lines = capsys.readouterr().out.splitlines()
     bad = [line.split()[0] for line in lines if "PAST" in line]
@@ -364,10 +345,13 @@ def test_a_value_that_is_not_a_number_fails(checker, monkeypatch, tmp_path, rele
 
 
 @pytest.mark.parametrize("tool", ["boxlevelset2mmlevelset.py", "check_released.py"])
-def test_a_missing_file_ends_the_command(tool, tmp_path):
+def test_a_missing_file_ends_the_command(checkout, tool, tmp_path):
     words = [tmp_path / "none.pth"] + [tmp_path / "ours.pth"] * (tool[0] == "b")
     done = subprocess.run(
-        [sys.executable, FOLDER / tool, *words], capture_output=True, text=True, timeout=120
+        [sys.executable, checkout / "tools/model_converters" / tool, *words],
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
-    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert done.returncode == 2 and "Traceback" not in done.stderr
     assert done.stderr.strip() == f"{tool}: error: {words[0]} does not exist"

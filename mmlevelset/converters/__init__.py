@@ -1,0 +1,4 @@
+"""Converters of published data sets and checkpoints.
+
+Importing this package imports nothing else: a converter and its workers load only what they need.
+"""

@@ -1,0 +1,56 @@
+"""Writing of converted files. Each file is whole or not there."""
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+from mmengine.utils import ProgressBar
+from PIL import Image
+
+from mmlevelset.files import write_text, write_whole
+
+
+def write_compact_json(path: Path, value: object) -> None:
+    """Write a value as JSON without spaces: files of annotations are large."""
+    write_text(path, json.dumps(value, separators=(",", ":")))
+
+
+def write_names(path: Path, names: Sequence[str]) -> None:
+    """Write a list of names, one in each line."""
+    write_text(path, "".join(f"{name}\n" for name in names))
+    print(f"{path}: {len(names)} names")
+
+
+def write_image(path: Path, image: np.ndarray) -> None:
+    """Write a grey (H, W) or RGB (H, W, 3) image, uint8, as a PNG file."""
+    assert image.dtype == np.uint8 and image.shape[2:] in ((), (3,))
+    pixels = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    data = cv2.imencode(".png", pixels)[1].tobytes()
+    write_whole(path, lambda unfinished: Path(unfinished).write_bytes(data))
+
+
+def write_label_maps(
+    jobs: Iterable[tuple[Path, Callable[[], np.ndarray]]], overwrite: bool = False
+) -> None:
+    """Write label maps as PNG files of 8 bits. Files that are there stay as they are.
+
+    Args:
+        jobs: For each map its path, and a function that returns the map, (H, W) uint8.
+        overwrite: Write the files that are there again.
+    """
+    jobs = list(jobs)
+    todo = jobs if overwrite else [job for job in jobs if not job[0].exists()]
+    bar = ProgressBar(len(todo), file=sys.stderr)
+    try:
+        for path, make in todo:
+            labels = make()
+            assert labels.dtype == np.uint8 and labels.ndim == 2
+            write_whole(path, partial(Image.fromarray(labels).save, format="PNG"))
+            bar.update()
+    finally:
+        print(file=sys.stderr)  # ends the bar's line
+    print(f"wrote {len(todo)} label maps, {len(jobs) - len(todo)} were there already")

@@ -1,0 +1,241 @@
+"""Report on a data set in COCO's layout: counts, sizes, pictures and problems.
+
+    python tools/verify_dataset.py configs/_base_/datasets/voc_boxes.py --split val
+    python tools/verify_dataset.py data/mine/instances_train.json --images data/mine/train
+
+Takes a config, and reports on the data set of a split; or takes an annotation file with the folder
+of its images. Prints the report, and writes report.md, report.json, categories.png and overlays.jpg
+to a folder. Exit code: 0 without problems, 1 with problems, 2 if the input cannot be read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from mmlevelset.errors import InputError, exit_on_input_error
+from mmlevelset.experiments.checks.files import (
+    PERCENTILES,
+    PUBLISHED,
+    Finding,
+    file_findings,
+    make_finding,
+    read_annotations,
+    statistics,
+)
+from mmlevelset.experiments.checks.images import TURNED, ImageJob, check_image
+from mmlevelset.files import write_json, write_text
+
+
+@dataclass(frozen=True)
+class Source:
+    """The annotation file of a data set, the folder of its images, and a config's classes."""
+
+    annotations: Path
+    images: Path
+    classes: tuple[str, ...] | None = None
+
+
+def read_config(path: Path, split: str) -> Source:
+    """Return the data set that a config trains on or evaluates.
+
+    Raises:
+        InputError: The config cannot be read, or its data set is not one file in COCO's layout.
+    """
+    from mmdet.registry import DATASETS
+    from mmengine.config import Config
+    from mmengine.registry import DefaultScope
+
+    try:
+        config = Config.fromfile(path)
+    except Exception as error:
+        raise InputError(f"{path} cannot be read: {error}") from error
+    loader = config.get(f"{split}_dataloader")
+    if loader is None:
+        raise InputError(f"{path} has no {split}_dataloader")
+    settings = loader.dataset
+    while "ann_file" not in settings and "dataset" in settings:  # RepeatDataset and the like
+        settings = settings.dataset
+    if not str(settings.get("ann_file", "")).endswith(".json"):
+        raise InputError(
+            f"{split}_dataloader.dataset of {path} is a {settings.type}, and not one data set with"
+            " an ann_file in COCO's layout; give the annotation file and --images"
+        )
+    with DefaultScope.overwrite_default_scope(config.get("default_scope", "mmdet")):
+        dataset = DATASETS.build({**settings, "pipeline": [], "lazy_init": True})
+    return Source(
+        Path(dataset.ann_file),
+        Path(dataset.data_prefix.get("img") or dataset.data_root or "."),
+        tuple(dataset.metainfo["classes"]),
+    )
+
+
+def check(
+    source: Source, content: dict[str, list[dict]], workers: int, whole_files: bool
+) -> dict[str, Any]:
+    """Return the report on a data set, as it is written to JSON; see :func:`markdown`."""
+    from mmengine.utils import track_iter_progress, track_parallel_progress
+
+    if not source.images.is_dir():
+        raise InputError(f"the folder of the images {source.images} does not exist")
+    published = PUBLISHED.get(source.annotations.name)
+    problems, notes = file_findings(content, source.classes, published)
+    by_image: dict[Any, list[dict]] = defaultdict(list)
+    for annotation in content["annotations"]:
+        by_image[annotation["image_id"]].append(annotation)
+    categories = frozenset(category["id"] for category in content["categories"])
+    has_masks = any(item.get("segmentation") for item in content["annotations"])
+    jobs = [
+        ImageJob(
+            source.images / str(image["file_name"]),
+            image,
+            by_image[image["id"]],
+            categories,
+            has_masks,
+            whole_files,
+        )
+        for image in content["images"]
+    ]
+    print(f"{source.annotations}: {len(jobs)} images", file=sys.stderr)
+    if workers > 1 and len(jobs) > 1:
+        chunk = max(1, min(64, len(jobs) // (4 * workers)))
+        results = track_parallel_progress(
+            check_image, jobs, workers, chunksize=chunk, file=sys.stderr
+        )
+    else:
+        results = [check_image(job) for job in track_iter_progress(jobs, file=sys.stderr)]
+    places: dict[str, list[str]] = defaultdict(list)
+    for result in results:
+        for kind, place in result:
+            places[kind].append(place)
+    for kind, found in places.items():
+        (notes if kind == TURNED else problems).append(make_finding(kind, found))
+    return {
+        "annotation_file": str(source.annotations),
+        "image_folder": str(source.images),
+        "classes": source.classes,
+        "published": published,
+        "statistics": statistics(content),
+        "problems": [asdict(problem) for problem in problems],
+        "notes": [asdict(note) for note in notes],
+    }
+
+
+def markdown(report: dict[str, Any], pictures: Sequence[str] = ()) -> str:
+    """Return the report as text that shows the files ``pictures``."""
+    found = report["statistics"]
+    sizes, objects = found["image_sizes"], found["instance_sizes"]
+    frequent = ", ".join(f"{w} x {h} ({n:,})" for w, h, n in sizes["most_frequent"])
+    lines = [
+        f"# {report['annotation_file']}",
+        "",
+        "| | |",
+        "|:---|:---|",
+        f"| images | {found['images']:,} in {report['image_folder']} |",
+        f"| instances | {found['instances']:,} |",
+        f"| crowds | {found['crowds']:,} |",
+        f"| images without annotations | {found['images_without_annotations']:,} |",
+        f"| annotations in an image | {found['annotations_per_image']['mean']:.1f} on average, "
+        f"{found['annotations_per_image']['most']} at most |",
+        f"| sizes of images | {_size(sizes['smallest'])} to {_size(sizes['largest'])}, median "
+        f"{_size(sizes['median'])}, {sizes['different']} different: {frequent} |",
+        f"| instances by area | {objects['small']:,} small (below 32²), {objects['medium']:,} "
+        f"medium, {objects['large']:,} large (from 96²) |",
+    ]
+    roots = objects["square_root_of_area"]
+    if roots:
+        spread = ", ".join(f"{roots[str(p)]:g}" for p in PERCENTILES)
+        percents = ", ".join(map(str, PERCENTILES))
+        lines.append(f"| square root of the area | {spread} (percentiles {percents}) |")
+    if report["published"]:
+        numbers = ", ".join(f"{count:,} {name}" for name, count in report["published"].items())
+        lines.append(f"| published | {numbers} |")
+    lines += ["", "| category | id | instances | crowds | images |", "|:---|---:|---:|---:|---:|"]
+    for category in found["categories"]:
+        lines.append(
+            f"| {category['name']} | {category['id']} | {category['instances']:,} |"
+            f" {category['crowds']:,} | {category['images']:,} |"
+        )
+    for title, key in (("Problems", "problems"), ("Notes", "notes")):
+        lines += ["", f"## {title}", "", *(_line(Finding(**found)) for found in report[key])]
+        if not report[key]:
+            lines.append("None.")
+    for name in pictures:
+        lines += ["", f"![{Path(name).stem}]({name})"]
+    return "\n".join(lines) + "\n"
+
+
+def _size(sides: Sequence[float]) -> str:
+    return " x ".join(f"{side:g}" for side in sides)
+
+
+def _line(found: Finding) -> str:
+    if not found.examples:
+        return f"- {found.kind}"
+    more = ", ..." if found.count > len(found.examples) else ""
+    return f"- {found.count:,} {found.kind} ({', '.join(found.examples)}{more})"
+
+
+def verify(arguments: argparse.Namespace) -> int:
+    """Write and print the report; return the number of kinds of problems."""
+    given = arguments.source
+    if given.suffix == ".py":
+        if arguments.images:
+            raise InputError("--images goes with an annotation file; a config names its own")
+        if not given.is_file():
+            raise InputError(f"the config {given} does not exist")
+        source, name = read_config(given, arguments.split), f"{given.stem}_{arguments.split}"
+    else:
+        if not arguments.images:
+            raise InputError(f"{given} needs --images, the folder of its images")
+        source, name = Source(given, arguments.images), given.stem
+    content = read_annotations(source.annotations)
+    report = check(source, content, arguments.workers, arguments.whole_files)
+
+    from mmlevelset.experiments.checks.pictures import choose, draw_histogram, draw_sheet
+
+    out = arguments.out or Path("work_dirs/verify", name)
+    out.mkdir(parents=True, exist_ok=True)
+    draw_histogram(report["statistics"]["categories"], out / "categories.png")
+    pictures = ["categories.png"]
+    chosen = choose(content, arguments.samples, arguments.seed)
+    if draw_sheet(chosen, content, source.images, out / "overlays.jpg"):
+        pictures.append("overlays.jpg")
+    write_json(out / "report.json", report)
+    write_text(out / "report.md", markdown(report, pictures))
+    print(markdown(report))
+    print(f"report and pictures: {out}")
+    return len(report["problems"])
+
+
+@exit_on_input_error("verify_dataset.py")
+def main(words: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("source", type=Path, help="config (.py) or annotation file (.json)")
+    parser.add_argument("--images", type=Path, help="folder of the images, with an annotation file")
+    parser.add_argument(
+        "--split",
+        choices=["train", "val", "test"],
+        default="train",
+        help="split of a config [train]",
+    )
+    parser.add_argument("--out", type=Path, help="[work_dirs/verify/NAME]")
+    parser.add_argument("--samples", type=int, default=12, help="images on the sheet [12]")
+    parser.add_argument("--seed", type=int, default=0, help="which images those are [0]")
+    parser.add_argument(
+        "--whole-files",
+        action="store_true",
+        help="decode each image, not its header alone: finds truncated files, and takes longer",
+    )
+    cores = len(os.sched_getaffinity(0))
+    parser.add_argument("--workers", type=int, default=cores, help="processes [all cores]")
+    arguments = parser.parse_args(words)
+    sys.exit(1 if verify(arguments) else 0)
