@@ -1,9 +1,8 @@
 """Puts configs, tools and model-index.yml where mim looks for them in a wheel.
 
-onedl-mim takes the first path segment in the installed RECORD, which is sorted, for the package's
-folder: hence ``_mmlevelset_mim``, which sorts before everything else. openmim looks in the module's
-folder. Both then want ``.mim`` in it. A console script would sort first ("../../../bin") and hide
-the folder from onedl-mim.
+mim looks in ``.mim`` in the package's folder. onedl-mim takes the first path segment of the
+installed RECORD for that folder. RECORD is sorted, and ``_mmlevelset_mim`` comes first in it. A
+console script would come before it ("../../../bin"). openmim looks in the module's folder.
 """
 
 import shutil
@@ -21,7 +20,7 @@ class MimLayout(BuildHookInterface):
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         if version == "editable":
             return
-        # One source can be included in one place only, so there are two copies, outside the tree.
+        # Hatchling includes a source in one place only: hence two copies, outside the tree.
         self.copies = tempfile.TemporaryDirectory()
         root = Path(self.root)
         for folder in FOLDERS:

@@ -41,3 +41,13 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write a JSON file, indented by two spaces, as :func:`write_whole` does."""
     write_text(path, json.dumps(value, indent=2) + "\n")
+
+
+def shipped_folder(name: str) -> Path:
+    """Return the folder ``configs`` or ``tools`` of this installation.
+
+    A wheel has both in ``mmlevelset/.mim``; a checkout has both beside the package.
+    """
+    package = Path(__file__).resolve().parent
+    packed = package / ".mim" / name
+    return packed if packed.is_dir() else package.parent / name

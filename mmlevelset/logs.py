@@ -1,6 +1,10 @@
-"""What mmengine logs of a run: ``<work dir>/<time>/vis_data/scalars.json``."""
+"""The files that mmengine writes about a run, in ``<work dir>/<time>``.
+
+A training writes ``vis_data/scalars.json``, a test writes ``<time>.json``.
+"""
 
 import json
+import re
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
@@ -9,24 +13,32 @@ Log = str | PathLike | Sequence[str | PathLike]
 
 
 def log_files(work_dir: Path) -> list[Path]:
-    """The logs in a work dir, one for each start of a training or a test, by time."""
+    """Return the logs in a work dir by time, one for each start of a training."""
     return sorted(work_dir.glob("*/vis_data/scalars.json"))
 
 
+def test_files(work_dir: Path) -> list[Path]:
+    """Return the files with the scores of test runs in a work dir, by time."""
+    return sorted(
+        path
+        for path in work_dir.glob("*/*.json")
+        if path.stem == path.parent.name and re.fullmatch(r"\d{8}_\d{6}", path.stem)
+    )
+
+
 def read_log(paths: Log) -> tuple[list[dict], list[dict]]:
-    """Read ``vis_data/scalars.json`` of a run, or of the runs that resumed each other.
+    """Return the records of a training, from the logs of all its starts.
 
     Args:
-        paths: one file, or several in the order of time. A later one takes over from its first
-            step: what earlier ones say about that step and later ones is dropped. A file without
-            a training step, as a test run writes it, is left out.
+        paths: one file, or several in the order of time. A later file replaces the records of
+            earlier files from its first step on. A file without a training step is left out.
 
     Returns:
-        The records of training, and those of validation, each by step.
+        The records of training and the records of validation, each by step.
 
     Raises:
-        ValueError: a line is not JSON, or no file holds a training step. The last line may be
-            cut off, as a killed run leaves it.
+        ValueError: a line is not JSON, or no file holds a training step. The last line of a file
+            may be cut off, as a killed run leaves it.
     """
     files = [paths] if isinstance(paths, str | PathLike) else list(paths)
     training: list[dict] = []
@@ -46,7 +58,7 @@ def read_log(paths: Log) -> tuple[list[dict], list[dict]]:
 
 
 def read_records(path: Path) -> list[dict]:
-    """The records of one log, the last line left out where it is cut off.
+    """Return the records of one log, without a last line that is cut off.
 
     Raises:
         ValueError: another line is not JSON.

@@ -1,7 +1,7 @@
 """A stand-in for SLURM's ``srun`` and ``scontrol``: one node, this machine.
 
 Runs the tasks of a job step here, side by side, with the variables that SLURM gives them. It knows
-the options that mim passes and few more, and refuses others, as srun would a wrong one.
+the options that mim passes and a few more. Another option is an error.
 """
 
 import argparse
@@ -17,7 +17,7 @@ NODE = "localhost"
 
 
 def install(folder: Path) -> None:
-    """Put both commands into a folder, which is to stand first in PATH."""
+    """Put both commands into a folder; the folder should be first in PATH."""
     for name in ("srun", "scontrol"):
         words = shlex.join([sys.executable, __file__, name])
         script = folder / name

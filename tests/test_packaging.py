@@ -1,4 +1,4 @@
-"""What the wheel holds, and what mim makes of it."""
+"""The contents of the wheel, and their places for mim."""
 
 import subprocess
 import sys
@@ -77,7 +77,7 @@ def test_metadata_requires_nothing_that_replaces_an_openmmlab_installation(wheel
 
 
 def test_base_names_of_configs_are_unique(checkout):
-    """mim finds a config by its base name, and takes two hits for an error."""
+    """mim finds a config by its base name; two configs of one name are an error."""
     names = [path.name for path in (checkout / "configs").rglob("*.py")]
     assert names
     assert sorted(set(names)) == sorted(names)

@@ -1,6 +1,6 @@
-"""What the commands share: arguments, the device, the config with its overrides, errors.
+"""The shared parts of commands: arguments, the device, the config with its overrides, errors.
 
-OpenMMLab looks for a GPU when it is imported, so this module imports it only inside functions,
+OpenMMLab looks for a GPU when it is imported. So this module imports it only inside functions,
 after `choose_device`.
 """
 
@@ -27,22 +27,22 @@ if TYPE_CHECKING:
     from mmengine.config import Config
 
 
-# How gloo, NCCL and the store they meet at say so.
 LOST_PROCESS = re.compile(
     r"connection (was )?(closed|reset) by (remote )?peer|broken pipe|remote process exited"
     r"|ncclRemoteError|failed to recv|socket has likely closed",
     re.IGNORECASE,
 )
-# What a launcher tells each process, by the first variable that mmengine reads.
+"""Errors of gloo, NCCL and torch's store after another process has ended."""
 LAUNCHERS = dict(
     pytorch=("RANK", "torchrun"),
     slurm=("SLURM_PROCID", "srun"),
     mpi=("OMPI_COMM_WORLD_RANK", "mpirun"),
 )
+"""Launcher -> the first variable that mmengine reads, and the program that sets it."""
 
 
 def parser(description: str) -> argparse.ArgumentParser:
-    """The arguments of every tool that runs a config."""
+    """Return a parser with the arguments of every command that runs a config."""
     made = argparse.ArgumentParser(description=description)
     made.add_argument("config", help="path of the config file")
     made.add_argument("--work-dir", help="where logs and checkpoints go [work_dirs/CONFIG'S NAME]")
@@ -75,9 +75,9 @@ def parser(description: str) -> argparse.ArgumentParser:
 
 @contextmanager
 def short_errors(name: str, arguments: argparse.Namespace) -> Iterator[None]:
-    """End an error with one clear line; its traceback goes to a file in the work dir.
+    """End an error with one line; its traceback goes to a file in the work dir.
 
-    Where several processes run, the line says which one it was, and the file's name too.
+    If there are several processes, the line and the file's name have the rank.
     """
     try:
         yield
@@ -91,7 +91,7 @@ def short_errors(name: str, arguments: argparse.Namespace) -> Iterator[None]:
         if unknown:
             sys.exit(_complain(name, unknown, 2))
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        # A worker process of the data loader hands on its own traceback: its end says what it was.
+        # The error of a data loader's worker holds a traceback: its last line is the message.
         message = lines[-1 if "Original Traceback" in str(error) else 0] if lines else ""
         kind = type(error).__name__
         rank = _rank()
@@ -117,14 +117,14 @@ def short_errors(name: str, arguments: argparse.Namespace) -> Iterator[None]:
 def _complain(name: str, message: str, code: int) -> int:
     rank = _rank()
     who = "" if rank is None else f"rank {rank}: "
-    # At once, so that lines of several processes do not run into each other.
+    # One write, so that lines of several processes do not mix.
     sys.stderr.write(f"{name}: error: {who}{message}\n")
     sys.stderr.flush()
     return code
 
 
 def _rank() -> int | None:
-    """Which of several processes this is; None if it is the only one."""
+    """Return the rank of this process; None if it is the only process."""
     if int(os.environ.get("WORLD_SIZE") or 1) == 1:
         return None
     return int(os.environ["RANK"])
@@ -153,7 +153,7 @@ def _keys_of_type(value: Any, name: str, key: str = "") -> Iterator[str]:
 
 
 def choose_device(arguments: argparse.Namespace) -> None:
-    """Make the choice of --gpus and --device final, before anything can look for a GPU."""
+    """Apply --gpus and --device, before any library looks for a GPU."""
     os.environ.setdefault("LOCAL_RANK", str(arguments.local_rank))
     gpus = arguments.gpus
     if gpus is not None and gpus < 0:
@@ -172,7 +172,7 @@ def choose_device(arguments: argparse.Namespace) -> None:
 
 
 def load_config(arguments: argparse.Namespace) -> Config:
-    """The config with the overrides, the launcher and the work dir in it."""
+    """Return the config with the overrides, the launcher and the work dir in it."""
     if not Path(arguments.config).is_file():
         raise InputError(f"the config {arguments.config} does not exist")
     from mmlevelset.requirements import require_openmmlab
@@ -215,13 +215,13 @@ def _parse_options(words: list[str]) -> dict[str, Any]:
 
 
 def require_key(config: Config, key: str, what: str, hint: str = "") -> None:
-    """Raise where an override names a key that the config does not have: it would be ignored.
+    """Raise an error if the config does not have the key of an override: it would be ignored.
 
     Args:
-        config: what is overridden.
+        config: the config to override.
         key: dotted, as ``model.backbone.depth``.
-        what: names the override in the error.
-        hint: the error's end where no key of the config is like it.
+        what: the name of the override in the error.
+        hint: the end of the error if no key of the config is similar.
     """
     from mmengine.runner import Runner
 
@@ -244,9 +244,9 @@ def require_key(config: Config, key: str, what: str, hint: str = "") -> None:
 
 
 def prepare_processes(config: Config) -> None:
-    """Make sure of the launcher; on a CPU, let several processes meet there.
+    """Check the launcher; on a CPU, start the process group.
 
-    mmengine would give each of them a CUDA device.
+    mmengine would give each process a CUDA device.
 
     Raises:
         InputError: The launcher did not start this process.
@@ -279,7 +279,7 @@ def prepare_processes(config: Config) -> None:
 
 
 def _tell_torch_of_slurm() -> None:
-    """Set what torch reads of a process and its group, as mmengine does."""
+    """Set the variables of a process and its group that torch reads, as mmengine does."""
     given = os.environ
     given["RANK"] = given["SLURM_PROCID"]
     given["WORLD_SIZE"] = given["SLURM_NTASKS"]
@@ -294,24 +294,24 @@ def _tell_torch_of_slurm() -> None:
 
 
 def leave_process_group() -> None:
-    """End a distributed run together: threads that outlive it may abort the process at exit."""
+    """End a distributed run in all processes: a thread that still runs may abort the exit."""
     import torch.distributed
 
     if torch.distributed.is_available() and torch.distributed.is_initialized():
-        gc.collect()  # a model wrapped for training holds on to the group
+        gc.collect()  # a model wrapped for training refers to the group
         torch.distributed.barrier()
         torch.distributed.destroy_process_group()
 
 
 def require_file(path: str, what: str) -> str:
-    """A local file must exist; addresses like https://... are left to mmengine."""
+    """Return the path of a file, which must exist unless it is an address like https://..."""
     if "://" not in path and not Path(path).is_file():
         raise InputError(f"{what} {path} does not exist")
     return path
 
 
 def build_model(config: Config) -> Any:
-    """The config's model for inference, without weights, on a GPU if there is one."""
+    """Return the config's model for inference, without weights, on a GPU if there is one."""
     import torch
     from mmdet.registry import MODELS
     from mmengine.model import revert_sync_batchnorm
@@ -323,7 +323,7 @@ def build_model(config: Config) -> Any:
 
 
 def load_weights(model: Any, checkpoint: str) -> None:
-    """Load a checkpoint into the model, which must have just its weights."""
+    """Load a checkpoint into the model. Both must have the same weights."""
     from mmengine.runner import load_checkpoint
 
     try:
@@ -335,6 +335,7 @@ def load_weights(model: Any, checkpoint: str) -> None:
 
 
 def make_runner(config: Config) -> Any:
+    """Return mmengine's runner of a config."""
     from mmengine.registry import RUNNERS
     from mmengine.runner import Runner
 

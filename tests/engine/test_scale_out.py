@@ -49,7 +49,7 @@ def start(*words: object, **variables: str) -> subprocess.Popen:
 
 
 def output_of(run: subprocess.Popen) -> str:
-    """Of a run that must end by itself: it takes seconds, and minutes on a busy machine."""
+    """Return the output of a run; the run ends in seconds, on a busy machine in minutes."""
     try:
         return run.communicate(timeout=600)[0]
     finally:
@@ -117,7 +117,7 @@ def test_two_processes_have_the_losses_of_one_with_the_whole_batch(trained, fami
 
 
 def weights_of(trained: dict[int, Path], family: str) -> list[dict[str, torch.Tensor]]:
-    """Before training, and after it by one process and by two."""
+    """Return the weights before training, after it by one process, and after it by two."""
     before = torch.load(trained[1] / family / "before.pth")
     after = [
         torch.load(trained[number] / family / "epoch_1.pth", weights_only=False)["state_dict"]
@@ -182,15 +182,15 @@ def test_a_killed_process_ends_the_run_and_resume_goes_on_to_the_same_losses(tin
     outputs = {launcher: output_of(run) for launcher, run in runs.items()}
     for launcher, run in runs.items():
         assert run.returncode != 0
-        assert 'tools/train.py", line' not in outputs[launcher]  # a traceback of ours
+        assert 'training.py", line' not in outputs[launcher]  # a traceback of ours
         work_dir = tmp_path / launcher
         assert (work_dir / "epoch_1.pth").is_file() and not (work_dir / "epoch_2.pth").exists()
-    # torchrun ends the other process, before or after it has found out.
+    # torchrun ends the other process, before or after that process has noticed.
     ended = "train.py: error: rank 0: another process of this run has ended"
     report = outputs["pytorch"].partition("Root Cause")[2]
     assert re.search(r"rank\s*: 1 \(local_rank: 1\)", report) and "Signal 9 (SIGKILL)" in report
     assert all(line.startswith(ended) for line in errors_in(outputs["pytorch"]))
-    # srun, as it was asked here, does not: it finds out by itself.
+    # srun without --kill-on-bad-exit does not: the other process notices by itself.
     (error,) = errors_in(outputs["slurm"])
     assert error.startswith(ended) and "--resume goes on from the latest checkpoint" in error
     assert "task 1: signal 9" in outputs["slurm"]
@@ -216,7 +216,7 @@ def test_a_killed_data_worker_ends_the_run(tiny, tmp_path):
     assert run.returncode == 1
     assert "Traceback" not in output
     (error,) = errors_in(output)
-    # PyTorch says either, as it finds out.
+    # PyTorch prints one of two messages.
     assert re.search(
         r"DataLoader worker .*(is killed by signal: Killed|exited unexpectedly)", error
     )

@@ -10,6 +10,7 @@ import pytest
 from mmengine.config import Config
 
 from mmlevelset.errors import InputError
+from mmlevelset.experiments import testing, training
 from mmlevelset.experiments.command_line import (
     choose_device,
     load_config,
@@ -45,17 +46,6 @@ def parse(*words: object) -> argparse.Namespace:
 
 def load(config: Path, *words: object) -> Config:
     return load_config(parse(config, *words))
-
-
-def run(checkout: Path, tool: str, *words: object, cwd: Path) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, checkout / "tools" / tool, *map(str, words)],
-        cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(checkout)},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
 
 
 @pytest.mark.parametrize(
@@ -201,7 +191,14 @@ def test_whole_traceback_on_demand(config):
 def test_wrong_type_is_named_with_its_key(checkout, tmp_path):
     config = checkout / "configs/quickstart/levelset-rcnn_shapes.py"
     options = ["--cfg-options", "model.backbone.type=ResNett"]
-    done = run(checkout, "train.py", config, "--work-dir", "out", *options, cwd=tmp_path)
+    done = subprocess.run(
+        [sys.executable, checkout / "tools/train.py", config, "--work-dir", "out", *options],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(checkout)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1] == (
         "train.py: error: model.backbone.type = 'ResNett' is no registered model"
@@ -210,27 +207,30 @@ def test_wrong_type_is_named_with_its_key(checkout, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("tool", "words", "message"),
+    ("command", "words", "message"),
     [
-        ("train.py", ["nowhere.py"], "the config nowhere.py does not exist"),
-        ("train.py", ["CONFIG", "--resume", "no.pth"], "the checkpoint no.pth does not exist"),
-        ("train.py", ["CONFIG", "--auto-scale-lr"], "auto_scale_lr.base_batch_size in the config"),
-        ("test.py", ["CONFIG", "no.pth"], "the checkpoint no.pth does not exist"),
-        ("test.py", ["CONFIG", "no.pth", "--out", "a.txt"], "--out must end in .pkl or .pickle"),
+        (training, ["nowhere.py"], "the config nowhere.py does not exist"),
+        (training, ["CONFIG", "--resume", "no.pth"], "the checkpoint no.pth does not exist"),
+        (training, ["CONFIG", "--auto-scale-lr"], "auto_scale_lr.base_batch_size in the config"),
+        (testing, ["CONFIG", "no.pth"], "the checkpoint no.pth does not exist"),
+        (testing, ["CONFIG", "no.pth", "--out", "a.txt"], "--out must end in .pkl or .pickle"),
     ],
 )
-def test_tools_end_in_one_line(checkout, config, tmp_path, tool, words, message):
-    words = [config if word == "CONFIG" else word for word in words]
-    done = run(checkout, tool, *words, cwd=tmp_path)
-    assert done.returncode == 2
-    lines = [line for line in done.stderr.splitlines() if "error:" in line]
+def test_commands_end_in_one_line(config, tmp_path, monkeypatch, capfd, command, words, message):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as end:
+        command.main([str(config) if word == "CONFIG" else word for word in words])
+    assert end.value.code == 2
+    printed = capfd.readouterr().err
+    lines = [line for line in printed.splitlines() if "error:" in line]
     assert len(lines) == 1
-    assert lines[0].startswith(f"{tool}: error: ")
+    assert lines[0].startswith("train.py: " if command is training else "test.py: ")
     assert message in lines[0]
-    assert "Traceback" not in done.stderr
+    assert "Traceback" not in printed
 
 
-def test_help_shows_gpus_so_that_mim_passes_the_device_on(checkout, tmp_path):
-    done = run(checkout, "train.py", "-h", cwd=tmp_path)
-    assert done.returncode == 0
-    assert "--gpus" in done.stdout
+def test_help_shows_gpus_so_that_mim_passes_the_device_on(capsys):
+    with pytest.raises(SystemExit) as end:
+        training.main(["-h"])
+    assert end.value.code == 0
+    assert "--gpus" in capsys.readouterr().out

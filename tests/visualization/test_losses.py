@@ -1,10 +1,7 @@
-import runpy
-import sys
-
 import pytest
 
 from mmlevelset.visualization import plot_curves, plot_losses
-from tests.training_logs import train, val, write
+from tests.training_logs import semantic_log, train, val, write
 
 
 def test_curves_of_one_run(tmp_path):
@@ -46,21 +43,6 @@ def test_iterations_where_there_are_no_epochs(tmp_path):
 def test_without_validation(tmp_path):
     figure = plot_losses(write(tmp_path / "a.json", train(1, 3)))
     assert figure.axes[1].texts[0].get_text() == "not validated"
-
-
-def semantic_log(path, energy: float | None, miou: float, epochs: bool = False):
-    """Ten iterations of training, validated after the fifth and the tenth."""
-    records = []
-    for step in range(1, 11):
-        record = dict(loss=1.0, loss_ce=10 / step, step=step)
-        if epochs:
-            record["epoch"] = (step + 4) // 5
-        if energy is not None:
-            record["energy_level_set"] = energy * step
-        records.append(record)
-    for number in (1, 2):
-        records.append(dict(mIoU=miou * number, BF_1=1.0, step=number if epochs else 5 * number))
-    return write(path, *records)
 
 
 def curves_of(axes) -> dict[str, list]:
@@ -120,22 +102,3 @@ def test_a_run_without_a_value_is_left_out_of_its_panel(tmp_path):
 def test_miou_is_among_the_scores_of_one_run(tmp_path):
     axes = plot_losses(semantic_log(tmp_path / "a.json", 1.0, 20)).axes[1]
     assert curves_of(axes) == {"mIoU (%)": [[5, 20], [10, 40]]}
-
-
-def test_tool_groups_seeds(tmp_path, checkout, monkeypatch):
-    for number in range(2):
-        log = tmp_path / f"fcn_seed{number}/20200101_000000/vis_data/scalars.json"
-        log.parent.mkdir(parents=True)
-        semantic_log(log, 1.0, 20)
-
-    def run(*words):
-        monkeypatch.setattr(sys, "argv", ["plot_runs.py", *map(str, words)])
-        runpy.run_path(str(checkout / "tools/plot_runs.py"), run_name="__main__")
-
-    folders = [tmp_path / "fcn_seed0", tmp_path / "fcn_seed1"]
-    run(*folders, "--out", tmp_path / "new/a.svg")
-    assert (tmp_path / "new/a.svg").read_text().count("<!-- fcn -->") == 1
-    with pytest.raises(SystemExit, match=f"{tmp_path} holds no log"):
-        run(tmp_path, "--out", tmp_path / "b.png")
-    with pytest.raises(SystemExit, match="no run has a value of 'mDice'"):
-        run(*folders, "--names", "mDice", "--out", tmp_path / "b.png")

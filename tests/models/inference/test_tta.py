@@ -1,7 +1,5 @@
 """Test-time augmentation: alignment with stubs of known results, and real models."""
 
-import sys
-
 import numpy as np
 import pytest
 import torch
@@ -11,6 +9,8 @@ from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 from mmengine.structures import InstanceData
 
+from mmlevelset.errors import InputError
+from mmlevelset.experiments.testing import augment
 from mmlevelset.models.inference import EncodedMasks, MaskTTAModel, group_views, vote_masks
 from tests.models.inference.builders import ROOT, quickstart
 from tests.models.inference.stubs import (
@@ -298,24 +298,13 @@ def test_data_that_are_no_views_are_refused():
         MaskTTAModel(Painted()).test_step(data)
 
 
-@pytest.fixture
-def tool(monkeypatch):
-    """tools/test.py as a module."""
-    monkeypatch.syspath_prepend(str(ROOT / "tools"))
-    monkeypatch.delitem(sys.modules, "test", raising=False)
-    import test as tool
-
-    yield tool
-    sys.modules.pop("test", None)
-
-
-def test_tools_test_says_what_the_config_lacks(tool):
+def test_the_test_command_says_what_the_config_lacks():
     config = Config.fromfile(ROOT / "configs/quickstart/levelset-rcnn_shapes.py")
-    with pytest.raises(tool.InputError, match="--tta needs tta_model and tta_pipeline in the conf"):
-        tool.augment(config)
+    with pytest.raises(InputError, match="--tta needs tta_model and tta_pipeline in the conf"):
+        augment(config)
 
 
-def test_tools_test_runs_the_config_with_a_plain_checkpoint(tool, tmp_path):
+def test_the_test_command_runs_the_config_with_a_plain_checkpoint(tmp_path):
     instances = DefaultScope._instance_dict.copy()
     config = Config.fromfile(CONFIG)
     checkpoint = tmp_path / "plain.pth"
@@ -332,7 +321,7 @@ def test_tools_test_runs_the_config_with_a_plain_checkpoint(tool, tmp_path):
             "tta_model.max_per_img": 7,
         }
     )
-    tool.augment(config)
+    augment(config)
     try:
         runner = Runner.from_cfg(config)
         values = runner.test()

@@ -1,4 +1,4 @@
-"""How far the runs of a sweep are."""
+"""The states of a sweep's runs."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sweep_cluster import queued_jobs, read_job
-from sweep_plan import Plan, Run
-from sweep_results import has_stale_result, mean_and_spread, read_results, result_of, scores
-from sweep_run import is_running
+from mmlevelset.experiments.scores import mean_and_deviation
+from mmlevelset.experiments.sweep.cluster import queued_jobs, read_job
+from mmlevelset.experiments.sweep.plan import Plan, PlannedRun
+from mmlevelset.experiments.sweep.results import has_stale_result, read_results, result_of, scores
+from mmlevelset.experiments.sweep.run import is_running
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -36,25 +37,25 @@ PROGRESS = re.compile(
 
 @dataclass(frozen=True)
 class Status:
-    """A run's state: finished, running, queued, failed, outdated, interrupted, waiting.
+    """The state of a run: finished, running, queued, failed, outdated, interrupted or waiting.
 
-    Outdated is what was begun with other settings.
+    Outdated means that the run was started before with other settings.
 
     Attributes:
-        progress: what its log says, as ``epoch 3/8``.
-        left: seconds, as its log estimates them; None if it does not.
+        progress: as the log says it, ``epoch 3, 40/80``.
+        left: seconds, as the log estimates them; None without an estimate.
         message: of a failure.
     """
 
-    run: Run
+    run: PlannedRun
     state: str
     progress: str = ""
     left: float | None = None
     message: str = ""
 
 
-def status(run: Run) -> Status:
-    """The state of a run by what lies in its folder."""
+def status(run: PlannedRun) -> Status:
+    """Return the state of a run, read from its folder."""
     folder = run.folder
     if result_of(run) is not None:
         return Status(run, "finished")
@@ -64,9 +65,9 @@ def status(run: Run) -> Status:
     job = read_job(folder)
     if job is not None and job in queued_jobs():
         return Status(run, "queued", f"job {job}")
-    if begun_otherwise(run):
-        return Status(run, "outdated", message="begun with other settings")
-    if has_stale_result(run):  # an evaluation of another training
+    if earlier_settings(run):
+        return Status(run, "outdated", message="started before with other settings")
+    if has_stale_result(run):  # an evaluation of an earlier training
         return Status(run, "waiting")
     if (folder / "failed.json").exists():
         failed = json.loads((folder / "failed.json").read_text())
@@ -74,12 +75,12 @@ def status(run: Run) -> Status:
     return Status(run, "interrupted" if progress else "waiting", progress)
 
 
-def begun_otherwise(run: Run) -> dict[str, Any] | None:
-    """The settings that a run was begun with, if they are others than the run's."""
-    begun = run.folder / "run.json"
-    if not begun.exists():
+def earlier_settings(run: PlannedRun) -> dict[str, Any] | None:
+    """Return the settings that the run was started with before; None if they are the run's."""
+    task = run.folder / "run.json"
+    if not task.exists():
         return None
-    settings = json.loads(begun.read_text()).get("settings", {})
+    settings = json.loads(task.read_text()).get("settings", {})
     return None if settings == run.settings else settings
 
 
@@ -105,34 +106,37 @@ def _progress(folder: Path) -> tuple[str, float | None]:
 
 
 def time_left(plan: Plan, statuses: Sequence[Status], workers: int) -> float | None:
-    """Seconds until all is done, if what waits takes as long as what is finished; None: unknown."""
+    """Return the seconds until all runs have ended; None if unknown.
+
+    A run without an estimate is taken to need the mean time of the finished runs.
+    """
     took = [result["seconds"] for runs in read_results(plan).values() for result in runs.values()]
     ahead = pending(statuses)
     if not ahead:
         return 0.0
-    if not took and any(one.left is None for one in ahead):
+    if not took and any(state.left is None for state in ahead):
         return None
     typical = statistics.mean(took) if took else 0.0
-    total = sum(typical if one.left is None else one.left for one in ahead)
+    total = sum(typical if state.left is None else state.left for state in ahead)
     return total / min(workers, len(ahead))
 
 
 def duration(seconds: float | None) -> str:
-    """As 1:02:03; empty if unknown."""
+    """Return seconds as 1:02:03; "" for None."""
     return "" if seconds is None else str(timedelta(seconds=round(seconds)))
 
 
 def status_table(plan: Plan, workers: int) -> Table:
-    """A table for the terminal: a row a run, and a summary."""
+    """Return a table for the terminal: a summary, and a row for each run."""
     from rich.table import Table
     from rich.text import Text
 
     statuses = [status(run) for run in plan.runs]
     results = read_results(plan)
     title = next(iter(plan.metrics))
-    counts = {state: sum(one.state == state for one in statuses) for state in COLORS}
+    counts = {name: sum(state.state == name for state in statuses) for name in COLORS}
     left = duration(time_left(plan, statuses, workers))
-    summary = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+    summary = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
     table = Table(
         title=f"{plan.name}: {len(statuses)} runs{': ' if summary else ''}{summary}",
         caption=f"about {left} left" if left and pending(statuses) else None,
@@ -140,22 +144,22 @@ def status_table(plan: Plan, workers: int) -> Table:
     )
     for column in ("variant", "seed", "state", "progress", "left", title):
         table.add_column(column, justify="right" if column in ("seed", "left", title) else "left")
-    for one in statuses:
-        name = one.run.variant.name
-        result = results.get(name, {}).get(one.run.seed)
-        score = scores({name: {one.run.seed: result}} if result else {}, one.run.variant, title)
+    for state in statuses:
+        name = state.run.variant.name
+        result = results.get(name, {}).get(state.run.seed)
+        score = scores({name: {state.run.seed: result}} if result else {}, state.run.variant, title)
         table.add_row(
             name,
-            str(one.run.seed),
-            Text(one.state, style=COLORS.get(one.state, "")),
-            one.message or one.progress,
-            duration(one.left),
-            mean_and_spread(score),
+            str(state.run.seed),
+            Text(state.state, style=COLORS.get(state.state, "")),
+            state.message or state.progress,
+            duration(state.left),
+            mean_and_deviation(score),
         )
     return table
 
 
 def pending(statuses: Sequence[Status]) -> list[Status]:
-    """What is still to be done."""
+    """Return the runs that have not ended."""
     states = ("waiting", "interrupted", "queued", "running")
-    return [one for one in statuses if one.state in states]
+    return [state for state in statuses if state.state in states]

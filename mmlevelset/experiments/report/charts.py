@@ -1,4 +1,4 @@
-"""The charts of report.py: curves as points of an SVG."""
+"""The charts of a report: curves as points of an SVG."""
 
 from __future__ import annotations
 
@@ -7,29 +7,33 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from matplotlib.ticker import LogLocator, MaxNLocator
-from report_runs import Run, label
-from results_table import FRACTIONS
 
+from mmlevelset.experiments.report.tables import label
+from mmlevelset.experiments.runs import RunRecord
+from mmlevelset.experiments.scores import as_shown
 from mmlevelset.visualization import curve_over_steps, mean_curve
 
-# Okabe and Ito's colours, which colour-blind readers tell apart, without the yellow that is too
-# light for a line on white; further variants repeat them dashed.
+# Okabe and Ito's colours: colour-blind readers tell them apart. Their yellow is too light for a
+# line on white. From the eighth variant on, the colours are repeated with dashes.
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#000000", "#56b4e9", "#e69f00")
 DASHES = ("", "6 3", "2 3", "9 3 2 3")
 WIDTH, HEIGHT = 440, 270
 LEFT, RIGHT, TOP, BOTTOM = 52, WIDTH - 10, 8, HEIGHT - 34
-"""The frame of the curves in a chart of that size, in pixels."""
+"""The area of the curves in a chart, in pixels."""
 FRAME = dict(width=WIDTH, height=HEIGHT, left=LEFT, right=RIGHT, top=TOP, bottom=BOTTOM)
 MOST_POINTS = 250
 LOG_RATIO = 20
-"""Greatest value by the one that a fifth lies below, from which an axis is logarithmic: a loss that
-falls fast or a rate that falls in steps, not a schedule that is close to 0 at its end alone."""
+"""An axis is logarithmic if the greatest value divided by the 0.2 quantile is above this.
+
+This holds for a loss that falls fast or a learning rate that falls in steps. It does not hold for a
+schedule that is near 0 only at its end.
+"""
 NAMES = {"loss": "total loss", "lr": "learning rate"}
 
 
 @dataclass
 class Line:
-    """One curve: ``points`` in pixels of the chart, as SVG wants them."""
+    """A curve; ``points`` are pixels of the chart, as SVG takes them."""
 
     variant: str
     number: int
@@ -41,7 +45,7 @@ class Line:
 
 @dataclass
 class Chart:
-    """A chart with its ticks: (pixel, text)."""
+    """A chart; a tick is (pixel, text)."""
 
     title: str
     x_range: tuple[float, float]
@@ -53,7 +57,7 @@ class Chart:
 
     @property
     def description(self) -> str:
-        """What the chart shows, in words."""
+        """The chart in words."""
         ends = [
             f"{line.variant} from {line.ends[0]:.3g} to {line.ends[1]:.3g}"
             for line in self.lines
@@ -63,26 +67,26 @@ class Chart:
 
 
 def style(number: int) -> tuple[str, str]:
-    """Colour and dashes of a variant."""
+    """Return the colour and the dashes of a variant."""
     return COLORS[number % len(COLORS)], DASHES[number // len(COLORS) % len(DASHES)]
 
 
 def make_charts(
-    variants: Mapping[str, Sequence[Run]], scores: Sequence[str], window: int | None
+    variants: Mapping[str, Sequence[RunRecord]], scores: Sequence[str], window: int | None
 ) -> dict[str, list[Chart]]:
-    """Charts of the total loss and the learning rate, of scores, and of what was logged beside."""
+    """Return charts: of total loss and learning rate, of scores, and of other logged values."""
     names = set()
     for seeds in variants.values():
         for run in seeds:
             keys = {key for record in run.training for key in record}
             parts = {key for key in keys if "loss" in key and key != "loss"}
             names |= {key for key in keys if key.startswith(("energy", "iou"))}
-            # A single part is the total loss.
+            # A single part equals the total loss.
             names |= parts if len(parts) > 1 else set()
     groups = {
         "Loss and learning rate": ["loss", "lr"],
         "Scores on the validation set, percent": list(scores),
-        "Parts of the loss, and what else was logged": sorted(names),
+        "Parts of the loss, and other logged values": sorted(names),
     }
     made = {
         title: [chart for name in names if (chart := _chart(variants, name, window))]
@@ -91,7 +95,9 @@ def make_charts(
     return {title: charts for title, charts in made.items() if charts}
 
 
-def _chart(variants: Mapping[str, Sequence[Run]], name: str, window: int | None) -> Chart | None:
+def _chart(
+    variants: Mapping[str, Sequence[RunRecord]], name: str, window: int | None
+) -> Chart | None:
     curves = {}
     for number, (variant, seeds) in enumerate(variants.items()):
         known = [curve for run in seeds if len((curve := _curve(run, name, window))[0])]
@@ -106,7 +112,7 @@ def _chart(variants: Mapping[str, Sequence[Run]], name: str, window: int | None)
     y = np.concatenate([values for _, values in drawn])
     is_score = any(name in run.scores for seeds in variants.values() for run in seeds)
     if is_score and all(len(steps) < 2 for steps, _ in drawn):
-        return None  # one evaluation at the end: the table says it
+        return None  # one evaluation at the end: the table has it
     log = bool(not is_score and y.min() > 0 and y.max() > LOG_RATIO * np.quantile(y, 0.2))
     made = Chart(NAMES.get(name, label(name).replace("_", " ")), _range(x), _range(y, log), log)
     made.x_ticks = [
@@ -120,7 +126,7 @@ def _chart(variants: Mapping[str, Sequence[Run]], name: str, window: int | None)
             kept = np.unique(np.linspace(0, len(steps) - 1, MOST_POINTS).round().astype(int))
             px = _place(steps[kept], made.x_range, LEFT, RIGHT, False)
             py = _place(values[kept], made.y_range, BOTTOM, TOP, log)
-            points = [(f"{one:.1f}", f"{two:.1f}") for one, two in zip(px, py, strict=True)]
+            points = [(f"{x:.1f}", f"{y:.1f}") for x, y in zip(px, py, strict=True)]
             dots = points if is_score and not faint else []
             ends = (float(values[0]), float(values[-1]))
             text = " ".join(",".join(point) for point in points)
@@ -129,17 +135,16 @@ def _chart(variants: Mapping[str, Sequence[Run]], name: str, window: int | None)
     return made
 
 
-def _curve(run: Run, name: str, window: int | None) -> tuple[np.ndarray, np.ndarray]:
+def _curve(run: RunRecord, name: str, window: int | None) -> tuple[np.ndarray, np.ndarray]:
     if not run.training:
         return np.empty(0), np.empty(0)
     steps, values = curve_over_steps(
         (run.training, run.validation), name, 1 if name == "lr" else window
     )
     if name in run.scores:
-        values = np.where(values < 0, np.nan, values)
         logged = {key for record in run.validation for key in record}
-        if name.startswith(FRACTIONS) or f"coco/{name}" in logged:
-            values = 100 * values
+        key = f"coco/{name}" if f"coco/{name}" in logged else name
+        values = np.array([as_shown(key, value) for value in values])
     known = np.isfinite(values)
     return steps[known], values[known]
 
@@ -179,7 +184,7 @@ def _count(value: float) -> str:
 
 
 def _value(value: float) -> str:
-    """Short also for the small values of a learning rate: 5e-4."""
+    """Return a number, short also for a small learning rate: 5e-4."""
     if value == 0 or abs(value) >= 0.01:
         return f"{value:g}"
     digits, exponent = f"{value:.6e}".split("e")

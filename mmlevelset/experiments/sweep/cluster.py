@@ -1,4 +1,4 @@
-"""Runs of a sweep as jobs of submitit: SLURM, or its stand-in on this machine."""
+"""The runs of a sweep as jobs of submitit: on SLURM, or its stand-in on this machine."""
 
 from __future__ import annotations
 
@@ -6,49 +6,45 @@ import argparse
 import ast
 import getpass
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from sweep_plan import Plan, Run
-
 from mmlevelset.errors import InputError
-
-TOOLS = Path(__file__).resolve().parent
+from mmlevelset.experiments.sweep.plan import Plan, PlannedRun
+from mmlevelset.experiments.sweep.run import run_command
 
 
 class Job:
-    """Does a run; when SLURM takes the machine away, it is queued again and goes on."""
+    """Does a run. A job that SLURM cuts off is queued again, and its run goes on."""
 
     def __init__(self, folder: Path) -> None:
-        self.command = [sys.executable, str(TOOLS / "sweep_run.py"), str(folder)]
+        self.command = run_command(folder)
 
     def __call__(self) -> None:
         subprocess.run(self.command, check=True)
 
     def checkpoint(self) -> Any:
-        """submitit asks for this on pre-emption and at the time limit."""
+        """Return the job to queue again, at pre-emption and at the time limit."""
         from submitit.helpers import DelayedSubmission
 
         return DelayedSubmission(self)
 
 
 def make_executor(plan: Plan, arguments: argparse.Namespace, training: bool) -> Any:
-    """submitit's executor for the trainings of a sweep, or for its evaluations, of one process.
+    """Return submitit's executor for the trainings of a sweep, or for its evaluations.
+
+    An evaluation runs in one process.
 
     Raises:
-        InputError: submitit is not there, or does not know a parameter or the cluster.
+        InputError: submitit is missing, or does not know a parameter or the cluster.
     """
     try:
-        import cloudpickle
         import submitit
     except ImportError as error:
         raise InputError("--cluster needs submitit: pip install submitit") from error
-    # The job's Python does not find this module by its name.
-    cloudpickle.register_pickle_by_value(sys.modules[__name__])
     nodes = arguments.nodes_per_run if training else 1
     gpus = arguments.gpus_per_run if training else 1
     parameters: dict[str, Any] = dict(
@@ -65,8 +61,10 @@ def make_executor(plan: Plan, arguments: argparse.Namespace, training: bool) -> 
     return executor
 
 
-def submit_runs(executor: Any, runs: Sequence[Run]) -> list[str]:
-    """Submit runs, whose folders are prepared, as one array; the jobs' ids.
+def submit_runs(executor: Any, runs: Sequence[PlannedRun]) -> list[str]:
+    """Submit runs as one job array; return the ids of the jobs.
+
+    The folders of the runs must be prepared.
 
     Raises:
         InputError: the cluster refuses them.
@@ -82,24 +80,24 @@ def submit_runs(executor: Any, runs: Sequence[Run]) -> list[str]:
 
 
 def read_job(folder: Path) -> str | None:
-    """The id of the job that a run was last submitted as."""
+    """Return the id of a run's last job."""
     file = folder / "job"
     return file.read_text().strip() if file.exists() else None
 
 
 def queued_jobs() -> frozenset[str]:
-    """The ids of this user's jobs that SLURM has; none without SLURM."""
-    return _queued_jobs(int(time.monotonic() / 10))  # SLURM is not to be asked all the time
+    """Return the ids of this user's jobs in SLURM's queue; none without SLURM."""
+    return _queued_jobs(int(time.monotonic() / 10))  # asks SLURM every ten seconds at most
 
 
 @lru_cache(1)
 def _queued_jobs(_: int) -> frozenset[str]:
     words = ["squeue", "--noheader", "--array", "--format=%i", f"--user={getpass.getuser()}"]
     try:
-        told = subprocess.run(words, capture_output=True, text=True, timeout=60)
+        queue = subprocess.run(words, capture_output=True, text=True, timeout=60)
     except (OSError, subprocess.TimeoutExpired):
         return frozenset()
-    return frozenset(told.stdout.split())
+    return frozenset(queue.stdout.split())
 
 
 def _parameters(words: Sequence[str]) -> dict[str, Any]:

@@ -11,21 +11,23 @@ import re
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from results_table import as_shown
-from sweep_plan import Plan, Run, Variant
+from mmlevelset.experiments.scores import as_shown, mean_and_deviation
+from mmlevelset.experiments.sweep.plan import Plan, PlannedRun, Variant
+from mmlevelset.files import shipped_folder, write_text
+from mmlevelset.logs import log_files
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-SWEEPS = Path(__file__).resolve().parents[1] / "configs/sweeps"
+SWEEPS = shipped_folder("configs") / "sweeps"
 Results = Mapping[str, Mapping[int, dict]]
-"""result.json by variant and seed, of the runs that are finished."""
+"""The contents of result.json of finished runs, by variant and seed."""
 
 
 def read_results(plan: Plan) -> dict[str, dict[int, dict]]:
-    """What the finished runs of a plan left, those of other settings aside."""
+    """Return the results of a plan, without those of other settings."""
     results: dict[str, dict[int, dict]] = {}
     for run in plan.table_runs:
         result = result_of(run)
@@ -34,8 +36,11 @@ def read_results(plan: Plan) -> dict[str, dict[int, dict]]:
     return results
 
 
-def result_of(run: Run) -> dict | None:
-    """A run's result, if it has the run's settings and is of the checkpoint there is now."""
+def result_of(run: PlannedRun) -> dict | None:
+    """Return a run's result; None if there is none, or only a stale one.
+
+    A stale result has other settings, or evaluates a checkpoint that was trained again since.
+    """
     result = _written(run)
     if result is None or result["fingerprint"] != run.fingerprint:
         return None
@@ -46,18 +51,18 @@ def result_of(run: Run) -> dict | None:
     return result
 
 
-def has_stale_result(run: Run) -> bool:
-    """Whether a run has left a result that is no longer its own."""
+def has_stale_result(run: PlannedRun) -> bool:
+    """Return whether the folder of a run has a stale result."""
     return _written(run) is not None and result_of(run) is None
 
 
-def _written(run: Run) -> dict | None:
+def _written(run: PlannedRun) -> dict | None:
     file = run.folder / "result.json"
     return json.loads(file.read_text()) if file.exists() else None
 
 
 def scores(results: Results, variant: Variant, title: str) -> list[float]:
-    """A column's values of a variant, seed by seed; NaN and COCO's -1 (nothing there) left out."""
+    """Return a variant's values of a column, seed by seed, without NaN and COCO's -1."""
     key = variant.metrics[title]
     runs = [result["metrics"] for _, result in sorted(finished(results, variant).items())]
     values = [float(metrics[key]) for metrics in runs if key in metrics]
@@ -65,28 +70,17 @@ def scores(results: Results, variant: Variant, title: str) -> list[float]:
 
 
 def finished(results: Results, variant: Variant) -> Mapping[int, dict]:
-    """The results that a row shows, by seed."""
+    """Return the results that a row shows, by seed."""
     return results.get(variant.same or variant.name, {})
 
 
-def mean_and_spread(values: Sequence[float]) -> str:
-    """Mean ± sample standard deviation; the mean alone of one value."""
-    if not values:
-        return ""
-    mean = statistics.mean(values)
-    digits = 1 if abs(mean) >= 1 else 3
-    if len(values) == 1:
-        return f"{mean:.{digits}f}"
-    return f"{mean:.{digits}f} ± {statistics.stdev(values):.{digits}f}"
-
-
 def as_printed(value: float) -> str:
-    """With a decimal at least where it is no small number: 33.0, 88.51, 0.025."""
+    """Return a paper's number with all its digits; from 1, with at least one decimal: 33.0."""
     return f"{value:.1f}" if value >= 1 and round(value, 1) == value else f"{value:g}"
 
 
 def cells(plan: Plan, results: Results) -> Iterator[list[str]]:
-    """The table's rows of text, the titles first: label, runs, each metric and what is printed."""
+    """Yield the table's rows as text: first the titles, then label, runs, and each metric."""
     printed = {title for variant in plan.variants for title in variant.printed}
     titles = ["", "runs"]
     for title in plan.metrics:
@@ -99,14 +93,14 @@ def cells(plan: Plan, results: Results) -> Iterator[list[str]]:
         runs = str(done) if done == planned else f"{done} of {planned}"
         row = [variant.label, runs if variant.config or variant.same else ""]
         for title in plan.metrics:
-            row.append(mean_and_spread(scores(results, variant, title)))
+            row.append(mean_and_deviation(scores(results, variant, title)))
             if title in printed:
                 row.append(as_printed(variant.printed[title]) if title in variant.printed else "")
         yield row
 
 
 def markdown(plan: Plan, results: Results) -> str:
-    """The table, and below it what its numbers are and come from."""
+    """Return the table in Markdown, and below it the notes on its numbers."""
     titles, *rows = cells(plan, results)
     escaped = r"\|"
     lines = [f"| {' | '.join(titles)} |", f"|:---|{'---:|' * (len(titles) - 1)}"]
@@ -115,53 +109,53 @@ def markdown(plan: Plan, results: Results) -> str:
 
 
 def notes(plan: Plan, results: Results) -> list[str]:
-    """What the table's numbers are, and where they were measured."""
-    said = ["Mean ± sample standard deviation over seeds."]
+    """Return lines on the numbers of the table: seeds, machines, the command, results left out."""
+    lines = ["Mean ± sample standard deviation over seeds."]
     if any(variant.printed for variant in plan.variants):
         where = f", on {plan.printed_on}" if plan.printed_on else ""
-        said.append(f"*Printed*: the paper's own number{where}.")
+        lines.append(f"*Printed*: the paper's own number{where}.")
     seeds = sorted({seed for runs in results.values() for seed in runs})
     if seeds:
-        said.append(f"Seeds {', '.join(map(str, seeds))}.")
+        lines.append(f"Seeds {', '.join(map(str, seeds))}.")
     machines = {
         ", ".join(f"{name} {version}" for name, version in result["environment"].items())
         for runs in results.values()
         for result in runs.values()
     }
-    said += [f"Measured with {machine}." for machine in sorted(machines)]
+    lines += [f"Measured with {machine}." for machine in sorted(machines)]
     for variant in plan.variants:
         runs = finished(results, variant).values()
         if variant.shown and runs and not any(scores(results, variant, t) for t in plan.metrics):
             logged = sorted({name for run in runs for name in run["metrics"]})
-            said.append(
-                f"Nothing of {', '.join(variant.metrics.values())} was measured for "
-                f"{variant.label}, but {', '.join(logged)}."
+            lines.append(
+                f"The runs of {variant.label} logged no {', '.join(variant.metrics.values())}, "
+                f"but {', '.join(logged)}."
             )
-    said += left_out(plan)
+    lines += left_out(plan)
     chosen = "" if plan.seeds.issuperset(seeds) else f" --seeds {' '.join(map(str, seeds))}"
-    said.append(f"Command: `python tools/sweep.py {name_of(plan.file)}{chosen}`")
-    return said
+    lines.append(f"Command: `python tools/sweep.py {name_of(plan.file)}{chosen}`")
+    return lines
 
 
 def left_out(plan: Plan) -> list[str]:
-    """A line on each result in the folder that is not the plan's."""
+    """Return a line on each stale result."""
     why = "which had other settings, or evaluated an earlier training"
     return [f"Left out: {run.name}, {why}." for run in plan.table_runs if has_stale_result(run)]
 
 
 def name_of(sweep: Path) -> str:
-    """What tells sweep.py of a sweep file: the name alone of the package's own."""
+    """Return the argument that names a sweep file on the command line."""
     return sweep.stem if sweep.resolve().parent == SWEEPS else shown(sweep)
 
 
 def shown(path: Path) -> str:
-    """A path as one would type it here."""
+    """Return a path relative to the working directory, if it is below that."""
     relative = os.path.relpath(path)
     return str(path) if relative.startswith("..") else relative
 
 
 def latex(plan: Plan, results: Results) -> str:
-    """The table for a paper; needs the package booktabs."""
+    """Return the table for a paper; it needs the package booktabs."""
     titles, *rows = cells(plan, results)
     lines = [f"% {line}" for line in notes(plan, results)]
     lines += [f"\\begin{{tabular}}{{l{'r' * (len(titles) - 1)}}}", "\\toprule"]
@@ -177,26 +171,26 @@ def _latex_row(row: Sequence[str]) -> str:
 
 
 def comma_separated(plan: Plan, results: Results) -> str:
-    """All numbers for other programs: a row a variant, seed and metric, what is printed too."""
-    made = io.StringIO()
-    table = csv.writer(made, lineterminator="\n")
+    """Return all numbers as CSV: a row for each variant, seed and metric; printed ones too."""
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
     table.writerow(["variant", "label", "seed", "metric", "key", "value"])
     for variant in plan.variants:
         for seed in finished(results, variant):
-            one = {name: {seed: runs[seed]} for name, runs in results.items() if seed in runs}
+            of_seed = {name: {seed: runs[seed]} for name, runs in results.items() if seed in runs}
             for title, key in variant.metrics.items():
-                for value in scores(one, variant, title):
+                for value in scores(of_seed, variant, title):
                     table.writerow([variant.name, variant.label, seed, title, key, round(value, 6)])
         for title, value in variant.printed.items():
             table.writerow([variant.name, variant.label, "printed", title, "", value])
-    return made.getvalue()
+    return text.getvalue()
 
 
 def score_plot(plan: Plan, results: Results) -> Figure:
-    """A panel for each metric: every seed a dot, their mean a bar."""
+    """Plot a panel for each metric: each seed a dot, their mean a bar."""
     from matplotlib.figure import Figure
 
-    rows = [one for one in plan.variants if one.shown and finished(results, one)]
+    rows = [row for row in plan.variants if row.shown and finished(results, row)]
     height = 1.1 + 0.42 * len(rows)
     figure = Figure(figsize=(2.2 + 2.9 * len(plan.metrics), height), dpi=110, layout="constrained")
     panels = figure.subplots(1, len(plan.metrics), squeeze=False, sharey=True)[0]
@@ -215,7 +209,7 @@ def score_plot(plan: Plan, results: Results) -> Figure:
 
 
 def write_results(plan: Plan) -> str | None:
-    """Write the table (.md, .csv, .tex) and the plots of what is finished into the sweep's folder.
+    """Write the table (.md, .csv, .tex) and the plots of finished runs into the sweep's folder.
 
     Returns:
         The table in Markdown; None if no run is finished.
@@ -224,15 +218,13 @@ def write_results(plan: Plan) -> str | None:
     if not results:
         return None
     table = markdown(plan, results)
-    files: dict[str, Any] = {
+    files = {
         "table.md": table,
         "table.csv": comma_separated(plan, results),
         "table.tex": latex(plan, results),
     }
     for name, text in files.items():
-        unfinished = plan.folder / f".{name}"
-        unfinished.write_text(text)
-        unfinished.replace(plan.folder / name)
+        write_text(plan.folder / name, text)
     score_plot(plan, results).savefig(plan.folder / "scores.png")
     curves = {
         variant.label: logs
@@ -247,9 +239,7 @@ def write_results(plan: Plan) -> str | None:
 
 
 def _logs(plan: Plan, results: Results, variant: Variant) -> list[list[Path]]:
-    """The logs of each finished run that trained here."""
-    from mmlevelset.logs import log_files
-
+    """Return the logs of each finished training of a variant."""
     done = finished(results, variant)
     logs = [log_files(run.folder) for run in plan.runs_of(variant) if run.seed in done]
     return [files for files in logs if any(re.search('"loss"', f.read_text()) for f in files)]

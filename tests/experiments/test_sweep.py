@@ -1,7 +1,6 @@
-"""Sweeps: what is wrong is said first, what is finished stays, what was cut off goes on."""
+"""Sweeps: mistakes are reported first, finished runs stay, interrupted runs go on."""
 
 import csv
-import importlib
 import json
 import os
 import shutil
@@ -15,6 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from mmlevelset.experiments.sweep.command import main
+from mmlevelset.experiments.sweep.folders import link_finished
+from mmlevelset.experiments.sweep.plan import read_plan
+from mmlevelset.experiments.sweep.run import run
+
 ROOT = Path(__file__).parents[2]
 SWEEP = ROOT / "tools" / "sweep.py"
 QUICKSTART = ROOT / "configs" / "quickstart"
@@ -27,7 +31,7 @@ seeds = (0, 1)
 config = "base.py"
 """
 BASE = "a = 1\nnested = dict(x=1, inner=dict(y=2), items=[dict(z=3)])\n"
-# Leaves a line in `calls`, waits for `go` if told to, and writes numbers that depend on the config.
+# Adds a line to `calls`, may wait for the file `go`, and writes numbers that depend on the config.
 TOOL = """
 import json, runpy, sys, time
 from pathlib import Path
@@ -47,7 +51,7 @@ result.write_text(json.dumps({"coco/segm_mAP": 0.1 * a + 0.02 * seed, "FM": 50 +
 
 @pytest.fixture
 def write(tmp_path):
-    """Writes a sweep file of variants, given as text, and returns its path."""
+    """Writes a sweep file of variants, each given as text, and returns its path."""
     (tmp_path / "base.py").write_text(BASE)
     (tmp_path / "tool.py").write_text(TOOL)
 
@@ -77,22 +81,19 @@ class Ended:
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch):
-    """Of the processes that a test starts."""
+    """The environment of the processes that a test starts."""
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
 
 
 @pytest.fixture
-def sweep(monkeypatch, capfd):
-    """Calls sweep.py in this process, which spares it the imports."""
-    monkeypatch.syspath_prepend(str(ROOT / "tools"))
-    module = importlib.import_module("sweep")
+def sweep(capfd):
+    """Calls the command in this process, which spares the test its imports."""
 
     def call(file: Path, *words: str) -> Ended:
-        monkeypatch.setattr(sys, "argv", command(file, *words)[1:])
         capfd.readouterr()
         with pytest.raises(SystemExit) as ended:
-            module.main()
+            main(command(file, *words)[2:])
         return Ended(ended.value.code, *capfd.readouterr())
 
     return call
@@ -116,7 +117,7 @@ def result(folder: Path) -> dict:
         ('of="two"', ("variants.one.of", "'two'")),
     ],
 )
-def test_a_mistake_is_said_before_anything_starts(write, sweep, tmp_path, said, words):
+def test_a_mistake_is_reported_before_anything_starts(write, sweep, tmp_path, said, words):
     done = sweep(write(right=tool(tmp_path, "right"), one=said))
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
@@ -133,7 +134,7 @@ def test_replacing_a_dict_may_bring_new_keys(write, sweep, tmp_path):
     assert "inner=dict(w=5)" in config.replace(" ", "").replace("\n", "")
 
 
-def test_tables_have_mean_spread_and_what_is_printed(write, sweep, tmp_path):
+def test_tables_have_mean_deviation_and_printed_numbers(write, sweep, tmp_path):
     file = write(
         one=f'{tool(tmp_path, "one")}, label="One & only", printed={{"AP": 12.5}}',
         two=f'{tool(tmp_path, "two")}, options={{"a": 3}}, seeds=(1,)',
@@ -154,7 +155,7 @@ def test_tables_have_mean_spread_and_what_is_printed(write, sweep, tmp_path):
         "| Lost | 1 |  |  |  |",
         "| theirs |  |  | 40.0 |  |",
     ]
-    lost = "Nothing of ap, f was measured for Lost, but FM, coco/segm_mAP."
+    lost = "The runs of Lost logged no ap, f, but FM, coco/segm_mAP."
     for word in ("other data", "Seeds 0, 1", "torch", "tools/sweep.py", lost):
         assert word in table
     assert table.split("\n\nMeasured")[0] in done.stdout
@@ -189,7 +190,7 @@ def test_a_failure_is_reported_and_does_not_stop_the_rest(write, sweep, tmp_path
     assert failed["code"] == 1 and "out of luck" in failed["message"]
     shown = sweep(file, "--seeds", "0", "--status").stdout
     assert "1 failed" in shown and "1 finished" in shown
-    # The next call tries it again, and nothing else.
+    # The next call tries this run again, and no other.
     (tmp_path / "tool.py").write_text(TOOL.replace('name == "fails"', "False"))
     assert sweep(file, "--seeds", "0").returncode == 0
     assert (tmp_path / "calls").read_text().split() == ["fails", "good", "fails"]
@@ -230,7 +231,7 @@ def test_the_table_has_all_that_is_finished_whatever_was_chosen(write, sweep, tm
         assert "| two | 0 of 3 |  |  |" in table
         assert "Left out: two_seed7, which had other settings" in table
     shown = sweep(file, "--status", "--only", "two").stdout
-    assert "2 outdated" in shown and "begun with other settings" in shown
+    assert "2 outdated" in shown and "started before with other settings" in shown
 
 
 def test_the_packages_own_sweeps_are_found_by_name(sweep, tmp_path, monkeypatch):
@@ -251,7 +252,7 @@ def test_a_killed_sweep_loses_nothing(write, tmp_path):
     started.kill()
     started.wait()
     before = result(tmp_path / "out/first_seed0")
-    # The run itself is still alive: it is not started a second time, nor is another beside it.
+    # The run is still alive: neither this run nor another is started.
     again = subprocess.Popen(command(file, "--seeds", "0"), stdout=subprocess.PIPE, text=True)
     time.sleep(6)
     assert (tmp_path / "calls").read_text().split() == ["first", "waits"]
@@ -261,7 +262,7 @@ def test_a_killed_sweep_loses_nothing(write, tmp_path):
     assert result(tmp_path / "out/first_seed0") == before
     assert result(tmp_path / "out/waits_seed0")["metrics"]["FM"] == 50
     assert (tmp_path / "calls").read_text().split() == ["first", "waits", "last"]
-    assert "still going on: waits_seed0" in printed
+    assert "still running: waits_seed0" in printed
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -290,7 +291,7 @@ def test_another_config_in_a_run_folder_is_an_error(write, sweep, tmp_path):
     assert result(tmp_path / "out/one_seed0")["metrics"]["coco/segm_mAP"] == pytest.approx(0.1)
 
 
-def test_what_a_sweep_beside_has_finished_is_linked(write, sweep, tmp_path):
+def test_a_run_that_another_sweep_has_finished_is_linked(write, sweep, tmp_path):
     file = write(one=tool(tmp_path, "one"))
     assert sweep(file, "--seeds", "0").returncode == 0
     other = tmp_path / "other.py"
@@ -305,15 +306,14 @@ def test_what_a_sweep_beside_has_finished_is_linked(write, sweep, tmp_path):
     assert (tmp_path / "calls").read_text().split() == ["one"] * 3
 
 
-def test_what_was_trained_in_other_processes_is_not_linked(write, sweep, tmp_path):
+def test_a_run_of_other_processes_is_not_linked(write, sweep, tmp_path):
     file = write(one='label="trained"')
     finish(file, tmp_path / "out/one_seed0")
-    plan = importlib.import_module("sweep_plan").read_plan(file, tmp_path / "other", seeds=[0])
+    plan = read_plan(file, tmp_path / "other", seeds=[0])
     plan.folder.mkdir()
-    reuse = importlib.import_module("sweep").reuse
-    reuse(plan, Namespace(gpus_per_run=4, nodes_per_run=1))
+    link_finished(plan, Namespace(gpus_per_run=4, nodes_per_run=1))
     assert not list(plan.folder.iterdir())
-    reuse(plan, Namespace(gpus_per_run=1, nodes_per_run=1))
+    link_finished(plan, Namespace(gpus_per_run=1, nodes_per_run=1))
     assert (plan.folder / "one_seed0").resolve() == tmp_path / "out/one_seed0"
 
 
@@ -348,7 +348,7 @@ def test_watching_ends_when_the_files_own_runs_are_finished(write, sweep, tmp_pa
     assert "2 finished" in watched.stdout
 
 
-def test_what_slurm_has_in_its_queue_is_not_submitted_again(write, tmp_path, monkeypatch):
+def test_a_run_in_slurms_queue_is_not_submitted_again(write, tmp_path, monkeypatch):
     pytest.importorskip("submitit")
     file = write(one=tool(tmp_path, "one"))
     (tmp_path / "out/one_seed0").mkdir(parents=True)
@@ -382,7 +382,7 @@ def test_a_process_of_a_finished_run_ends_at_once(sweep, tmp_path, monkeypatch):
     (tmp_path / "run.json").write_text(json.dumps(dict(launcher="slurm")))
     (tmp_path / "result.json").write_text("{}")
     monkeypatch.setenv("SLURM_PROCID", "1")
-    assert importlib.import_module("sweep_run").run(tmp_path) == 0
+    assert run(tmp_path) == 0
 
 
 def test_submitit_runs_the_jobs(write, sweep, tmp_path):
@@ -401,7 +401,7 @@ def test_submitit_runs_the_jobs(write, sweep, tmp_path):
 
 
 @pytest.mark.slow
-def test_training_goes_on_from_its_checkpoint_and_gives_the_same(write, sweep, tmp_path):
+def test_training_goes_on_from_its_checkpoint_to_the_same_scores(write, sweep, tmp_path):
     small = {
         "train_dataloader.dataset.length": 48,
         "val_dataloader.dataset.length": 8,
@@ -438,11 +438,12 @@ def test_training_goes_on_from_its_checkpoint_and_gives_the_same(write, sweep, t
 
 
 def finish(file: Path, folder: Path, at: str = "today") -> None:
-    """Leave in a run's folder what its training would."""
-    plan = importlib.import_module("sweep_plan").read_plan(file, folder.parent)
+    """Write the files of a finished training into a run's folder."""
+    plan = read_plan(file, folder.parent)
     (run,) = [run for run in plan.runs if run.name == folder.name]
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "last_checkpoint").write_text(f"{folder}/epoch_1.pth")
+    (folder / "epoch_1.pth").touch()
     (folder / "run.json").write_text(json.dumps(dict(settings=run.settings)))
     left = dict(
         fingerprint=run.fingerprint,
@@ -457,15 +458,15 @@ def finish(file: Path, folder: Path, at: str = "today") -> None:
 
 
 def subprocess_group(folder: Path) -> int:
-    """The process group of the run at work in a folder."""
+    """Return the process group of the run that works in a folder."""
     for process in Path("/proc").glob("[0-9]*"):
         try:
             words = (process / "cmdline").read_bytes().split(b"\0")
         except OSError:
             continue
-        if str(folder).encode() in words and any(b"sweep_run.py" in word for word in words):
+        if str(folder).encode() in words and b"mmlevelset.experiments.sweep.run" in words:
             return os.getpgid(int(process.name))
-    raise AssertionError(f"nothing is at work in {folder}")
+    raise AssertionError(f"no run works in {folder}")
 
 
 def until(condition, seconds: float = 300) -> None:

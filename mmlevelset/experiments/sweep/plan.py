@@ -1,11 +1,11 @@
-"""What a sweep file says, checked as a whole before anything runs.
+"""The plan of a sweep, read from a sweep file and checked as a whole before anything runs.
 
 A sweep file is a config of mmengine's text style with these names:
 
-    title = "what the table shows"
+    title = "Steps of the evolution"     # of the table
     seeds = (0, 1, 2)
-    metrics = {"AP": "coco/segm_mAP"}    # column -> what the evaluation logs
-    printed_on = "Cityscapes val"        # where the paper's own numbers come from
+    metrics = {"AP": "coco/segm_mAP"}    # column -> name in the log
+    printed_on = "Cityscapes val"        # the data set of the paper's numbers
     config = "../quickstart/a.py"        # of all variants; relative to the sweep file
     options = {"model.x": 1}             # overrides of all variants
     variants = dict(
@@ -14,17 +14,17 @@ A sweep file is a config of mmengine's text style with these names:
         tested=dict(of="ours", config="c.py"),    # evaluates the checkpoints of `ours`
         tool=dict(of="ours", command="tools/x.py {config} {checkpoint} --json {result}"),
         initial=dict(same="ours", metrics={"AP": "coco/initial_segm_mAP"}),    # its other scores
-        theirs=dict(printed={"AP": 34.3}, run=False),    # the paper's row alone
+        theirs=dict(printed={"AP": 34.3}, run=False),    # a row with the paper's numbers alone
     )
 
-A command's fields are the files {config}, {result}, which it must write (a JSON dict of numbers),
-and, of the run whose checkpoint it takes, {checkpoint} and {source_config}; and {folder}, its own.
+A command may use these fields: {config}; {result}, a JSON file that the command must write, a dict
+of numbers; {folder} of the run; and with `of`, {checkpoint} and {source_config} of the run that it
+evaluates. A tool of this package is written tools/NAME.py.
 
-Values of options that are dicts are merged into the config's, as mmengine does it, replacing them
-with ``_delete_=True``. A variant's ``seeds`` take the place of the sweep's, its ``arguments`` are
-added to the command line of train.py or, with ``of``, test.py; its ``metrics`` take the place of
-the sweep's in its row. ``show=False`` keeps it out of the table. Names that start with ``_`` are
-the file's own.
+An option whose value is a dict is merged into the dict of the config, or replaces it with
+``_delete_=True``. A variant's ``seeds`` replace those of the sweep. A variant's ``metrics`` replace
+those of the sweep in its row. ``show=False`` keeps a variant out of the table. Names that start
+with ``_`` are not read.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmlevelset.errors import InputError
 from mmlevelset.experiments.command_line import require_key
+from mmlevelset.experiments.runs import run_name, seed_of, variant_of
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -56,7 +57,6 @@ VARIANT_KEYS = {
     "of",
     "same",
     "command",
-    "arguments",
     "metrics",
     "show",
     "run",
@@ -65,7 +65,15 @@ VARIANT_KEYS = {
 
 @dataclass(frozen=True)
 class Variant:
-    """One row of the table."""
+    """A row of the table.
+
+    Attributes:
+        metrics: column -> name in the log.
+        of: the variant that this one evaluates.
+        same: the variant that has the runs of this row.
+        command: evaluates a run, in place of the test command.
+        config: with the overrides; None for a row without runs of its own.
+    """
 
     name: str
     label: str
@@ -75,19 +83,23 @@ class Variant:
     of: str | None = None
     same: str | None = None
     command: str | None = None
-    arguments: tuple[str, ...] = ()
     shown: bool = True
-    config: Config | None = field(default=None, repr=False)  # None: the paper's row alone
+    config: Config | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
-class Run:
-    """A variant with one seed; all it writes is in ``folder``."""
+class PlannedRun:
+    """A variant with one seed.
+
+    Attributes:
+        folder: all that the run writes is in it.
+        source: the run that this one evaluates.
+    """
 
     variant: Variant
     seed: int
     folder: Path
-    source: Run | None = None  # whose checkpoint is evaluated
+    source: PlannedRun | None = None
 
     @property
     def name(self) -> str:
@@ -95,7 +107,7 @@ class Run:
 
     @cached_property
     def config(self) -> Config:
-        """The variant's, with the seed."""
+        """The variant's config with the seed."""
         assert self.variant.config is not None
         config = copy.deepcopy(self.variant.config)
         config.merge_from_dict(dict(randomness=dict(seed=self.seed)))
@@ -103,19 +115,15 @@ class Run:
 
     @cached_property
     def settings(self) -> dict[str, Any]:
-        """All that its result depends on, as JSON has it."""
-        said = dict(
-            config=self.config.to_dict(),
-            command=self.variant.command,
-            arguments=self.variant.arguments,
-        )
+        """All settings that the result depends on, as JSON has them."""
+        settings = dict(config=self.config.to_dict(), command=self.variant.command)
         if self.source is not None:
-            said["evaluates"] = self.source.settings
-        return json.loads(json.dumps(said, sort_keys=True, default=repr))
+            settings["evaluates"] = self.source.settings
+        return json.loads(json.dumps(settings, sort_keys=True, default=repr))
 
     @cached_property
     def fingerprint(self) -> str:
-        """The same for runs of the same settings."""
+        """A hash of the settings."""
         return hashlib.sha256(json.dumps(self.settings).encode()).hexdigest()[:16]
 
     @cached_property
@@ -125,13 +133,13 @@ class Run:
 
 @dataclass(frozen=True)
 class Plan:
-    """A sweep: its rows, its columns, its runs in the order in which they should be done.
+    """A sweep: its rows, its columns, its runs in the order in which they start.
 
     Attributes:
-        runs: those chosen.
-        table_runs: those whose results the table shows: the chosen ones, the rest of the plan, and
-            what lies in the folder with other seeds.
-        seeds: the file's own.
+        runs: the chosen runs.
+        table_runs: the runs of the table: all of the plan, and those with other seeds in the
+            folder.
+        seeds: the seeds that the file names.
     """
 
     name: str
@@ -141,12 +149,12 @@ class Plan:
     printed_on: str
     metrics: dict[str, str]
     variants: tuple[Variant, ...]
-    runs: tuple[Run, ...]
-    table_runs: tuple[Run, ...]
+    runs: tuple[PlannedRun, ...]
+    table_runs: tuple[PlannedRun, ...]
     seeds: frozenset[int]
 
-    def runs_of(self, variant: Variant) -> list[Run]:
-        """Those that a row of the table shows."""
+    def runs_of(self, variant: Variant) -> list[PlannedRun]:
+        """Return the runs that the variant's row shows."""
         name = variant.same or variant.name
         return [run for run in self.table_runs if run.variant.name == name]
 
@@ -154,17 +162,17 @@ class Plan:
 def read_plan(
     file: Path, folder: Path, only: Sequence[str] = (), seeds: Sequence[int] | None = None
 ) -> Plan:
-    """The plan of a sweep file.
+    """Return the plan of a sweep file.
 
     Args:
         file: the sweep file.
-        folder: where the runs' folders are.
-        only: names of variants, patterns as ``b*`` allowed; none: all. What a chosen variant
-            evaluates is chosen as well.
-        seeds: in place of the sweep's own.
+        folder: of the sweep; each run has a folder in it.
+        only: names of variants, or patterns such as ``b*``; none chooses all variants. A variant
+            that a chosen one evaluates is chosen as well.
+        seeds: in place of the file's.
 
     Raises:
-        InputError: the file, a config it names, a key or an override is wrong.
+        InputError: the file, a config, a key or an override is wrong.
     """
     from mmengine.config import Config
 
@@ -174,21 +182,21 @@ def read_plan(
     except Exception as error:
         raise InputError(f"{file} cannot be read: {error}") from error
     _check_keys(sweep, SWEEP_KEYS, str(file))
-    for key, kind in (("variants", dict), ("metrics", dict)):
-        if not isinstance(sweep.get(key), kind) or not sweep[key]:
+    for key in ("variants", "metrics"):
+        if not isinstance(sweep.get(key), dict) or not sweep[key]:
             raise InputError(f"{file}: {key} must be a dict with an entry at least")
     variants = []
-    for name, said in sweep["variants"].items():
-        if not re.fullmatch(r"[\w.+-]+", name) or re.search(r"_seed\d+$", name):
+    for name, row in sweep["variants"].items():
+        if not re.fullmatch(r"[\w.+-]+", name) or variant_of(name) != name:
             raise InputError(f"{file}: variants: {name!r} cannot be the name of a folder of runs")
-        if not isinstance(said, dict):
-            raise InputError(f"{file}: variants.{name} must be a dict, and is {said!r}")
-        variants.append(_variant(file, sweep, name, said))
+        if not isinstance(row, dict):
+            raise InputError(f"{file}: variants.{name} must be a dict, and is {row!r}")
+        variants.append(_variant(file, sweep, name, row))
     own = frozenset(seed for variant in variants for seed in variant.seeds)
     if seeds is not None:
         variants = [replace(variant, seeds=_seeds(seeds, "--seeds")) for variant in variants]
     chosen = _chosen(file, variants, only)
-    table = [replace(variant, seeds=_begun(folder, variant)) for variant in variants]
+    table = [replace(variant, seeds=_seeds_in(folder, variant)) for variant in variants]
     runs = {run.name: run for run in _runs(folder, table)}
     return Plan(
         name=folder.name,
@@ -204,50 +212,50 @@ def read_plan(
     )
 
 
-def _seeds(said: Sequence[int], where: str) -> tuple[int, ...]:
-    if not said or not all(isinstance(seed, int) and seed >= 0 for seed in said):
-        raise InputError(f"{where}: seeds must be whole numbers >= 0, one at least, not {said}")
-    if len(set(said)) < len(said):
-        raise InputError(f"{where}: seeds has a number twice: {said}")
-    return tuple(said)
+def _seeds(seeds: Sequence[int], where: str) -> tuple[int, ...]:
+    if not seeds or not all(isinstance(seed, int) and seed >= 0 for seed in seeds):
+        raise InputError(f"{where}: seeds must be whole numbers >= 0, one at least, not {seeds}")
+    if len(set(seeds)) < len(seeds):
+        raise InputError(f"{where}: seeds has a number twice: {seeds}")
+    return tuple(seeds)
 
 
-def _begun(folder: Path, variant: Variant) -> tuple[int, ...]:
-    """The seeds of a variant, and those of its runs in the folder."""
-    names = [path.name.rpartition("_seed") for path in folder.glob(f"{variant.name}_seed*")]
-    there = {int(seed) for name, _, seed in names if name == variant.name and seed.isdecimal()}
+def _seeds_in(folder: Path, variant: Variant) -> tuple[int, ...]:
+    """Return the seeds of a variant, then the other seeds of its runs in the folder."""
+    names = [path.name for path in folder.glob(f"{variant.name}_seed*")]
+    seeds = [seed_of(name) for name in names if variant_of(name) == variant.name]
+    there = {seed for seed in seeds if seed is not None}
     return (*variant.seeds, *sorted(there - set(variant.seeds)))
 
 
-def _variant(file: Path, sweep: dict, name: str, said: dict) -> Variant:
+def _variant(file: Path, sweep: dict, name: str, row: dict) -> Variant:
     where = f"{file}: variants.{name}"
-    _check_keys(said, VARIANT_KEYS, where)
-    printed = said.get("printed", {})
+    _check_keys(row, VARIANT_KEYS, where)
+    printed = row.get("printed", {})
     _check_keys(printed, set(sweep["metrics"]), f"{where}.printed")
-    seeds = _seeds(said.get("seeds", sweep.get("seeds", (0,))), where)
-    metrics = said.get("metrics", {})
+    seeds = _seeds(row.get("seeds", sweep.get("seeds", (0,))), where)
+    metrics = row.get("metrics", {})
     _check_keys(metrics, set(sweep["metrics"]), f"{where}.metrics")
     config = None
-    if said.get("run", True) and "same" not in said:
-        path = said.get("config", sweep.get("config"))
+    if row.get("run", True) and "same" not in row:
+        path = row.get("config", sweep.get("config"))
         if path is None:
             raise InputError(f"{where} has no config, nor has the sweep")
         config = _overridden(
             (file.parent / path).resolve(),
-            {**sweep.get("options", {}), **said.get("options", {})},
+            {**sweep.get("options", {}), **row.get("options", {})},
             where,
         )
     return Variant(
         name=name,
-        label=said.get("label", name),
+        label=row.get("label", name),
         printed=printed,
         seeds=seeds,
         metrics=sweep["metrics"] | metrics,
-        of=said.get("of"),
-        same=said.get("same"),
-        shown=said.get("show", True),
-        command=said.get("command"),
-        arguments=tuple(said.get("arguments", ())),
+        of=row.get("of"),
+        same=row.get("same"),
+        shown=row.get("show", True),
+        command=row.get("command"),
         config=config,
     )
 
@@ -269,7 +277,7 @@ def _overridden(path: Path, options: dict[str, Any], where: str) -> Config:
 
 
 def _keys(key: str, value: Any) -> Iterator[str]:
-    """The dotted keys that an option sets: of a dict, those of its entries."""
+    """Yield the dotted keys that an option sets; of a dict, the keys of its entries."""
     if isinstance(value, dict) and value and not value.get("_delete_", False):
         for name, inner in value.items():
             yield from _keys(f"{key}.{name}", inner)
@@ -297,26 +305,29 @@ def _chosen(file: Path, variants: list[Variant], only: Sequence[str]) -> list[Va
         found = fnmatch.filter(known, pattern)
         if not found:
             raise InputError(f"--only {pattern}: no such variant; there are {', '.join(known)}")
-        for name in found:
-            for one in (name, known[name].same or name):
-                chosen |= {one, known[one].of or one}
+        for row in found:
+            for name in (row, known[row].same or row):
+                chosen |= {name, known[name].of or name}
     return [variant for variant in variants if not only or variant.name in chosen]
 
 
-def _runs(folder: Path, variants: list[Variant]) -> Iterator[Run]:
-    """Seed by seed, so that an early look at the table shows every row."""
+def _runs(folder: Path, variants: list[Variant]) -> Iterator[PlannedRun]:
+    """Yield runs seed by seed, so that an early table has every row."""
     known = {variant.name: variant for variant in variants}
-    trained = [variant for variant in variants if variant.config is not None]
-    for seed in sorted({seed for variant in trained for seed in variant.seeds}):
-        for variant in sorted(trained, key=lambda variant: variant.of is not None):  # those last
-            if seed in variant.seeds:
-                source = None
-                if variant.of:
-                    source = Run(known[variant.of], seed, folder / f"{variant.of}_seed{seed}")
-                yield Run(variant, seed, folder / f"{variant.name}_seed{seed}", source)
+    with_runs = [variant for variant in variants if variant.config is not None]
+    evaluations_last = sorted(with_runs, key=lambda variant: variant.of is not None)
+    for seed in sorted({seed for variant in with_runs for seed in variant.seeds}):
+        for variant in evaluations_last:
+            if seed not in variant.seeds:
+                continue
+            source = None
+            if variant.of:
+                name = run_name(variant.of, seed)
+                source = PlannedRun(known[variant.of], seed, folder / name)
+            yield PlannedRun(variant, seed, folder / run_name(variant.name, seed), source)
 
 
-def _check_keys(said: dict, known: set[str], where: str) -> None:
-    for key in said:
+def _check_keys(given: dict, known: set[str], where: str) -> None:
+    for key in given:
         if key not in known:
             raise InputError(f"{where}: unknown {key!r}; there are {', '.join(sorted(known))}")

@@ -1,9 +1,6 @@
 import base64
-import importlib
 import json
 import re
-import runpy
-import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +13,12 @@ from mmdet.registry import DATASETS, MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
+
+from mmlevelset.experiments.report.charts import make_charts
+from mmlevelset.experiments.report.command import main
+from mmlevelset.experiments.report.predictions import evaluate
+from mmlevelset.experiments.report.tables import config_differences
+from mmlevelset.experiments.runs import RunRecord, read_runs
 
 ROOT = Path(__file__).parents[2]
 QUICKSTART = ROOT / "configs/quickstart"
@@ -45,7 +48,7 @@ Runtime environment:
 
 
 class Page(HTMLParser):
-    """A page's elements; closing tags must fit."""
+    """The elements of a page; closing tags must match."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -96,24 +99,14 @@ class Page(HTMLParser):
 
 
 @pytest.fixture
-def tools(monkeypatch):
-    """Import a module of tools/."""
-    monkeypatch.syspath_prepend(str(ROOT / "tools"))
-    return importlib.import_module
-
-
-@pytest.fixture
 def report(monkeypatch, tmp_path):
-    """Run tools/report.py in this process; the page."""
+    """Make a report in this process; return its page."""
     for name in ("CUDA_VISIBLE_DEVICES", "LOCAL_RANK"):
         monkeypatch.setenv(name, "0")
-    monkeypatch.syspath_prepend(str(ROOT / "tools"))
 
     def run(*words: str | Path) -> Page:
         out = tmp_path / "pages/report.html"
-        argv = ["report.py", *map(str, words), f"--out={out}", "--device=cpu"]
-        monkeypatch.setattr(sys, "argv", argv)
-        runpy.run_path(str(ROOT / "tools/report.py"), run_name="__main__")
+        main([*map(str, words), f"--out={out}", "--device=cpu"])
         return Page(out.read_text(encoding="utf-8"))
 
     return run
@@ -160,7 +153,7 @@ def test_mean_and_spread_with_the_best_marked(report, tmp_path):
         ["a", "2", "32.0 ± 2.8 ★", "50.0 ± 0.0 ★"],
         ["b", "1", "10.0", "50.0 ★"],
     ]
-    # Alone in its table, nothing is the best.
+    # A table with one row marks no best score.
     assert semantic == [["variant", "runs", "mIoU", "BF, 1 px"], ["c", "1", "61.5", "20.0"]]
     assert single == [["variant", "runs", "FM"], ["d", "1", "90.0"]]
     assert len(page.all("td", **{"class": "number best"})) == 3
@@ -228,7 +221,7 @@ def test_folders_without_a_log(report, tmp_path, capsys):
     assert f"{tmp_path / 'empty'} holds no log of a training or an evaluation" in error
     assert "missing does not exist" in fail(report, capsys, tmp_path / "missing")
 
-    # Beside others, as in a sweep's folder, it does not stop the page.
+    # An empty folder beside runs, as in a sweep's folder, does not stop the page.
     write_log(tmp_path / "good", {"mIoU": 10.0})
     (tmp_path / "empty/failed.json").write_text(json.dumps(dict(message="out of <memory>")))
     (tmp_path / "table.md").write_text("| a table |")
@@ -271,11 +264,10 @@ def test_curves_are_where_the_log_says(report, tmp_path):
     assert values == pytest.approx([8, 4, 1], abs=0.05)
 
 
-def test_a_schedule_over_decades_has_a_logarithmic_axis(tools):
-    charts, runs = tools("report_charts"), tools("report_runs")
+def test_a_schedule_over_decades_has_a_logarithmic_axis():
     training = [dict(loss=1.0, lr=0.1**step, step=step) for step in range(1, 4)]
-    run = runs.Run(Path("a"), Path("a"), training=training)
-    one = charts.make_charts({"a": [run]}, [], None)["Loss and learning rate"][1]
+    run = RunRecord(Path("a"), Path("a"), training=training)
+    one = make_charts({"a": [run]}, [], None)["Loss and learning rate"][1]
     assert one.log
     middle = [float(point.split(",")[1]) for point in one.lines[0].points.split()]
     assert middle[1] - middle[0] == pytest.approx(middle[2] - middle[1], abs=0.11)
@@ -294,8 +286,7 @@ def test_versions_seed_and_time(report, tmp_path):
     assert "b : no config in the work dir: not compared with others" in page.text
 
 
-def test_config_differences(tools):
-    differences = tools("report_runs").config_differences
+def test_config_differences():
     base = dict(
         randomness=dict(seed=0),
         work_dir="a",
@@ -310,8 +301,8 @@ def test_config_differences(tools):
         val=dict(lr=0.2),
         hooks=[dict(type="A"), dict(type="B", x=2, y=dict(type="C", z="w"))],
     )
-    assert differences({"one": [base], "two": [base]}) == []
-    assert differences({"one": [base], "two": [other, base]}) == [
+    assert config_differences({"one": [base], "two": [base]}) == []
+    assert config_differences({"one": [base], "two": [other, base]}) == [
         (["train.lr", "val.lr"], ["0.1", "0.2 / 0.1"]),
         (["hooks.1.x"], ["1", "2 / 1"]),
         (["hooks.1.y"], ["", "C(z='w') / "]),
@@ -328,7 +319,7 @@ def test_folders_of_one_name_are_told_apart(report, tmp_path):
 
 
 def test_a_sweep_s_folders(report, tmp_path):
-    """The result stands, not the log; an evaluation shows the checkpoint of what it evaluates."""
+    """Scores are those of result.json; an evaluation has the checkpoint of its training."""
     result = dict(metrics={"coco/segm_mAP": 0.4}, environment=dict(torch="9.9", hardware="A GPU"))
     trained = write_log(tmp_path / "a_seed0", {"coco/segm_mAP": 0.1}, steps=3)
     (trained / "result.json").write_text(json.dumps(result))
@@ -340,7 +331,7 @@ def test_a_sweep_s_folders(report, tmp_path):
     assert page.tables[0][1:] == [["a", "1", "40.0 ★"], ["b", "1", "40.0 ★"]]
     assert "All runs: torch 9.9; A GPU." in page.text
     assert "no log of a training: no curves" in page.text
-    (run,) = sys.modules["report_runs"].read_runs([tested])[0]
+    (run,) = read_runs([tested])[0]
     assert run.checkpoints == trained
 
 
@@ -353,7 +344,7 @@ def test_percents_of_a_sweep_s_command_stay_percents(report, tmp_path, key):
 
 
 def test_a_test_run_alone(report, tmp_path):
-    """What test.py leaves: its scores in a file named after the time."""
+    """A test writes its scores into a file named after the time."""
     (tmp_path / TIME / "vis_data").mkdir(parents=True)
     (tmp_path / TIME / f"{TIME}.json").write_text(json.dumps({"FM": 81.0, "time": 0.1}))
     page = report(tmp_path, "--no-pictures")
@@ -362,7 +353,7 @@ def test_a_test_run_alone(report, tmp_path):
 
 
 def train(folder: Path, config: Path, scores: dict) -> Path:
-    """A work dir with random weights, so that anything may be predicted."""
+    """Write a work dir with random weights: predictions are random, too."""
     torch.manual_seed(0)
     loaded = Config.fromfile(config)
     loaded.val_dataloader.dataset.update(length=4, image_size=(64, 64))
@@ -379,7 +370,7 @@ def train(folder: Path, config: Path, scores: dict) -> Path:
 
 
 def test_predictions_of_models(report, tmp_path, capsys):
-    """Level sets step by step, masks, maps; classes evaluated where the log lacks them."""
+    """Level sets step by step, masks, maps; classes are evaluated if the log lacks them."""
     semantic = tmp_path / "semantic.py"
     semantic.write_text(SEMANTIC.format(root=ROOT))
     runs = [
@@ -408,7 +399,7 @@ def test_predictions_of_models(report, tmp_path, capsys):
     (classes,) = (table for table in page.tables if table[0][0] == "class")
     assert classes[0] == ["class", "levels", "masks", "maps"]
     assert {row[0] for row in classes[1:]} == {"background", "star", "ring", "spider", "split"}
-    # The log had no mIoU: it is that of the evaluation, the mean over the classes.
+    # The log had no mIoU: the evaluation gives it, as the mean over the classes.
     (maps,) = (table for table in page.tables if table[0][2:3] == ["mIoU"])
     known = [float(row[3].split()[0]) for row in classes[1:] if row[3] != "–"]
     assert float(maps[1][2]) == pytest.approx(np.mean(known), abs=0.1) and max(known) > 0
@@ -427,7 +418,7 @@ def test_a_run_that_cannot_be_drawn_is_noted(report, tmp_path):
     assert "the checkpoint could not be used" in page.text
 
 
-def test_ap_of_classes_by_hand(tools):
+def test_ap_of_classes_by_hand():
     """A model that finds all stars and nothing else."""
     init_default_scope("mmdet")
     config = Config.fromfile(QUICKSTART / "mask-rcnn_shapes.py")
@@ -446,7 +437,7 @@ def test_ap_of_classes_by_hand(tools):
         return [sample]
 
     results = SimpleNamespace(dataset=dataset, model=SimpleNamespace(test_step=test_step))
-    logged, classes = tools("report_models").evaluate(results, config.val_evaluator)
+    logged, classes = evaluate(results, config.val_evaluator)
     labels = {int(label) for item in dataset for label in item["data_samples"].gt_instances.labels}
     assert 0 in labels and len(labels) > 1
     names = dataset.metainfo["classes"]

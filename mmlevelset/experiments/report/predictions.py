@@ -1,4 +1,4 @@
-"""What report.py asks of a run's checkpoint: scores of each class, best and worst predictions."""
+"""The parts of a report that need the checkpoint: scores of classes, best and worst predictions."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from draw_results import Results, rank
 from markupsafe import Markup
+
+from mmlevelset.experiments.drawing.results import Results, rank
+from mmlevelset.experiments.scores import as_shown
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,7 +23,7 @@ JPEG_QUALITY = 85
 
 @dataclass
 class Picture:
-    """A panel as a file in the page; ``caption`` may be HTML, ``alt`` is plain text."""
+    """A panel as an image file in the page; ``caption`` may be HTML, ``alt`` is plain text."""
 
     caption: str
     alt: str
@@ -32,7 +34,7 @@ class Picture:
 
 @dataclass
 class Prediction:
-    """An image of the validation set with what the model makes of it."""
+    """An image of the validation set with the model's prediction."""
 
     index: int
     best: bool
@@ -42,15 +44,15 @@ class Prediction:
 
 
 def evaluate(results: Results, evaluator: Any) -> tuple[dict[str, float], dict[str, float]]:
-    """Evaluate a model on its whole validation set.
+    """Evaluate a model on its validation set.
 
     Args:
         results: the model and its data.
         evaluator: the config's ``val_evaluator``.
 
     Returns:
-        What the evaluation logs; and class -> AP of masks (of boxes for a detector), or IoU, in
-        percent, empty where the metrics know no classes.
+        The scores as the evaluation logs them; and class -> AP of masks (of boxes for a detector)
+        or IoU, in percent, empty if the metrics know no classes.
     """
     import torch
     from mmdet.evaluation import SemSegMetric
@@ -65,7 +67,7 @@ def evaluate(results: Results, evaluator: Any) -> tuple[dict[str, float], dict[s
     for metric in built.metrics:
         if hasattr(metric, "classwise"):
             metric.classwise = True
-            # The last one's classes are the ones that stay.
+            # The classes of the last metric stay: of masks, not boxes.
             metric.metrics = sorted(metric.metrics, key="segm".__eq__)
         elif isinstance(metric, SemSegMetric):
             _keep_classes(metric, names, classes)
@@ -78,12 +80,12 @@ def evaluate(results: Results, evaluator: Any) -> tuple[dict[str, float], dict[s
     for name in names:
         for key, value in logged.items():
             if key.partition("/")[2] == f"{name}_precision" and value == value:
-                classes[name] = 100 * float(value)
+                classes[name] = as_shown(key, float(value))
     return {key: float(value) for key, value in logged.items()}, classes
 
 
 def _keep_classes(metric: Any, names: Sequence[str], classes: dict[str, float]) -> None:
-    """Have mmdet's SemSegMetric, which prints them alone, keep the IoU of each class."""
+    """Make mmdet's SemSegMetric keep the IoU of each class; by itself it only prints them."""
     compute = metric.get_return_metrics
 
     def keeping(found: list[dict]) -> Mapping[str, np.ndarray]:
@@ -97,7 +99,7 @@ def _keep_classes(metric: Any, names: Sequence[str], classes: dict[str, float]) 
 
 
 def predictions(results: Results, number: int, search: int, size: int) -> list[Prediction]:
-    """The best ``number`` and the worst, at most, of ``search`` images, by mean IoU."""
+    """Return at most ``number`` best and ``number`` worst of ``search`` images, by mean IoU."""
     scores = rank(results, search)
     order = list(scores)
     best = order[: min(number, -(-len(order) // 2))]
@@ -118,7 +120,7 @@ def _picture(panel: Panel, index: int, size: int) -> Picture:
     from mmlevelset.visualization import draw_panels
 
     drawn = draw_panels([[replace(panel, title="")]], size)[8:-8, 8:-8]
-    # Colours at full resolution, which thin contours need.
+    # Thin contours need colours at full resolution.
     sampling = cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444
     settings = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY, *sampling]
     _, encoded = cv2.imencode(".jpg", drawn, settings)
