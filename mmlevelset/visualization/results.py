@@ -65,10 +65,10 @@ def draw_evolution(
         bboxes: (n, 4) as x1, y1, x2, y2 in pixels of the image.
         gt: True masks (m, H, W), drawn in a last panel.
         colors: Matplotlib colours of the n objects; by default ten colours in turn.
-        gt_colors: those of the m true ones.
-        refined: level sets (n, h, w) after a refinement, drawn in a panel of that name; what
-            ``pred_instances.refined_level_sets`` holds.
-        size: length in pixels of the longer side of a panel.
+        gt_colors: Matplotlib colours of the m true objects; by default ten colours in turn.
+        refined: Level sets (n, h, w) after a refinement, as in
+            ``pred_instances.refined_level_sets``; drawn in a panel "refined".
+        size: Length in pixels of the longer side of a panel.
 
     Returns:
         (H', W', 3) uint8, BGR.

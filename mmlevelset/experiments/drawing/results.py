@@ -26,6 +26,7 @@ from mmlevelset.experiments.command_line import (
     require_file,
     short_errors,
 )
+from mmlevelset.experiments.runs import latest_checkpoint
 
 if TYPE_CHECKING:
     import numpy as np
@@ -82,15 +83,9 @@ def main(words: Sequence[str] | None = None) -> None:
 
 def find_checkpoint(path: str) -> Path:
     """Return the path of a checkpoint file, or of the last checkpoint of a work dir."""
-    if not Path(path).is_dir():
-        return Path(require_file(path, "the checkpoint"))
-    note = Path(path, "last_checkpoint")
-    if not note.is_file():
-        raise InputError(f"the work dir {path} holds no checkpoint: {note} does not exist")
-    # The note holds an absolute path, but the work dir may have been moved.
-    return Path(
-        require_file(str(Path(path, Path(note.read_text().strip()).name)), "the checkpoint")
-    )
+    if Path(path).is_dir():
+        return latest_checkpoint(Path(path))
+    return Path(require_file(path, "the checkpoint"))
 
 
 class Results(ABC):
