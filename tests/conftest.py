@@ -1,6 +1,8 @@
 """What all tests share."""
 
+import functools
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if item.get_closest_marker("gpu"):
                 item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def metafiles_read_once():
+    """Else mmengine parses mmdet's 102 metafiles for each base ``mmdet::...`` of a config."""
+    with pytest.MonkeyPatch.context() as patch:
+        utils = sys.modules.get("mmengine.config.utils")
+        if utils is not None:
+            patch.setattr(utils, "load", functools.cache(utils.load))
+        yield
 
 
 @pytest.fixture(scope="session")
