@@ -1,6 +1,8 @@
 """Options and fixtures of all tests."""
 
+import functools
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -23,6 +25,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if item.get_closest_marker("gpu"):
                 item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def metafiles_read_once():
+    """Else mmengine parses mmdet's 102 metafiles for each base ``mmdet::...`` of a config."""
+    with pytest.MonkeyPatch.context() as patch:
+        utils = sys.modules.get("mmengine.config.utils")
+        if utils is not None:
+            patch.setattr(utils, "load", functools.cache(utils.load))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 A test goes through all configs and names every config that fails.
 """
 
+import argparse
 import copy
 import re
 from collections.abc import Callable, Iterable
@@ -177,13 +178,15 @@ def test_an_option_of_the_base_reaches_the_model_from_the_command_line():
 
 def test_the_options_of_the_readmes_fit_their_configs():
     """In a table, a row's options are those of the configs that the row links to."""
-    parse = DictAction([], "options")
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--cfg-options", nargs="*", action=DictAction)
     rows = 0
     for readme in sorted((ROOT / "configs").glob("*/README.md")):
         for line in readme.read_text().splitlines():
-            options = re.findall(r"`([a-z_]+(?:\.\w+)+)=([^`]+)`", line)
-            if not line.startswith("|") or not options:
+            words = re.findall(r"`((?:model|\w+_dataloader)\.[\w.]+=[^`]+)`", line)
+            if not line.startswith("|") or not words:
                 continue
+            options = parser.parse_args(["--cfg-options", *words]).cfg_options
             links = re.findall(r"\]\((?:\.\./)?([\w/.-]+\.py)\)", line)
             assert links, f"{readme}: options of no config: {line}"
             rows += 1
@@ -192,11 +195,26 @@ def test_the_options_of_the_readmes_fit_their_configs():
                 path = (Path("configs") / folder / link).as_posix()
                 assert path in CONFIGS, f"{readme}: {path}"
                 config = copy.deepcopy(read(path))
-                for key, value in options:
+                for key in options:
                     require_key(config, key, f"{readme}: {path}")
-                    config.merge_from_dict({key: parse._parse_iterable(value)})
+                config.merge_from_dict(options)
                 build(config.model)
     assert rows > 20
+
+
+def test_the_options_of_the_sweeps_fit_their_configs():
+    rows = 0
+    for file in sorted((ROOT / "configs/sweeps").glob("*.py")):
+        sweep = Config.fromfile(file).to_dict()
+        for name, row in sweep["variants"].items():
+            if "same" in row or not row.get("run", True):
+                continue
+            config = file.parent / row.get("config", sweep.get("config"))
+            path = config.resolve().relative_to(ROOT).as_posix()
+            for key in {**sweep.get("options", {}), **row.get("options", {})}:
+                require_key(read(path), key, f"{file.name}: {name}")
+            rows += 1
+    assert rows > 150
 
 
 def test_the_metafiles_list_configs_with_results_or_weights():
