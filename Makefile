@@ -18,7 +18,7 @@ demo: setup  ## Train on generated shapes, evaluate, and draw results into work_
 	@echo; echo "Pictures: work_dirs/demo/results/results.png, one image each beside it, losses.png"
 
 test: lint  ## Check the style and the types, then run all tests
-	$(python) -m pytest tests --durations=15
+	$(python) -m pytest tests -n logical --maxprocesses=8 --dist worksteal --durations=15
 
 lint: setup  ## Check the style and the types
 	$(python) -m ruff check .
@@ -26,7 +26,7 @@ lint: setup  ## Check the style and the types
 	$(python) -m mypy
 
 clean:  ## Remove build outputs and caches; .venv, data and work_dirs stay
-	rm -rf build dist .pytest_cache .hypothesis .mypy_cache .ruff_cache
+	rm -rf build dist .coverage* .pytest_cache .hypothesis .mypy_cache .ruff_cache
 	find . -path ./.venv -prune -o -type d -name __pycache__ -prune -exec rm -rf {} +
 
 distclean: clean  ## Remove .venv as well

@@ -1,7 +1,7 @@
 """Registries of scope ``mmlevelset``, children of mmengine's root registries.
 
-A config names our types as ``mmlevelset.X``; mmengine then imports this module
-and the locations below by itself, with no ``custom_imports``.
+A config names a type as ``mmlevelset.X``. mmengine then imports this module and
+the locations below, so a config needs no ``custom_imports``.
 """
 
 from mmengine import registry as root

@@ -1,4 +1,4 @@
-"""One clear sentence when the OpenMMLab packages are missing or too old."""
+"""A check that the OpenMMLab packages are installed and new enough."""
 
 from importlib import import_module
 
@@ -6,7 +6,7 @@ MINIMUM = {"mmengine": "0.10.0", "mmcv": "2.1.0", "mmdet": "3.3.0"}
 
 
 def require_openmmlab() -> None:
-    """Raise ImportError, saying what to install, unless mmengine, mmcv and mmdet can be used."""
+    """Raise ImportError with advice unless mmengine, mmcv and mmdet can be used."""
     advice = (
         "install the OpenMMLab packages with: pip install 'mmlevelset[openmmlab]'"
         " (mmlevelset.ops alone needs only torch)"
@@ -20,7 +20,7 @@ def require_openmmlab() -> None:
             raise ImportError(f"{name} >= {minimum} is not installed; {advice}") from error
         version = module.__version__
         if _numbers(version) < _numbers(minimum):
-            raise ImportError(f"{name} {version} is too old, {minimum} is needed; {advice}")
+            raise ImportError(f"{name} {version} is too old: it must be >= {minimum}; {advice}")
 
 
 def _numbers(version: str) -> tuple[int, ...]:

@@ -1,6 +1,8 @@
-"""What all tests share."""
+"""Options and fixtures of all tests."""
 
+import functools
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,8 +10,13 @@ import torch
 
 from tests import fake_slurm
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # The workers share the cores, and so do the processes that their tests start.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    torch.set_num_threads(1)
+
 if not torch.cuda.is_available():
-    # Before the first import of Triton: its kernels then run in its interpreter, on the CPU.
+    # Set before the first import of Triton, so that its interpreter runs the kernels on the CPU.
     os.environ["TRITON_INTERPRET"] = "1"
 
 
@@ -20,6 +27,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def metafiles_read_once():
+    """Else mmengine parses mmdet's 102 metafiles for each base ``mmdet::...`` of a config."""
+    with pytest.MonkeyPatch.context() as patch:
+        utils = sys.modules.get("mmengine.config.utils")
+        if utils is not None:
+            patch.setattr(utils, "load", functools.cache(utils.load))
+        yield
+
+
 @pytest.fixture(scope="session")
 def checkout() -> Path:
     """The root of the repository."""
@@ -28,7 +45,7 @@ def checkout() -> Path:
 
 @pytest.fixture
 def slurm(tmp_path, monkeypatch) -> None:
-    """Has ``srun`` and ``scontrol`` on the PATH, which run a job's tasks on this machine."""
+    """Put ``srun`` and ``scontrol`` on the PATH that run a job's tasks on this machine."""
     folder = tmp_path / "slurm"
     folder.mkdir()
     fake_slurm.install(folder)

@@ -1,16 +1,26 @@
-"""Every config is complete: it loads, and its model and its pipelines build."""
+"""Every config is complete: it loads, and its model and its pipelines build.
 
+A test goes through all configs and names every config that fails.
+"""
+
+import argparse
 import copy
-import functools
+import re
+from collections.abc import Callable, Iterable
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import yaml
 from mmdet.registry import DATASETS, HOOKS, MODELS, TRANSFORMS
-from mmengine.config import Config
+from mmengine.config import Config, DictAction
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
+from torch import nn
+
+from mmlevelset.experiments.command_line import require_key
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = sorted(
@@ -18,116 +28,196 @@ CONFIGS = sorted(
     for path in (ROOT / "configs").glob("*/*.py")
     if path.parent.name not in ("_base_", "sweeps")
 )
+LEVEL_SET_WEIGHT = "model.decode_head.loss_decode.1.loss_weight"
 
 
-@functools.cache
-def _read(path):
+@pytest.fixture(autouse=True)
+def scope():
+    with DefaultScope.overwrite_default_scope("mmdet"):
+        yield
+
+
+@cache
+def read(path: str) -> Config:
     return Config.fromfile(ROOT / path)
 
 
-@pytest.mark.parametrize("path", CONFIGS)
-def test_model_builds(path):
-    config = copy.deepcopy(_read(path))
-    assert config.default_scope == "mmdet"
-    if "backbone" in config.model:
-        config.model.backbone.init_cfg = None
-    with DefaultScope.overwrite_default_scope("mmdet"), torch.device("meta"):
-        model = MODELS.build(config.model)
-    model = getattr(model, "module", model)  # the detector of a wrapper that tests in tiles
-    if "network" in config.model:
-        assert model.network.in_channels == len(config.model.data_preprocessor.mean)
-        return
-    dataset = config.train_dataloader.dataset
-    names = (dataset.get("metainfo") or DATASETS.get(dataset.type).METAINFO)["classes"]
-    if hasattr(model, "decode_head"):
-        assert model.decode_head.num_classes == len(names)
-        return
-    owner = getattr(model, "roi_head", model)
-    heads = [owner.mask_head, owner.bbox_head] if owner.with_bbox else [owner.mask_head]
-    heads = [head for head in heads if not getattr(head, "class_agnostic", False)]
-    assert heads and all(head.num_classes == len(names) for head in heads)
+def check_all(paths: Iterable[str], check: Callable[[str, Config], None]) -> None:
+    """Fail with the error of each config that does not pass."""
+    wrong = []
+    for path in paths:
+        try:
+            check(path, read(path))
+        except Exception as error:
+            wrong.append(f"{path}: {type(error).__name__}: {error}")
+    assert not wrong, "\n".join(wrong)
 
 
-@pytest.mark.parametrize("path", CONFIGS)
-def test_pipelines_build(path):
-    config = _read(path)
-    with DefaultScope.overwrite_default_scope("mmdet"):
+def build(model: dict[str, Any]) -> nn.Module:
+    """The model without memory for its weights; that of a wrapper that tests in tiles."""
+    model = copy.deepcopy(model)
+    if "backbone" in model:
+        model["backbone"]["init_cfg"] = None
+    with torch.device("meta"):
+        built = MODELS.build(model)
+    return getattr(built, "module", built)
+
+
+def test_models_build_and_have_the_classes_of_their_data():
+    built: dict[str, nn.Module] = {}
+
+    def check(path: str, config: Config) -> None:
+        assert config.default_scope == "mmdet"
+        key = repr(config.model)
+        if key not in built:
+            built[key] = build(config.model)
+        model = built[key]
+        if "network" in config.model:
+            assert model.network.in_channels == len(config.model.data_preprocessor.mean)
+            return
+        dataset = config.train_dataloader.dataset
+        names = (dataset.get("metainfo") or DATASETS.get(dataset.type).METAINFO)["classes"]
+        if hasattr(model, "decode_head"):
+            assert model.decode_head.num_classes == len(names)
+            return
+        owner = getattr(model, "roi_head", model)
+        heads = [owner.mask_head, owner.bbox_head] if owner.with_bbox else [owner.mask_head]
+        heads = [head for head in heads if not getattr(head, "class_agnostic", False)]
+        assert heads and all(head.num_classes == len(names) for head in heads)
+
+    assert CONFIGS
+    check_all(CONFIGS, check)
+
+
+def test_pipelines_and_hooks_build():
+    built: set[str] = set()
+
+    def check(path: str, config: Config) -> None:
+        parts = [(HOOKS, hook) for hook in config.custom_hooks]
         for loader in (config.train_dataloader, config.val_dataloader):
             assert DATASETS.get(loader.dataset.type) is not None
-            for transform in loader.dataset.pipeline:
-                TRANSFORMS.build(transform)
-        for hook in config.custom_hooks:
-            HOOKS.build(hook)
+            parts += [(TRANSFORMS, step) for step in loader.dataset.pipeline]
+        for registry, part in parts:
+            if repr(part) not in built:
+                registry.build(part)
+                built.add(repr(part))
+
+    check_all(CONFIGS, check)
 
 
-@pytest.mark.parametrize(
-    "path",
-    [path for path in CONFIGS if ("/box-" in path or "/solov2" in path) and "_tiled_" not in path],
-)
-def test_training_loads_masks_only_where_they_supervise(path):
-    config = _read(path)
-    for loader, expected in (
-        (config.train_dataloader, config.model.mask_head.supervision != "box"),
-        (config.val_dataloader, True),
-    ):
-        loads = [step for step in loader.dataset.pipeline if step.type.endswith("Annotations")]
-        assert [step.with_mask for step in loads] == [expected]
+def test_training_loads_masks_only_where_they_supervise():
+    def check(path: str, config: Config) -> None:
+        for loader, expected in (
+            (config.train_dataloader, config.model.mask_head.supervision != "box"),
+            (config.val_dataloader, True),
+        ):
+            loads = [step for step in loader.dataset.pipeline if step.type.endswith("Annotations")]
+            assert [step.with_mask for step in loads] == [expected]
+
+    paths = [path for path in CONFIGS if ("/box-" in path or "/solov2" in path)]
+    check_all([path for path in paths if "_tiled_" not in path], check)
 
 
-@pytest.mark.parametrize("path", CONFIGS)
-def test_evaluation_reports_boundary_f1(path):
-    config = _read(path)
-    evaluators = config.val_evaluator
-    evaluators = evaluators if isinstance(evaluators, list) else [evaluators]
-    semantic = "decode_head" in config.model or "network" in config.model
-    metric = "SemanticBoundaryMetric" if semantic else "LevelSetCocoMetric"
-    assert f"mmlevelset.{metric}" in [evaluator.type for evaluator in evaluators]
+def test_evaluation_reports_boundary_f1():
+    def check(path: str, config: Config) -> None:
+        evaluators = config.val_evaluator
+        evaluators = evaluators if isinstance(evaluators, list) else [evaluators]
+        semantic = "decode_head" in config.model or "network" in config.model
+        metric = "SemanticBoundaryMetric" if semantic else "LevelSetCocoMetric"
+        assert f"mmlevelset.{metric}" in [evaluator.type for evaluator in evaluators]
+
+    check_all(CONFIGS, check)
 
 
-@pytest.mark.parametrize("path", [path for path in CONFIGS if "decode_head" in _read(path).model])
-def test_semantic_configs_train_with_the_level_set_loss_where_they_say_so(path):
-    config = _read(path)
-    trained = {loss.type: loss for loss in config.model.decode_head.loss_decode}
-    (watched,) = config.model.decode_head.monitor
-    assert trained["CrossEntropyLoss"].avg_non_ignore
-    assert ("mmlevelset.LevelSetLoss" in trained) == ("_level-set" in path)
-    if "_level-set_" in path and "_20k_" in path:
-        assert trained["mmlevelset.LevelSetLoss"] == watched
+def test_semantic_networks_watch_the_level_set_loss_and_train_it_by_one_option():
+    def check(path: str, config: Config) -> None:
+        head = config.model.decode_head
+        trained = [loss for loss in head.loss_decode if loss.get("loss_weight") != 0]
+        assert [loss.type for loss in trained] == ["CrossEntropyLoss"]
+        assert trained[0].avg_non_ignore
+        (watched,) = head.monitor
+        assert watched.loss_weight == 4e-4
+        config = copy.deepcopy(config)
+        require_key(config, LEVEL_SET_WEIGHT, path)
+        config.merge_from_dict({LEVEL_SET_WEIGHT: 4e-4})
+        assert config.model.decode_head.loss_decode == [trained[0], watched]
+
+    check_all([path for path in CONFIGS if "decode_head" in read(path).model], check)
 
 
-@pytest.mark.parametrize("path", [path for path in CONFIGS if "_20k_voc" in path])
-def test_new_layers_learn_faster_as_the_papers_have_it(path):
-    config = _read(path)
-    with DefaultScope.overwrite_default_scope("mmdet"), torch.device("meta"):
-        config.model.backbone.init_cfg = None
-        model = MODELS.build(config.model)
+def test_new_layers_learn_faster_as_the_papers_have_it():
+    def check(path: str, config: Config) -> None:
+        model = build(config.model)
         optimizer = build_optim_wrapper(model, copy.deepcopy(config.optim_wrapper)).optimizer
-    rate = config.optim_wrapper.optimizer.lr
-    names = {id(parameter): name for name, parameter in model.named_parameters()}
-    factors: dict[str, set[float]] = {}
-    for group in optimizer.param_groups:
-        name = names[id(group["params"][0])]
-        new = "classifier" if "classifier" in name else "pretrained"
-        kind = f"{new} {name.split('.')[-1]}"
-        if group["params"][0].ndim > 1 or "features" in name or "decode_head" in name:
-            factors.setdefault(kind, set()).add(round(group["lr"] / rate, 3))
-    new, bias = (1, 2) if Path(path).name.startswith("fcn") else (10, 20)
-    assert factors["classifier weight"] == {new}
-    assert factors["classifier bias"] == {bias}
-    assert factors["pretrained weight"] == {1}
-    assert factors.get("pretrained bias", {2}) == {2}
+        rate = config.optim_wrapper.optimizer.lr
+        names = {id(parameter): name for name, parameter in model.named_parameters()}
+        factors: dict[str, set[float]] = {}
+        for group in optimizer.param_groups:
+            name = names[id(group["params"][0])]
+            new = "classifier" if "classifier" in name else "pretrained"
+            kind = f"{new} {name.split('.')[-1]}"
+            if group["params"][0].ndim > 1 or "features" in name or "decode_head" in name:
+                factors.setdefault(kind, set()).add(round(group["lr"] / rate, 3))
+        new, bias = (1, 2) if "/fcn" in path else (10, 20)
+        assert factors["classifier weight"] == {new}
+        assert factors["classifier bias"] == {bias}
+        assert factors["pretrained weight"] == {1}
+        assert factors.get("pretrained bias", {2}) == {2}
+
+    paths = [path for path in CONFIGS if "_20k_voc" in path]
+    assert len(paths) == 3
+    check_all(paths, check)
 
 
 def test_an_option_of_the_base_reaches_the_model_from_the_command_line():
-    config = Config.fromfile(ROOT / "configs/levelset_rcnn/levelset-rcnn_r50_fpn_90k_coco.py")
+    config = copy.deepcopy(read("configs/levelset_rcnn/levelset-rcnn_r50_fpn_90k_coco.py"))
     config.merge_from_dict({"model.roi_head.mask_head.num_steps": 5})
-    config.model.backbone.init_cfg = None
-    with DefaultScope.overwrite_default_scope("mmdet"):
-        model = MODELS.build(config.model)
+    model = build(config.model)
     assert model.roi_head.mask_head.hyperparameter_head.output.out_features == 3 + 2 * 5
 
 
-def test_the_metafiles_list_every_config_of_ours():
+def test_the_options_of_the_readmes_fit_their_configs():
+    """In a table, a row's options are those of the configs that the row links to."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--cfg-options", nargs="*", action=DictAction)
+    rows = 0
+    for readme in sorted((ROOT / "configs").glob("*/README.md")):
+        for line in readme.read_text().splitlines():
+            words = re.findall(r"`((?:model|\w+_dataloader)\.[\w.]+=[^`]+)`", line)
+            if not line.startswith("|") or not words:
+                continue
+            options = parser.parse_args(["--cfg-options", *words]).cfg_options
+            links = re.findall(r"\]\((?:\.\./)?([\w/.-]+\.py)\)", line)
+            assert links, f"{readme}: options of no config: {line}"
+            rows += 1
+            for link in links:
+                folder = readme.parent.name if "/" not in link else "."
+                path = (Path("configs") / folder / link).as_posix()
+                assert path in CONFIGS, f"{readme}: {path}"
+                config = copy.deepcopy(read(path))
+                for key in options:
+                    require_key(config, key, f"{readme}: {path}")
+                config.merge_from_dict(options)
+                build(config.model)
+    assert rows > 20
+
+
+def test_the_options_of_the_sweeps_fit_their_configs():
+    rows = 0
+    for file in sorted((ROOT / "configs/sweeps").glob("*.py")):
+        sweep = Config.fromfile(file).to_dict()
+        for name, row in sweep["variants"].items():
+            if "same" in row or not row.get("run", True):
+                continue
+            config = file.parent / row.get("config", sweep.get("config"))
+            path = config.resolve().relative_to(ROOT).as_posix()
+            for key in {**sweep.get("options", {}), **row.get("options", {})}:
+                require_key(read(path), key, f"{file.name}: {name}")
+            rows += 1
+    assert rows > 150
+
+
+def test_the_metafiles_list_configs_with_results_or_weights():
     index = yaml.safe_load((ROOT / "model-index.yml").read_text())
     listed = []
     for name in index["Import"]:
@@ -136,10 +226,8 @@ def test_the_metafiles_list_every_config_of_ours():
         for model in metafile["Models"]:
             assert model["In Collection"] in collections
             assert model["Name"] == Path(model["Config"]).stem
+            results = [result["Metrics"] for result in model.get("Results", ())]
+            assert model.get("Weights") or any(results), f"{model['Name']} has neither"
             listed.append(model["Config"])
-    ours = [
-        path
-        for path in CONFIGS
-        if "_refined" in path or not Path(path).name.startswith(("mask-rcnn", "solov2"))
-    ]
-    assert sorted(listed) == ours
+    assert listed and len(set(listed)) == len(listed)
+    assert set(listed) <= set(CONFIGS)

@@ -1,4 +1,4 @@
-"""The package and its ops need torch alone; what needs OpenMMLab says so in one sentence."""
+"""The package and its ops need torch alone; the rooms that need OpenMMLab say so in one line."""
 
 import subprocess
 import sys

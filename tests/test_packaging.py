@@ -55,6 +55,7 @@ def test_configs_and_tools_are_where_mim_looks(wheel, checkout, folder):
 def test_package_is_whole(wheel, checkout):
     held = {name for name in wheel.namelist() if name.startswith("mmlevelset/")}
     source = {f"mmlevelset/{name}" for name in files_below(checkout / "mmlevelset")}
+    assert "mmlevelset/py.typed" in held
     assert {name for name in held if not name.startswith("mmlevelset/.mim/")} == source
 
 

@@ -1,4 +1,4 @@
-"""Not in the paper: the same losses on the layers and widths of mmdet's SOLOv2."""
+"""BoxLevelSet on the layers and widths of mmdet's SOLOv2; not in the paper."""
 
 _base_ = ["./box-levelset_r50_fpn_3x_voc.py"]
 model = dict(

@@ -1,6 +1,7 @@
 """BoxLevelSet with ResNet-101 and deformable convolutions on LiTS.
 
-As in the authors' code the backbone has their first version, the head their second.
+As in the authors' code, the backbone has deformable convolutions of the first version, the head of
+the second.
 """
 
 _base_ = ["./box-levelset_r101_fpn_1x_lits.py"]

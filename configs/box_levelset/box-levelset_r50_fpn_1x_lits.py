@@ -1,7 +1,7 @@
 """BoxLevelSet on LiTS as in the paper, Table 5.
 
-The schedule is iSAID's, and the threshold of masks is ours: neither the paper nor the authors' code
-has them.
+Neither the paper nor the authors' code has a schedule or a threshold of masks for LiTS. The
+schedule is iSAID's; the threshold is our choice.
 """
 
 _base_ = [

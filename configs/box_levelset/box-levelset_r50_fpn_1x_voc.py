@@ -1,4 +1,4 @@
-"""BoxLevelSet on Pascal VOC with the short schedule and one scale, as the paper's ablations."""
+"""BoxLevelSet on Pascal VOC with the short schedule and one scale, as in the paper's ablations."""
 
 _base_ = [
     "../_base_/models/box-levelset_r50_fpn.py",
@@ -7,11 +7,6 @@ _base_ = [
     "../_base_/default_runtime.py",
 ]
 model = dict(mask_head=dict(num_classes=20))
-train_pipeline = [
-    dict(type="mmlevelset.LoadImage"),
-    dict(type="LoadAnnotations", with_bbox=True, with_mask=False),
-    dict(type="Resize", scale=(1333, 800), keep_ratio=True),
-    dict(type="RandomFlip", prob=0.5),
-    dict(type="PackDetInputs"),
-]
+train_pipeline = _base_.train_pipeline
+train_pipeline[2] = dict(type="Resize", scale=(1333, 800), keep_ratio=True)
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))

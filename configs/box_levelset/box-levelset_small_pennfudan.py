@@ -1,4 +1,4 @@
-"""BoxLevelSet from scratch on photographs in COCO layout: 110 of them, minutes on a CPU."""
+"""BoxLevelSet from scratch on 110 photographs in COCO's layout: minutes on a CPU."""
 
 _base_ = [
     "../_base_/models/box-levelset_small.py",

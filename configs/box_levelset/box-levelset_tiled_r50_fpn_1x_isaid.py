@@ -1,8 +1,8 @@
-"""BoxLevelSet tested on whole images of iSAID, in tiles like the patches that it is trained on.
+"""BoxLevelSet tested on whole images of iSAID, in tiles of the size of the training's patches.
 
-Reads the download's images in data/iSAID and the converter's annotations of them in data/isaid.
-Checkpoints are those of the config below, which is the one to train. An image holds thousands of
-objects, so more than COCO's 100 of a class count.
+The images are the download's, in data/iSAID; the annotations are the converter's, in data/isaid.
+The config to train is box-levelset_r50_fpn_1x_isaid.py, and its checkpoints fit here. An image
+holds thousands of objects, so the evaluation counts more than COCO's 100 of a class.
 """
 
 _base_ = [

@@ -1,4 +1,4 @@
-"""BoxLevelSet on Pascal VOC with refined masks, which learn from the boxes as well."""
+"""BoxLevelSet on Pascal VOC with refined masks; the refinement learns from the boxes too."""
 
 _base_ = ["../box_levelset/box-levelset_r50_fpn_3x_voc.py"]
 refinement = dict(

@@ -1,6 +1,6 @@
 """CRLS on COCO with ResNet-50 and FPN, in the paper's schedule.
 
-The paper trains on the 80,000 images of 2014; here it is train2017.
+The paper trains on the 80,000 images of 2014; this config trains on train2017.
 """
 
 _base_ = [

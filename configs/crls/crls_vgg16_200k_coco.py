@@ -1,6 +1,6 @@
 """CRLS on COCO with VGG-16, as in the paper, Table 4.
 
-The paper trains on the 80,000 images of 2014; here it is train2017.
+The paper trains on the 80,000 images of 2014; this config trains on train2017.
 """
 
 _base_ = [

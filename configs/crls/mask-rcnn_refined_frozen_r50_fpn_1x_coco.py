@@ -1,4 +1,4 @@
-"""mmdet's trained Mask R-CNN, of which only the refinement of its masks learns, in an epoch."""
+"""mmdet's trained Mask R-CNN with refined masks: the refinement alone learns, in one epoch."""
 
 _base_ = ["./mask-rcnn_refined_r50_fpn_1x_coco.py"]
 train_cfg = dict(max_epochs=1)

@@ -1,4 +1,4 @@
-"""Mask R-CNN with refined masks on COCO, both trained together in mmdet's 1x schedule."""
+"""Mask R-CNN with refined masks on COCO, trained together in mmdet's 1x schedule."""
 
 _base_ = [
     "../_base_/models/mask-rcnn_refined_r50_fpn.py",

@@ -1,7 +1,7 @@
-"""Cityscapes fine-tuned from COCO (the paper's Table 1): 6,000 steps of 8 images.
+"""LevelSet R-CNN fine-tuned from COCO to Cityscapes (the paper's Table 1): 6,000 steps of 8 images.
 
-Give the checkpoint of a training on COCO with ``--cfg-options load_from=PATH``. The heads' outputs
-per class differ in number and start anew.
+Give the checkpoint of a training on COCO with ``--cfg-options load_from=PATH``. The outputs for
+each class differ in number between the two data sets and start anew.
 """
 
 _base_ = ["./levelset-rcnn_r50_fpn_24k_cityscapes.py"]

@@ -1,8 +1,8 @@
-"""LevelSet R-CNN on COCO as in the paper, Table 2.
+"""LevelSet R-CNN on COCO as in the paper, Table 2: 8 GPUs with 2 images each.
 
-The paper trains on 16 GPUs for 90,000 iterations at a learning rate of 0.02. Its "mini-batch size
-of 8" is read as Cityscapes' (8 GPUs with one image each); with 16 images a step, COCO's schedule is
-Mask R-CNN's 1x, which the paper follows. Here: 8 GPUs with 2 images each.
+The paper trains on 16 GPUs for 90,000 iterations at a learning rate of 0.02. We read its
+"mini-batch size of 8" as Cityscapes' (8 GPUs with one image each). With 16 images a step, the
+schedule for COCO is Mask R-CNN's 1x, which the paper follows.
 """
 
 _base_ = [

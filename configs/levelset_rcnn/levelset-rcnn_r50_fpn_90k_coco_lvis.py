@@ -1,4 +1,4 @@
-"""The model of COCO, tested on LVIS's masks of the same images as well (Table 2)."""
+"""levelset-rcnn_r50_fpn_90k_coco.py, tested on LVIS's masks of the same images too (Table 2)."""
 
 _base_ = [
     "../_base_/models/levelset-rcnn_r50_fpn.py",

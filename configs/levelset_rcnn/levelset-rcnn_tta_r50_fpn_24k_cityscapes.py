@@ -1,7 +1,7 @@
 """LevelSet R-CNN on Cityscapes, tested at several scales and flipped (paper, Table 1: MS+F).
 
-tools/test.py CONFIG CHECKPOINT --tta; without --tta, and in training, the same as the config
-below.
+``tools/test.py CONFIG CHECKPOINT --tta`` tests so. Without ``--tta``, and in training, this config
+is levelset-rcnn_r50_fpn_24k_cityscapes.py.
 """
 
 _base_ = [

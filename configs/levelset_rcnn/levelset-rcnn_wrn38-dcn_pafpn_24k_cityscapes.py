@@ -1,4 +1,4 @@
-"""WideResNet-38, deformable convolutions and PANet's modifications on Cityscapes alone."""
+"""The large LevelSet R-CNN on Cityscapes: WideResNet-38, deformable convolutions, PANet."""
 
 _base_ = [
     "../_base_/models/levelset-rcnn_wrn38-dcn_pafpn.py",

@@ -1,4 +1,4 @@
-"""The training on COCO before Cityscapes in the paper's Table 1: 16 GPUs with one image each."""
+"""The large LevelSet R-CNN on COCO, for the paper's Table 1: 16 GPUs with one image each."""
 
 _base_ = [
     "../_base_/models/levelset-rcnn_wrn38-dcn_pafpn.py",

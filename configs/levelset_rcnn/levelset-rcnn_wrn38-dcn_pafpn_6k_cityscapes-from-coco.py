@@ -1,7 +1,8 @@
-"""Cityscapes fine-tuned from COCO (the paper's Table 1): 6,000 steps of 8 images.
+"""The large LevelSet R-CNN fine-tuned from COCO to Cityscapes (the paper's Table 1): 6,000 steps.
 
 Give the checkpoint of levelset-rcnn_wrn38-dcn_pafpn_270k_coco.py with ``--cfg-options
-load_from=PATH``. The heads' outputs per class differ in number and start anew.
+load_from=PATH``. The outputs for each class differ in number between the two data sets and start
+anew.
 """
 
 _base_ = ["./levelset-rcnn_wrn38-dcn_pafpn_24k_cityscapes.py"]

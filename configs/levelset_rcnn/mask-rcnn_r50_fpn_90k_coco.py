@@ -1,17 +1,9 @@
-"""Mask R-CNN on COCO on the same schedule: the paper's baseline, with boundary F1."""
+"""Mask R-CNN on COCO in LevelSet R-CNN's schedule: the paper's baseline, with boundary F1."""
 
 _base_ = [
-    "mmdet::_base_/models/mask-rcnn_r50_fpn.py",
+    "../_base_/models/mask-rcnn_r50_fpn.py",
     "../_base_/datasets/coco_instance.py",
     "../_base_/schedules/iterations_90k.py",
     "../_base_/iteration_runtime.py",
 ]
-model = dict(
-    backbone=dict(
-        init_cfg=dict(
-            type="Pretrained",
-            checkpoint="https://download.pytorch.org/models/resnet50-0676ba61.pth",
-        )
-    )
-)
 train_dataloader = dict(sampler=dict(type="InfiniteSampler", shuffle=True))

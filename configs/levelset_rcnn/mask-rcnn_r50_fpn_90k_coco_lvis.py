@@ -1,17 +1,9 @@
-"""The baseline of COCO, tested on LVIS's masks of the same images as well (Table 2)."""
+"""mask-rcnn_r50_fpn_90k_coco.py, tested on LVIS's masks of the same images too (Table 2)."""
 
 _base_ = [
-    "mmdet::_base_/models/mask-rcnn_r50_fpn.py",
+    "../_base_/models/mask-rcnn_r50_fpn.py",
     "../_base_/datasets/lvis_coco_categories.py",
     "../_base_/schedules/iterations_90k.py",
     "../_base_/iteration_runtime.py",
 ]
-model = dict(
-    backbone=dict(
-        init_cfg=dict(
-            type="Pretrained",
-            checkpoint="https://download.pytorch.org/models/resnet50-0676ba61.pth",
-        )
-    )
-)
 train_dataloader = dict(sampler=dict(type="InfiniteSampler", shuffle=True))

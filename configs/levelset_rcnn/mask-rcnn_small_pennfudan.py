@@ -1,4 +1,4 @@
-"""Mask R-CNN from scratch on photographs in COCO layout: 110 of them, minutes on a CPU."""
+"""Mask R-CNN from scratch on 110 photographs in COCO's layout: minutes on a CPU."""
 
 _base_ = [
     "../_base_/models/mask-rcnn_small.py",

@@ -1,4 +1,4 @@
-"""Not in the paper: masks detached inside the features, and twenty times the weight on the image."""
+"""Not in the paper: masks detached inside the features, twenty times the weight on the image."""
 
 _base_ = ["./box-levelset_shapes.py"]
 model = dict(

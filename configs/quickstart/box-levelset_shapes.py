@@ -1,4 +1,4 @@
-"""BoxLevelSet with the released weights of the terms."""
+"""BoxLevelSet with the loss weights of the authors' code."""
 
 _base_ = [
     "../_base_/models/box-levelset_small.py",

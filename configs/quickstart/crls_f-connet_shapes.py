@@ -1,4 +1,4 @@
-"""CRLS without recurrent level sets: masks by two fully connected layers, all else as it is."""
+"""CRLS with two fully connected layers (F-ConNet) in place of the recurrent level set."""
 
 _base_ = ["./crls_shapes.py"]
 model = dict(

@@ -1,4 +1,4 @@
-"""CRLS on generated shapes; beside mask-rcnn_shapes.py."""
+"""CRLS on generated shapes; compare mask-rcnn_shapes.py."""
 
 _base_ = [
     "../_base_/models/crls_small.py",

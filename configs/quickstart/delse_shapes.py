@@ -1,4 +1,4 @@
-"""DELSE, the edge-based level set that LevelSet R-CNN is compared with; its own losses."""
+"""DELSE with its own losses: the edge-based level set that LevelSet R-CNN is compared with."""
 
 _base_ = [
     "../_base_/models/delse_small.py",

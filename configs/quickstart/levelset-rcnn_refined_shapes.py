@@ -1,3 +1,5 @@
+"""LevelSet R-CNN with a recurrent refinement after its evolution."""
+
 _base_ = ["./levelset-rcnn_shapes.py"]
 refinement = dict(
     type="mmlevelset.RecurrentRefinement",

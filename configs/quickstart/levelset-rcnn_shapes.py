@@ -1,3 +1,5 @@
+"""LevelSet R-CNN on generated shapes."""
+
 _base_ = [
     "../_base_/models/levelset-rcnn_small.py",
     "../_base_/datasets/shapes_instance.py",

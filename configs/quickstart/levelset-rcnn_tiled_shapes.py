@@ -1,4 +1,4 @@
-"""levelset-rcnn_shapes.py, tested on larger images in tiles of the size that it is trained on."""
+"""levelset-rcnn_shapes.py, tested on larger images in tiles of the size of the training images."""
 
 _base_ = ["./levelset-rcnn_shapes.py", "../_base_/inference/original_size_pipeline.py"]
 model = dict(

@@ -1,3 +1,5 @@
+"""LevelSet R-CNN on a WideResNet-38 of an eighth of the width."""
+
 _base_ = [
     "../_base_/models/levelset-rcnn_wide_small.py",
     "../_base_/datasets/shapes_instance.py",

@@ -1,4 +1,4 @@
-"""Mask R-CNN with refined masks; beside mask-rcnn_shapes.py."""
+"""Mask R-CNN with refined masks; compare mask-rcnn_shapes.py."""
 
 _base_ = [
     "../_base_/models/mask-rcnn_refined_small.py",

@@ -1,3 +1,5 @@
+"""Mask R-CNN on a WideResNet-38 of an eighth of the width."""
+
 _base_ = [
     "../_base_/models/mask-rcnn_wide_small.py",
     "../_base_/datasets/shapes_instance.py",

@@ -1,6 +1,7 @@
-"""RLS with dense gates at 32 x 32 pixels, where they have 10 million weights, on the same images.
+"""RLS with dense gates on generated images of one object, at 32 x 32 pixels: 10 million weights.
 
-The paper's 64 x 64 are ``--cfg-options model.network.size=[64,64]``, with sixteen times the weights.
+The paper has 64 x 64 pixels and sixteen times the weights: ``--cfg-options
+model.network.size=[64,64]``.
 """
 
 _base_ = [

@@ -1,4 +1,4 @@
-"""SOLOv2 with refined masks; beside solov2_shapes.py."""
+"""SOLOv2 with refined masks; compare solov2_shapes.py."""
 
 _base_ = ["./solov2_shapes.py"]
 refinement = dict(

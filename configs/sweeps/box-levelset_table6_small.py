@@ -1,13 +1,12 @@
-"""The same small, from scratch, on generated shapes: about 7 minutes a run on one core.
+"""Table 6 small, from scratch, on generated shapes: about 7 minutes a run on one core.
 
-At the paper's weight of 0.05 the image's energy is little beside a projection loss of weight 3; the
-last row, not in the paper, shows what it brings at 1.
+At the paper's weight of 0.05 the image's energy is little beside a projection loss of weight 3. The
+last row, not in the paper, shows the effect of a weight of 1.
 """
 
 _base_ = ["./box-levelset_table6_voc.py"]
 seeds = (0, 1, 2)
-config = "../quickstart/box-levelset_paper_shapes.py"
-options = {"model.mask_head.loss_level_set.tree_filter": False}  # Table 9 adds it
+config = "../quickstart/box-levelset_shapes.py"
 variants = dict(
     image_weight_1=dict(
         label="energy of the image, weight 1",

@@ -1,6 +1,5 @@
-"""The same small, from scratch, on generated shapes: about 7 minutes a run on one core."""
+"""Table 7 small, from scratch, on generated shapes: about 7 minutes a run on one core."""
 
 _base_ = ["./box-levelset_table7_voc.py"]
 seeds = (0, 1, 2)
-config = "../quickstart/box-levelset_paper_shapes.py"
-options = {"model.mask_head.loss_level_set.tree_filter": False}  # Table 9 adds it
+config = "../quickstart/box-levelset_shapes.py"

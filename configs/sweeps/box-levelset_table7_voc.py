@@ -1,11 +1,9 @@
-"""BoxLevelSet, Table 7: channels of the deep features."""
+"""BoxLevelSet, Table 7: channels of the deep features; all else as in Table 6."""
 
+_base_ = ["./box-levelset_table6_voc.py"]
 title = "BoxLevelSet, Table 7: channels of the deep features"
-printed_on = "Pascal VOC 2012 val"
-metrics = {"AP": "coco/segm_mAP", "AP_50": "coco/segm_mAP_50", "AP_75": "coco/segm_mAP_75"}
-seeds = (0,)
-config = "../box_levelset/box-levelset_paper_no-tree_r50_fpn_1x_voc.py"
 variants = dict(
+    _delete_=True,
     c5=dict(
         label="5 channels",
         options={"model.mask_head.loss_level_set.feature_channels": 5},

@@ -1,4 +1,4 @@
-"""The same small, on generated images of one object: one truth, so FM (GT2) stays empty."""
+"""Table 2 small, on generated images of one object; FM (GT2) stays empty."""
 
 _base_ = ["./crls_table2_weizmann.py"]
 seeds = (0, 1, 2)

@@ -1,4 +1,4 @@
-"""The same small, from scratch, on generated shapes, beside F-ConNet in the level set's place."""
+"""Table 3 small, from scratch, on generated shapes, with F-ConNet for comparison."""
 
 _base_ = ["./crls_table3_voc.py"]
 seeds = (0, 1, 2)

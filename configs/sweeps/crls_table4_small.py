@@ -1,4 +1,4 @@
-"""The same small, from scratch, on generated shapes, beside F-ConNet in the level set's place."""
+"""Table 4 small, from scratch, on generated shapes, with F-ConNet for comparison."""
 
 _base_ = ["./crls_table4_coco.py"]
 seeds = (0, 1, 2)

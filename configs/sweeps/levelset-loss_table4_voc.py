@@ -4,15 +4,19 @@ title = "Level-set loss, Table 4: against dense CRFs, seconds an image with the 
 printed_on = "Pascal VOC 2012 val"
 metrics = {"mIoU": "mIoU", "s/image": "seconds"}
 seeds = (0,)
+_level_set_loss = {"model.decode_head.loss_decode.1.loss_weight": 4e-4}
 variants = dict(
     largefov_trained=dict(config="../levelset_loss/deeplab-largefov_vgg16_20k_voc.py", show=False),
     largefov_level_set_trained=dict(
-        config="../levelset_loss/deeplab-largefov_level-set_vgg16_20k_voc.py", show=False
+        config="../levelset_loss/deeplab-largefov_vgg16_20k_voc.py",
+        options=_level_set_loss,
+        show=False,
     ),
     largefov_level_set=dict(
         label="DeepLab-LargeFOV, level-set loss",
         of="largefov_level_set_trained",
-        config="../levelset_loss/deeplab-largefov_level-set_vgg16_20k_voc.py",
+        config="../levelset_loss/deeplab-largefov_vgg16_20k_voc.py",
+        options=_level_set_loss,
         command="tools/dense_crf.py {config} {checkpoint} --iterations 1 --json {result}",
         metrics={"mIoU": "crf_0/mIoU", "s/image": "crf_0/seconds"},
         printed={"mIoU": 66.7, "s/image": 0.025},
@@ -35,12 +39,13 @@ variants = dict(
     ),
     deeplabv2_trained=dict(config="../levelset_loss/deeplabv2_r101_20k_voc.py", show=False),
     deeplabv2_level_set_trained=dict(
-        config="../levelset_loss/deeplabv2_level-set_r101_20k_voc.py", show=False
+        config="../levelset_loss/deeplabv2_r101_20k_voc.py", options=_level_set_loss, show=False
     ),
     deeplabv2_level_set=dict(
         label="DeepLab-ResNet-101, level-set loss",
         of="deeplabv2_level_set_trained",
-        config="../levelset_loss/deeplabv2_level-set_r101_20k_voc.py",
+        config="../levelset_loss/deeplabv2_r101_20k_voc.py",
+        options=_level_set_loss,
         command="tools/dense_crf.py {config} {checkpoint} --iterations 1 --json {result}",
         metrics={"mIoU": "crf_0/mIoU", "s/image": "crf_0/seconds"},
         printed={"mIoU": 76.5, "s/image": 0.054},

@@ -1,4 +1,4 @@
-"""The same small, from scratch, on generated shapes: about 5 minutes a run on one core."""
+"""Table 2 small, from scratch, on generated shapes: about 5 minutes a run on one core."""
 
 _base_ = ["./levelset-rcnn_table2_cityscapes.py"]
 seeds = (0, 1, 2)

@@ -1,4 +1,4 @@
-"""LevelSet R-CNN, Table 3: other ways to have level sets in Mask R-CNN."""
+"""LevelSet R-CNN, Table 3: against other level sets in Mask R-CNN."""
 
 title = "LevelSet R-CNN, Table 3: against other deep level sets"
 printed_on = "Cityscapes val, as Cityscapes' script counts; ours is COCO's AP"

@@ -1,6 +1,6 @@
-"""The small version with three times the epochs, and Mask R-CNN beside it.
+"""Table 3 small with three times the epochs, and Mask R-CNN for comparison.
 
-Whether the order of the short version's rows is one of short trainings.
+Does the order of the rows stay when the training is longer?
 """
 
 _base_ = ["./levelset-rcnn_table3_small.py"]

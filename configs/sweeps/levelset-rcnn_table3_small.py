@@ -1,4 +1,4 @@
-"""The same small, from scratch, on generated shapes: about 5 minutes a run on one core."""
+"""Table 3 small, from scratch, on generated shapes: about 5 minutes a run on one core."""
 
 _base_ = ["./levelset-rcnn_table3_cityscapes.py"]
 seeds = (0, 1, 2)

@@ -1,4 +1,4 @@
-"""The same small, from scratch, on generated shapes; backbones a ResNet-18 and a narrow WRN-38."""
+"""Table 5 small, from scratch, on generated shapes: a ResNet-18 and a narrow WideResNet-38."""
 
 _base_ = ["./levelset-rcnn_table5_cityscapes.py"]
 seeds = (0, 1, 2)

@@ -1,3 +1,5 @@
+"""Hooks for training."""
+
 from mmlevelset.requirements import require_openmmlab
 
 require_openmmlab()

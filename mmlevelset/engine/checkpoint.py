@@ -1,4 +1,4 @@
-"""Checkpoints that a kill cannot spoil."""
+"""A checkpoint hook for runs that may be killed at any moment."""
 
 import os
 from pathlib import Path
@@ -33,23 +33,24 @@ register_backend(BACKEND, AtomicBackend, force=True)
 
 @HOOKS.register_module()
 class CheckpointHook(hooks.CheckpointHook):
-    """mmengine's ``CheckpointHook``, such that a killed run can always be resumed.
+    """mmengine's ``CheckpointHook``, changed so that a killed run can always be resumed.
 
-    mmengine's writes a checkpoint in place, also over the one that ``last_checkpoint`` names
-    (again after a new best score), and deletes the oldest one first: killed at that moment, a
-    run is left with a truncated file or with none. Here, on local disks,
+    mmengine's hook deletes the oldest checkpoint before it writes a new one. It writes in place;
+    after a new best score it overwrites the checkpoint that ``last_checkpoint`` names. A run that
+    is killed at such a moment is left with a truncated file or with no file. This hook differs on
+    local disks:
 
-    - a checkpoint is written under a temporary name, ``<name>.pth.tmp``, and renamed when
-      complete; what a killed run left under such a name is deleted by the next one;
-    - the oldest one is deleted after the new one is complete, so ``max_keep_ckpts + 1`` files
-      exist for a moment;
-    - when a run starts, a ``last_checkpoint`` that names no file (empty, or the working
-      directory was moved) is made to name the newest checkpoint there.
+    - A checkpoint is written under a temporary name, ``<name>.pth.tmp``, and renamed when it is
+      complete. The next run deletes the temporary files of a killed run.
+    - The oldest checkpoint is deleted after the new checkpoint is complete, so
+      ``max_keep_ckpts + 1`` files exist for a moment.
+    - ``last_checkpoint`` may be empty, or name a missing file after the working directory was
+      moved. The next run then makes it name the newest checkpoint.
 
-    With another file backend (``backend_args``, or ``out_dir`` with a prefix such as ``s3://``)
-    writing is left to that backend.
+    Another file backend (``backend_args``, or ``out_dir`` with a prefix such as ``s3://``) writes
+    in its own way.
 
-    Args: those of :class:`mmengine.hooks.CheckpointHook`.
+    Args: as for :class:`mmengine.hooks.CheckpointHook`.
 
     Example:
         >>> default_hooks = dict(
@@ -68,7 +69,7 @@ class CheckpointHook(hooks.CheckpointHook):
         barrier()
 
     def before_train(self, runner: Runner) -> None:
-        """Write through the atomic backend where files are local; delete what a kill left."""
+        """Use the atomic backend for local files; delete the temporary files of a killed run."""
         super().before_train(runner)
         plain = self.backend_args is None and self.file_client_args is None
         if plain and type(get_file_backend(self.out_dir)) is LocalBackend:
@@ -93,10 +94,12 @@ class CheckpointHook(hooks.CheckpointHook):
 
     def _point_to_newest(self, runner: Runner, pointer: Path, named: str) -> None:
         folder = pointer.parent
-        if self.out_dir is not None:  # mmengine adds the run's name in before_train
+        if self.out_dir is not None:  # mmengine adds the run's name only in before_train
             folder = Path(self.out_dir, folder.resolve().name)
         checkpoints = folder.glob(self.filename_tmpl.format("*"))
         newest = max(checkpoints, key=lambda path: path.stat().st_mtime, default=None)
         if newest is not None:
-            runner.logger.warning(f"{pointer} names {named!r}, which is no file: taking {newest}")
+            runner.logger.warning(
+                f"{pointer} named {named!r}, which is no file; it now names {newest}"
+            )
             AtomicBackend().put(str(newest).encode(), pointer)

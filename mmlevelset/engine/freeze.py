@@ -1,4 +1,4 @@
-"""Trains a part of a model alone."""
+"""A hook that trains only some parts of a model."""
 
 from collections.abc import Sequence
 
@@ -15,19 +15,19 @@ from mmlevelset.registry import HOOKS
 
 @HOOKS.register_module()
 class FreezeHook(Hook):
-    """Freezes all parameters but those of the named parts, when training starts.
+    """Freeze all parameters except those of the named parts when training starts.
 
-    Frozen parameters get no gradient, so no optimizer moves them, and backward stops where the
-    trained parts begin. Outside of these parts batch normalisation keeps its statistics, and
-    dropout is off.
+    Frozen parameters get no gradient, so the optimizer does not change them, and the backward
+    pass stops where the trained parts begin. Outside of the trained parts, batch normalisation
+    keeps its statistics and dropout is off.
 
     Args:
-        trained: Names of submodules, at any depth, as they stand in the names of parameters:
+        trained: Names of submodules at any depth, as they appear in the names of parameters:
             ``("refinement",)`` trains ``roi_head.mask_head.refinement.*``.
 
     Raises:
-        ValueError: ``trained`` is no list of names; when training starts, if a name is no
-            submodule with parameters, or if a distributed model is wrapped without
+        ValueError: ``trained`` is not a list of names. When training starts: the model has no
+            submodule of a name with parameters, or a distributed model is wrapped without
             ``find_unused_parameters=True``.
 
     Example:
@@ -45,7 +45,7 @@ class FreezeHook(Hook):
         """Freeze the parameters."""
         model = runner.model
         if isinstance(model, DistributedDataParallel) and not model.find_unused_parameters:
-            raise ValueError("find_unused_parameters must be True in the config, but is not")
+            raise ValueError("find_unused_parameters must be True in the config, but is False")
         model = model.module if is_model_wrapper(model) else model
         found = set()
         for name, parameter in model.named_parameters():
@@ -56,8 +56,8 @@ class FreezeHook(Hook):
         missing = [name for name in self.trained if name not in found]
         if missing:
             raise ValueError(
-                f"trained must name submodules of the model with parameters, but {missing[0]!r}"
-                " is none"
+                "trained must name submodules with parameters, but the model has none named"
+                f" {missing[0]!r}"
             )
         self._frozen = [
             module
@@ -67,6 +67,6 @@ class FreezeHook(Hook):
         ]
 
     def before_train_iter(self, runner: Runner, *args, **kwargs) -> None:
-        """Keep the frozen statistics; the training loop sets all modules to training."""
+        """Set frozen modules to evaluation, after the loop has set all modules to training."""
         for module in self._frozen:
             module.eval()

@@ -1,4 +1,4 @@
-"""Logs of a distributed run that speak of all its processes."""
+"""A hook that logs losses of a distributed run as means over its processes."""
 
 from typing import Any
 
@@ -12,17 +12,18 @@ from mmlevelset.registry import HOOKS
 
 @HOOKS.register_module()
 class MeanLossHook(Hook):
-    """Logs the mean over all processes of what the model returns, not that of the first process.
+    """Log the mean of each loss over all processes; mmengine logs that of the first process.
 
-    Gradients are such means too, so a run of several processes has the losses in its log that it
-    is trained on. It costs one all-reduce of a few numbers an iteration. Values that are no losses,
-    accuracies for example, are averaged likewise, whatever number of objects a process has.
+    Gradients are means over all processes, so these are the losses that a run is trained on.
+    Other values that the model returns, such as accuracies, are averaged too; the number of
+    objects in each process does not count. The cost is one all-reduce of a few numbers per
+    iteration.
 
     Example:
         >>> custom_hooks = [dict(type="mmlevelset.MeanLossHook")]
     """
 
-    # Before mmengine's RuntimeInfoHook takes the values for the log.
+    # Run before mmengine's RuntimeInfoHook takes the values for the log.
     priority = "HIGHEST"
 
     def after_train_iter(
@@ -32,7 +33,7 @@ class MeanLossHook(Hook):
         data_batch: Any = None,
         outputs: dict | None = None,
     ) -> None:
-        """Replace the outputs by their means; all processes must have the same ones."""
+        """Replace each output by its mean; all processes must have outputs of the same names."""
         if not outputs:
             return
         values = {

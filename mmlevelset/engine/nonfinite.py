@@ -1,4 +1,4 @@
-"""Stops a training run at the first non-finite loss and says where it arose."""
+"""A hook that stops training at the first non-finite loss and names the cause."""
 
 import random
 from collections.abc import Callable, Iterator, Mapping
@@ -21,34 +21,35 @@ MAX_NAMES = 5
 
 @HOOKS.register_module()
 class NonFiniteLossHook(Hook):
-    """Stops training when a loss is NaN or infinite, before the weights are updated.
+    """Stop training when a loss is NaN or infinite, before the weights are updated.
 
-    The losses that the model returns (entries with ``loss`` in their name, before the scaling of
-    mixed precision) are checked after the forward pass: one number comes from the device. If one
-    is not finite, :class:`FloatingPointError` is logged and raised before backward, so that
-    parameters, optimizer and checkpoints hold the last good state (running statistics of the
-    model in memory may not). The message names the losses, the epoch and iteration, the image
-    files and the cause as far as it can be told:
+    The hook checks the losses that the model returns (entries with ``loss`` in their name, before
+    the scaling of mixed precision) after the forward pass. It reads one number from the device. If
+    a loss is not finite, the hook logs and raises :class:`FloatingPointError` before the backward
+    pass. Parameters, optimizer and checkpoints then hold the last good state; running statistics
+    of the model in memory may not. The message names the losses, the epoch, the iteration, the
+    image files and the likely cause:
 
-    - inputs or ground truth that are not finite, and of which image;
+    - inputs or ground truth that are not finite, with their image;
     - parameters that are not finite: an earlier update overflowed;
-    - else the forward pass is repeated once with the same random numbers, and the first
-      submodule is named that makes something non-finite of finite inputs.
+    - else the first submodule with a non-finite output for finite inputs. To find the submodule,
+      the forward pass is repeated once with the same random numbers.
 
-    A checkpoint is refused with the same error while parameters are not finite: then the last
-    update overflowed, and no loss has been computed since.
+    The same error is raised instead of saving a checkpoint with parameters that are not finite:
+    the last update overflowed, and no loss has been computed since.
 
-    In distributed training the ranks agree on each check (one all-reduce of one number), and
-    all of them log and raise the messages of those that found something. A refused checkpoint
-    stops rank 0, which writes them; the launcher then ends the others.
+    In distributed training all ranks share the result of each check (one all-reduce of one
+    number). All ranks log and raise the messages of the ranks with a non-finite loss. A refused
+    checkpoint stops rank 0, which writes checkpoints; the launcher then ends the other ranks.
 
     Args:
-        interval (int): Check every ``interval``-th iteration, 1 or more. Larger values save the
-            wait for the device; an error may then come after updates by non-finite losses.
+        interval (int): The hook checks every ``interval``-th iteration; 1 or more. A larger value
+            waits for the device less often, but non-finite losses may then update the weights
+            before the error.
 
     Raises:
         ValueError: ``interval`` is not a positive integer.
-        FloatingPointError: in training, as above.
+        FloatingPointError: During training, as described above.
 
     Example:
         >>> custom_hooks = [dict(type="mmlevelset.NonFiniteLossHook")]
@@ -56,13 +57,13 @@ class NonFiniteLossHook(Hook):
 
     def __init__(self, interval: int = 1) -> None:
         if not isinstance(interval, int) or interval < 1:
-            raise ValueError(f"interval must be a positive integer, but was {interval!r}")
+            raise ValueError(f"interval must be a positive integer, but is {interval!r}")
         self.interval = interval
         self._handles: list[Any] = []
         self._diagnosing = False
 
     def before_train(self, runner: Runner) -> None:
-        """Hook the model."""
+        """Register the checks on the model."""
         self._remove()
         model = _unwrapped(runner.model)
         generators: list[Any] = []
@@ -83,11 +84,11 @@ class NonFiniteLossHook(Hook):
         ]
 
     def after_train(self, runner: Runner) -> None:
-        """Unhook the model."""
+        """Remove the checks from the model."""
         self._remove()
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Refuse to store non-finite parameters."""
+        """Refuse to save parameters that are not finite."""
         if names := _nonfinite_parameters(_unwrapped(runner.model)):
             message = f"Checkpoint not written: {_parameter_message(names)}"
             runner.logger.error(message)
@@ -140,7 +141,7 @@ def _loss_terms(losses: Any) -> Iterator[tuple[str, Tensor]]:
     if not isinstance(losses, Mapping):
         return
     for name, loss in losses.items():
-        if "loss" not in name:  # what mmengine's parse_losses leaves out, accuracies for example
+        if "loss" not in name:  # mmengine's parse_losses skips these, for example accuracies
             continue
         if isinstance(loss, Tensor):
             yield name, loss
@@ -153,8 +154,8 @@ def _mean(loss: Tensor) -> Tensor:
 
 
 def _all_finite_on_all_ranks(losses: Any) -> bool:
-    # A sum of means, as the total loss is: it is finite only if all terms are, and devices may
-    # differ.
+    # The sum of the means, like the total loss, is finite only if all terms are. A sum also
+    # allows terms on different devices.
     total = sum(_mean(loss) for _, loss in _loss_terms(losses))
     finite = torch.isfinite(torch.as_tensor(total)).float()
     if get_world_size() > 1:
@@ -213,11 +214,11 @@ def _image_files(args: tuple, kwargs: dict) -> list[str]:
 
 
 def _nonfinite_data(args: tuple, kwargs: dict) -> list[str]:
-    """What of the images and data samples is not finite, with its image."""
+    """Names of the images and fields of data samples that are not finite, with the image file."""
     files = _image_files(args, kwargs)
     found = []
     for name, value in _arguments(args, kwargs).items():
-        # One element per image, of a batched tensor too.
+        # A batched tensor has one element per image, as a list has.
         elements = value if isinstance(value, list | tuple | Tensor) else [value]
         for index, element in enumerate(elements):
             image = f" of {files[index]}" if index < len(files) else ""
@@ -230,7 +231,7 @@ def _nonfinite_data(args: tuple, kwargs: dict) -> list[str]:
 
 
 def _tensors(value: Any, path: str = "") -> Iterator[tuple[str, Tensor]]:
-    """All tensors of nested containers, data elements and boxes, with their paths."""
+    """Yield all tensors in nested containers, data elements and boxes, with their paths."""
     if isinstance(value, BaseBoxes):
         value = value.tensor
     if isinstance(value, Tensor):
@@ -253,13 +254,13 @@ def _largest(value: Any) -> float:
 
 
 def _find_submodule(model: nn.Module, args: tuple, kwargs: dict, generators: tuple) -> str:
-    """Repeat the forward pass and name the first submodule that makes non-finite of finite."""
+    """Repeat the forward pass; name the first submodule with non-finite output for finite input."""
     finite_inputs: list[bool] = []
     culprits: list[str] = []
     receivers: list[str] = []
 
     def hooks(name: str) -> tuple[Callable, Callable]:
-        # Inputs are looked at beforehand: an in-place module overwrites them.
+        # Inputs are checked before the call, because an in-place module overwrites them.
         def before(module: nn.Module, args: tuple, kwargs: dict) -> None:
             finite_inputs.append(_is_finite((args, kwargs)))
             if not finite_inputs[-1]:
@@ -285,7 +286,7 @@ def _find_submodule(model: nn.Module, args: tuple, kwargs: dict, generators: tup
     failure = None
     try:
         losses = model(*args, **kwargs)
-    except Exception as error:  # non-finite values break assertions; what was seen still counts
+    except Exception as error:  # an assertion, for example; submodules seen before still count
         failure = error
     finally:
         _set_generator_states(present)
@@ -302,12 +303,12 @@ def _find_submodule(model: nn.Module, args: tuple, kwargs: dict, generators: tup
         )
     if receivers:
         return f"the code that makes the inputs of submodule {receivers[0]}."
-    return "the code that makes the losses of the submodules' finite outputs."
+    return "the code that makes the losses from the submodules' finite outputs."
 
 
 def _generator_states() -> tuple:
     cuda = torch.cuda.get_rng_state() if torch.cuda.is_initialized() else None
-    numpy = np.random.get_state()  # noqa: NPY002 - the one that samplers of boxes draw from
+    numpy = np.random.get_state()  # noqa: NPY002 - the generator of mmdet's box samplers
     return random.getstate(), numpy, torch.get_rng_state(), cuda
 
 

@@ -1,4 +1,4 @@
-"""Random numbers as a function of the iteration, so that a resumed run repeats a whole one."""
+"""A hook that seeds random numbers by iteration, so that a resumed run repeats a whole run."""
 
 import logging
 import random
@@ -20,55 +20,53 @@ EPOCH, DATA, MODEL = range(3)
 
 @HOOKS.register_module()
 class ReseedHook(Hook):
-    """Makes every random number of a training run depend on its iteration, not on its history.
+    """Make every random number of a training run depend on the iteration, not on the history.
 
-    mmengine seeds the generators once, when a run starts, and does not store their state:
-    a resumed run sees other augmentations and other RoI samples than an uninterrupted one.
-    It also starts non-persistent data loader workers with the same seeds in every epoch, so
-    that augmentations repeat. With this hook Python's, NumPy's and PyTorch's generators (CPU
-    and all CUDA devices) are seeded from (``randomness`` seed, rank, iteration)
+    mmengine seeds the generators once, when a run starts, and does not store their state. So a
+    resumed run sees other augmentations and other RoI samples than an uninterrupted run. mmengine
+    also starts non-persistent data loader workers with the same seeds in every epoch, so
+    augmentations repeat. This hook seeds the generators of Python, NumPy and PyTorch (CPU and all
+    CUDA devices) from (``randomness`` seed, rank, iteration):
 
-    - before the batch of an iteration is made, in the process or worker that makes it; with
-      the same samples, its augmentations do not depend on ``num_workers`` or
-      ``persistent_workers``;
+    - before the batch of an iteration is made, in the process or worker that makes it. For the
+      same samples, augmentations do not depend on ``num_workers`` or ``persistent_workers``;
     - before the model's training step of that iteration;
     - before each epoch, for samplers that draw from the global generator.
 
-    The seed of the sampler is stored in the checkpoint and restored from it, so that a run
-    without a seed in ``randomness`` resumes in its own order too.
+    The checkpoint holds the sampler's seed, so a run without a seed in ``randomness`` also resumes
+    in its own order.
 
-    *Exact*, given deterministic kernels (CPU with one thread count, or CUDA with
-    ``randomness=dict(seed=..., deterministic=True)``), the same number of ranks and the same
-    ``batch_size``:
+    A resumed run is *exact* with deterministic kernels (CPU with an unchanged number of threads, or
+    CUDA with ``randomness=dict(seed=..., deterministic=True)``), the same number of ranks and the
+    same ``batch_size`` in
 
     - epoch-based loops resumed from a checkpoint made at the end of an epoch, with mmengine's
       ``DefaultSampler`` or PyTorch's ``RandomSampler``;
-    - iteration-based loops resumed from any iteration, with ``InfiniteSampler``: the sampler is
-      fast-forwarded and no image is loaded for that, so with ``num_workers=0`` too nothing is
-      drawn for the iterations skipped.
+    - iteration-based loops resumed from any iteration, with ``InfiniteSampler``. The sampler skips
+      the earlier iterations without loading images, so these iterations draw nothing, even with
+      ``num_workers=0``.
 
-    *Not exact*:
+    A resumed run is *not exact* with
 
-    - iteration-based loops of mmengine before onedl's 0.10.12, whose data loaders start too early
-      to be seeded: a warning says so, and only the model's steps are seeded;
+    - iteration-based loops of mmengine before onedl-mmengine 0.10.12. Their data loaders start too
+      early to be seeded; the hook warns and seeds only the model's steps;
     - an epoch-based loop resumed in the middle of an epoch (a checkpoint made with
       ``by_epoch=False``): mmengine starts that epoch again;
-    - an iteration-based loop with a sampler without ``skip`` that draws from the global
-      generator, such as ``RandomSampler``, or with ``fast_forward_on_resume=True``, which gives
-      up the order of the samples;
-    - what transforms or batch augmentations keep besides the three generators: generators of
-      their own, caches of images (``CachedMosaic``), the current size of
-      ``BatchSyncRandomResize``.
+    - an iteration-based loop with ``fast_forward_on_resume=True``, which loses the order of the
+      samples, or with a sampler without ``skip`` that draws from the global generator, such as
+      ``RandomSampler``;
+    - transforms or batch augmentations with a state of their own: another generator, a cache of
+      images (``CachedMosaic``), a current size (``BatchSyncRandomResize``).
 
     Raises:
-        TypeError: before training, if the train data loader reads an ``IterableDataset`` or
-            makes no batches (``batch_size=None``): iterations have no indices then.
+        TypeError: Before training, if the train data loader reads an ``IterableDataset`` or
+            makes no batches (``batch_size=None``), because its iterations have no indices.
 
     Example:
         >>> custom_hooks = [dict(type="mmlevelset.ReseedHook")]
     """
 
-    # The last to run, so that no other hook's draw comes between the seed and the step.
+    # Run last, so that no other hook draws between the seeding and the step.
     priority = "LOWEST"
 
     def before_train(self, runner: Runner) -> None:
@@ -95,7 +93,7 @@ class ReseedHook(Hook):
             _seed_batches(loader, runner.seed, runner.rank)
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """Number the batches from the first one the loop will draw."""
+        """Seed the sampler's draws; number batches from the first batch that the loop will draw."""
         _seed_generators(runner.seed, runner.rank, EPOCH, runner.iter)
         loop = runner.train_loop
         if not isinstance(loop.dataloader.batch_sampler, _SeededBatchSampler):
@@ -128,7 +126,7 @@ class _SeededIndices(list):
 
 
 class _SeededBatchSampler:
-    """Batches of another batch sampler, numbered by iteration. All else is the other's."""
+    """Batches of a batch sampler, numbered by iteration; other attributes are that sampler's."""
 
     def __init__(self, batch_sampler: Any, seed: int, rank: int) -> None:
         self._batch_sampler = batch_sampler
@@ -153,11 +151,11 @@ class _SeededBatchSampler:
 
 def _seed_batches(loader: DataLoader, seed: int, rank: int) -> None:
     # The key travels with the indices, so it reaches persistent workers and survives
-    # prefetching; the loader calls ``__getitems__`` where the batch is made.
+    # prefetching. The loader calls ``__getitems__`` in the process that makes the batch.
     dataset: Any = loader.dataset
     dataset.__getitems__ = partial(_get_batch, dataset, getattr(dataset, "__getitems__", None))
-    # DataLoader refuses a plain assignment, because its iterators would not see it; here
-    # none exists yet.
+    # DataLoader refuses a plain assignment, because existing iterators would not see it. No
+    # iterator exists yet.
     loader.__dict__["batch_sampler"] = _SeededBatchSampler(loader.batch_sampler, seed, rank)
 
 
@@ -169,5 +167,5 @@ def _get_batch(dataset: Dataset, get_items: Callable | None, indices: _SeededInd
 def _seed_generators(*key: int) -> None:
     python, numpy, pytorch = np.random.SeedSequence(key).generate_state(3).tolist()
     random.seed(python)
-    np.random.seed(numpy)  # noqa: NPY002 - the one that transforms draw from
+    np.random.seed(numpy)  # noqa: NPY002 - the generator that transforms use
     torch.manual_seed(pytorch)

@@ -1,4 +1,4 @@
-"""How well a predicted outline lies on the true one: boundary F1 and boundary IoU of two masks."""
+"""Boundary F1 and boundary IoU: the agreement of two masks' outlines."""
 
 import math
 from collections.abc import Sequence
@@ -14,8 +14,8 @@ _MARGIN = 2
 def boundary_map(mask: np.ndarray) -> np.ndarray:
     """Mark the boundary pixels of masks, one pixel wide, as the DAVIS benchmark does.
 
-    A pixel is on the boundary when its value differs from that of the next pixel to the right,
-    below, or diagonally below. The image's own edge is no boundary.
+    A boundary pixel differs from its neighbour to the right, below, or diagonally below to the
+    right. The image's own edge is no boundary.
 
     Args:
         mask: (..., H, W), bool or uint8 with values 0 and 1.
@@ -38,11 +38,11 @@ def boundary_map(mask: np.ndarray) -> np.ndarray:
 def boundary_f1(
     pred: np.ndarray, target: np.ndarray, tolerances: Sequence[float] = (1, 2)
 ) -> np.ndarray:
-    """F1 between the boundary pixels of two masks.
+    """Return the F1 between the boundary pixels of two masks.
 
-    Precision is the part of the predicted boundary pixels that lie within the tolerance
-    (Euclidean distance between pixel centres) of a true one, recall the reverse. Two masks
-    without any boundary agree (1); if just one has none, F1 is 0.
+    Precision is the share of predicted boundary pixels within the tolerance of a true boundary
+    pixel. Recall is the same with the two masks exchanged. Distances are Euclidean, between pixel
+    centres. F1 is 1 if neither mask has a boundary, and 0 if only one mask has a boundary.
 
     Args:
         pred, target: (H, W), bool or uint8 with values 0 and 1.
@@ -56,14 +56,16 @@ def boundary_f1(
     """
     if pred.ndim != 2 or pred.shape != target.shape:
         raise ValueError(
-            "pred and target must be two masks (H, W) of one size, "
+            "pred and target must be two masks (H, W) of the same size, "
             f"got shapes {pred.shape} and {target.shape}"
         )
     return _pair_f1(np.stack([pred, target]).astype(np.uint8, copy=False), tolerances)
 
 
 def rle_boundary_f1(pred: dict, target: dict, tolerances: Sequence[float] = (1, 2)) -> np.ndarray:
-    """:func:`boundary_f1` of two COCO run-length encoded masks, computed where the masks are.
+    """Return :func:`boundary_f1` of two COCO run-length encoded masks.
+
+    Only the box around both masks is decoded.
 
     Args:
         pred, target: ``dict(size=[H, W], counts=...)``, compressed RLE.
@@ -79,18 +81,18 @@ def rle_boundary_f1(pred: dict, target: dict, tolerances: Sequence[float] = (1, 
 
 
 def rle_boundary_iou(pred: dict, target: dict, dilation_ratio: float = 0.02) -> float:
-    """IoU of the inner boundary regions of two COCO run-length encoded masks.
+    """Return the IoU of the inner boundary regions of two COCO run-length encoded masks.
 
-    The region is what of the mask lies within d pixels (chessboard distance) of the outside, with
-    d = ``dilation_ratio`` times the image's diagonal, rounded and at least 1. What is beyond the
-    image counts as outside. Without a pixel in either region the IoU is 0.
+    The boundary region of a mask is the mask's pixels within d pixels (chessboard distance) of the
+    outside. d is ``dilation_ratio`` times the image's diagonal, rounded and at least 1. Beyond the
+    image everything is outside. The IoU is 0 if both regions are empty.
 
     Args:
         pred, target: ``dict(size=[H, W], counts=...)``, compressed RLE.
         dilation_ratio: > 0.
 
     Returns:
-        In [0, 1].
+        The IoU in [0, 1].
 
     Raises:
         ValueError: the masks differ in size.
@@ -111,13 +113,15 @@ def rle_boundary_iou(pred: dict, target: dict, dilation_ratio: float = 0.02) -> 
 
 
 def _decoded_pair(pred: dict, target: dict) -> np.ndarray:
-    """Both masks in their common box and a margin: (2, w, h), uint8.
+    """Decode both masks inside their common box and a margin: (2, w, h), uint8.
 
-    So transposed they are contiguous, and no measure here tells x from y.
+    The masks stay transposed: RLE stores columns, so they are contiguous this way. Boundary F1 and
+    boundary IoU are the same for transposed masks.
     """
     if list(pred["size"]) != list(target["size"]):
         raise ValueError(
-            f"pred and target must have one size [H, W], got {pred['size']} and {target['size']}"
+            f"pred and target must have the same size [H, W], got {pred['size']} and "
+            f"{target['size']}"
         )
     boxes = mask_util.toBbox([pred, target])
     boxes = boxes[boxes[:, 2] > 0]
@@ -130,9 +134,10 @@ def _decoded_pair(pred: dict, target: dict) -> np.ndarray:
 
 
 def _decoded_crop(rle: dict, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """The part from ``low`` to ``high`` (x, y) of a mask, transposed; its columns alone are made.
+    """Decode the part of a mask between the corners ``low`` and ``high`` (x, y), transposed.
 
-    pycocotools makes all pixels of the image, most of whose time is then lost on what is cut off.
+    Only the columns of this part are decoded. pycocotools decodes the whole image, which takes
+    most of its time for pixels outside the part.
     """
     height = rle["size"][0]
     first, last = low[0] * height, high[0] * height
@@ -142,16 +147,21 @@ def _decoded_crop(rle: dict, low: np.ndarray, high: np.ndarray) -> np.ndarray:
 
 
 def _run_ends(counts: bytes | str) -> np.ndarray:
-    """Where COCO's compressed runs, of 0 and 1 in turns, end; pixels go down the columns."""
+    """Return the end positions of COCO's compressed runs.
+
+    The runs are 0 and 1 in turns. Positions count down the columns.
+    """
     data = np.frombuffer(counts.encode() if isinstance(counts, str) else counts, np.uint8) - 48
-    # A character has five bits of a number, the lowest first; its sixth says that more follow.
+    # A character holds five bits of a number, lowest bits first. Its sixth bit says whether the
+    # number goes on in the next character.
     last = np.flatnonzero(data < 32)
     first = np.append(0, last[:-1] + 1)
     shifts = 5 * (np.arange(len(data)) - np.repeat(first, last - first + 1))
     lengths = np.add.reduceat((data & 31).astype(np.int64) << shifts, first)
-    # The highest of them is the sign, in two's complement.
+    # Numbers are in two's complement: the fifth bit of the last character is the sign.
     lengths -= (data[last] & 16).astype(np.int64) << (shifts[last] + 1)
-    # From the fourth on, a number is the difference to the last but one.
+    # The first three numbers are run lengths. Each later number is the run's length minus the
+    # length two runs before.
     lengths[1::2] = lengths[1::2].cumsum()
     lengths[2::2] = lengths[2::2].cumsum()
     return lengths.cumsum()

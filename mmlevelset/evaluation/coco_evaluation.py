@@ -1,4 +1,4 @@
-"""Variants of pycocotools' evaluation: another implementation, another IoU, LVIS's rules."""
+"""Variants of pycocotools' evaluation: a faster implementation, boundary IoU, LVIS's rules."""
 
 import importlib.util
 from collections import defaultdict
@@ -14,30 +14,32 @@ COCO_EVALS = ("pycocotools", "faster-coco-eval")
 
 
 class GroundTruth(COCO):
-    """COCO annotations that accept an empty list of results, and ids that count from 0."""
+    """COCO annotations that accept annotation ids from 0 and an empty list of results."""
 
     def __init__(self, dataset: dict) -> None:
         super().__init__()
         annotations = dataset.get("annotations", [])
-        if any(one["id"] == 0 for one in annotations):  # the evaluation takes 0 for "no match"
-            numbered = [{**one, "id": number} for number, one in enumerate(annotations, 1)]
+        if any(annotation["id"] == 0 for annotation in annotations):
+            # pycocotools reads an id of 0 as "no match".
+            numbered = [{**item, "id": number} for number, item in enumerate(annotations, 1)]
             dataset = {**dataset, "annotations": numbered}
         self.dataset = dataset
         self.createIndex()
         self.img_ann_map, self.cat_img_map = self.imgToAnns, self.catToImgs
 
     def get_cat_ids(self, cat_names: Sequence[str] = (), **kwargs: Any) -> list:
-        """The categories' ids in the file's order, which is that of the labels.
+        """Return the categories' ids in the order of the file, which must be the labels' order.
 
         Raises:
-            ValueError: a label's category is not that of its name.
+            ValueError: the categories' names are in another order than ``cat_names``.
         """
         ids = super().get_cat_ids(cat_names=list(cat_names), **kwargs)
         for label, (number, name) in enumerate(zip(ids, cat_names, strict=False)):
             if self.cats[number]["name"] != name:
                 raise ValueError(
                     f"label {label} is the ground truth's category '{self.cats[number]['name']}', "
-                    f"but classes[{label}] of the data set is '{name}': they must have one order"
+                    f"but classes[{label}] of the data set is '{name}': categories and classes "
+                    "must have the same order"
                 )
         return ids
 
@@ -48,9 +50,9 @@ class GroundTruth(COCO):
 
 
 class BoundaryEvaluation(COCOeval):
-    """COCO's evaluation of masks with the lesser of mask IoU and boundary IoU.
+    """COCO's evaluation of masks with the minimum of mask IoU and boundary IoU.
 
-    Crowds keep the mask IoU: what lies in them is ignored.
+    Crowds keep the mask IoU, because detections inside a crowd are ignored anyway.
 
     Reference:
         Cheng et al., Boundary IoU: Improving Object-Centric Image Segmentation Evaluation,
@@ -58,14 +60,14 @@ class BoundaryEvaluation(COCOeval):
     """
 
     def computeIoU(self, imgId: int, catId: int) -> Any:
-        """(detections, truths) in pycocotools' order, or an empty list without either."""
+        """Return the IoUs (detections, truths) in pycocotools' order; [] if there is neither."""
         ious = super().computeIoU(imgId, catId)
         if len(ious) == 0:
             return ious
         truths, found = self._gts[imgId, catId], self._dts[imgId, catId]
         found = sorted(found, key=lambda detection: -detection["score"])
         plain = np.array([not truth["iscrowd"] for truth in truths])
-        # The lesser of both cannot matter where the mask IoU is below all thresholds.
+        # A mask IoU below all thresholds can only get smaller: no need for the boundary IoU there.
         matter = (ious >= min(self.params.iouThrs) - 1e-9) & plain
         for i, j in zip(*np.nonzero(matter), strict=True):
             boundary = rle_boundary_iou(found[i]["segmentation"], truths[j]["segmentation"])
@@ -74,11 +76,12 @@ class BoundaryEvaluation(COCOeval):
 
 
 class FederatedEvaluation(COCOeval):
-    """LVIS's evaluation of the categories that an image's annotators have looked for.
+    """LVIS's federated evaluation: an image counts only for the categories annotated in it.
 
-    Detections of a category that an image neither has nor is verified not to have
-    (``neg_category_ids``) are left out. Where the category is in the image's
-    ``not_exhaustive_category_ids``, those that match no truth are ignored.
+    A category is annotated in an image if the image has an object of it, or if
+    ``neg_category_ids`` says that the image has none. Detections of other categories are left out.
+    For a category in the image's ``not_exhaustive_category_ids``, detections without a matching
+    truth are ignored.
 
     Reference:
         Gupta et al., LVIS: A Dataset for Large Vocabulary Instance Segmentation, CVPR 2019.
@@ -100,7 +103,7 @@ class FederatedEvaluation(COCOeval):
         )
 
     def evaluateImg(self, imgId: int, catId: int, aRng: list, maxDet: int) -> dict | None:
-        """The matches of an image and category, None where there is nothing to match."""
+        """Return the matches of an image and category; None where there is nothing to match."""
         image = super().evaluateImg(imgId, catId, aRng, maxDet)
         if image and catId in self.cocoGt.imgs[imgId]["not_exhaustive_category_ids"]:
             image["dtIgnore"] |= image["dtMatches"] == 0
@@ -108,10 +111,10 @@ class FederatedEvaluation(COCOeval):
 
 
 def evaluation_class(name: str) -> type:
-    """The class that evaluates as pycocotools does.
+    """Return the evaluation class of an implementation; all give pycocotools' values.
 
     Args:
-        name: One of :data:`COCO_EVALS`.
+        name: An implementation in :data:`COCO_EVALS`.
 
     Raises:
         ValueError: unknown ``name``.
@@ -129,21 +132,22 @@ def evaluation_class(name: str) -> type:
     from faster_coco_eval import COCOeval_faster
 
     class FasterEvaluation(COCOeval_faster):
-        # Its own takes the mean AP from all detections; COCO's from the first hundred.
+        # COCOeval_faster.summarize takes the mean AP from all detections; pycocotools takes it
+        # from the first hundred.
         summarize = COCOeval.summarize
 
     return FasterEvaluation
 
 
 def with_detections(evaluation: type, count: int) -> type:
-    """An evaluation class whose AP, the mean too, is that of ``count`` detections, at least 100.
+    """Return an evaluation class that takes every AP from ``count`` >= 100 detections.
 
-    pycocotools takes the mean AP from 100 detections, whatever else is asked for.
+    pycocotools always takes the mean AP from 100 detections.
     """
 
     class WithDetections(evaluation):
         def evaluate(self) -> None:
-            if self.params.useCats:  # not of proposals
+            if self.params.useCats:  # proposals are evaluated without categories
                 self.params.maxDets = [100, count, count]
             super().evaluate()
 
@@ -158,16 +162,16 @@ def with_detections(evaluation: type, count: int) -> type:
 def average_precision(
     evaluation: Any, iou: float | None = None, area: int = 0, classes: list[int] | None = None
 ) -> float:
-    """AP of an accumulated evaluation with its largest number of detections, in [0, 1].
+    """Return the AP of an accumulated evaluation at its largest number of detections.
 
     Args:
-        evaluation: An instance of one of these classes.
-        iou: One of its thresholds; None for the mean over all.
+        evaluation: An instance of an evaluation class, after ``accumulate()``.
+        iou: An IoU threshold of the evaluation; None for the mean over its thresholds.
         area: Index of the range of areas.
-        classes: Indices of its categories; None for all.
+        classes: Indices of categories of the evaluation; None for all.
 
     Returns:
-        The mean over recalls and classes, -1 without ground truth.
+        The mean over recalls and classes in [0, 1]; -1 without ground truth.
     """
     # (IoU, recall, class, area range, number of detections), -1 where undefined
     precision = evaluation.eval["precision"][:, :, :, area, -1]

@@ -1,4 +1,4 @@
-"""F-measure of single objects, against one or several annotators."""
+"""F-measure of images of a single object, against one or several annotators."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,23 +15,27 @@ from mmlevelset.registry import METRICS
 class FMeasureMetric(BaseMetric):
     r"""Mean F-measure of the images, in percent with two digits: ``FM``, or ``FM_1``, ``FM_2``...
 
-    :math:`F = 2 P R / (P + R) = 2 TP / (2 TP + FP + FN)` of the object's pixels in each image, then
-    the mean over images (Alpert et al., Image Segmentation by Probabilistic Bottom-Up Aggregation
-    and Cue Integration, CVPR 2007; Le et al., Recurrent Level Set Networks, 2019, Table 2). It is 1
-    where neither prediction nor truth has an object.
+    The F-measure of an image is :math:`F = 2 P R / (P + R) = 2 TP / (2 TP + FP + FN)` of the
+    object's pixels; it is 1 if neither prediction nor truth has an object. The metric is the mean
+    over images.
 
-    Each annotator is one ground truth, judged alone: the maps ``annotator_maps`` (A, H, W) in the
-    data sample, where :class:`~mmlevelset.datasets.LoadMaskAnnotations` and ``meta_keys`` of
-    ``PackDetInputs`` put them there, and ``gt_sem_seg`` else. In all maps 0 is background and 1 the
-    object.
+    Each annotator is a ground truth of its own: ``FM_1`` is the mean against the first annotator.
+    The truths are the maps ``annotator_maps`` (A, H, W) of the data sample, if it has them
+    (:class:`~mmlevelset.datasets.LoadMaskAnnotations` loads them and ``meta_keys`` of
+    ``PackDetInputs`` keeps them), and ``gt_sem_seg`` otherwise. In all maps 0 is the background
+    and 1 the object.
 
     Args:
-        ignore_index: The value of pixels without a label in the truth, which are left out.
-        collect_device, prefix: As mmengine's ``BaseMetric`` has them.
+        ignore_index: The value of unlabelled pixels in the truth. They are left out.
+        collect_device, prefix: As for mmengine's ``BaseMetric``.
 
     Raises:
-        ValueError: A data sample lacks a map, maps differ in size, or hold other values; or the
-            images differ in their number of annotators, or there is none.
+        ValueError: A data sample lacks a map, maps differ in size, or a map holds other values;
+            or images differ in their number of annotators; or no image was processed.
+
+    Reference:
+        Alpert et al., Image Segmentation by Probabilistic Bottom-Up Aggregation and Cue
+        Integration, CVPR 2007; Le et al., Recurrent Level Set Networks, 2019, Table 2.
     """
 
     results: list[np.ndarray]
@@ -56,8 +60,8 @@ class FMeasureMetric(BaseMetric):
             truths = self._binary(truths, f"{name} of {path}", self.ignore_index)
             if truths.shape[1:] != pred.shape:
                 raise ValueError(
-                    f"pred_sem_seg and {name} of {path} must have one size, but are {pred.shape}"
-                    f" and {truths.shape[1:]}"
+                    f"pred_sem_seg and {name} of {path} must have the same size, but have"
+                    f" {pred.shape} and {truths.shape[1:]}"
                 )
             scores = [
                 f_measure(pred == 1, truth == 1, truth != self.ignore_index) for truth in truths
@@ -65,7 +69,7 @@ class FMeasureMetric(BaseMetric):
             self.results.append(np.array(scores))
 
     def compute_metrics(self, results: list) -> dict[str, float]:
-        """The means over the images for each annotator."""
+        """Return the mean over the images for each annotator."""
         counts = sorted({len(scores) for scores in results})
         if len(counts) != 1:
             raise ValueError(
@@ -86,17 +90,17 @@ class FMeasureMetric(BaseMetric):
         wrong = ~np.isin(maps, (0, 1, *others))
         if wrong.any():
             allowed = ", ".join(map(str, (0, 1, *others)))
-            raise ValueError(f"{name} must hold {allowed} alone, but holds {maps[wrong][0]}")
+            raise ValueError(f"{name} must hold only {allowed}, but holds {maps[wrong][0]}")
         return maps
 
 
 def f_measure(pred: np.ndarray, truth: np.ndarray, labelled: np.ndarray | None = None) -> float:
-    """F-measure in [0, 1] of two masks (H, W) of bool; 1 where both are empty.
+    """Return the F-measure in [0, 1] of two bool masks (H, W); 1 if both are empty.
 
     Args:
-        pred: The mask to judge.
-        truth: The true one.
-        labelled: The pixels that count; all if None.
+        pred: The predicted mask.
+        truth: The true mask.
+        labelled: Bool (H, W), the pixels that count; None for all.
     """
     if labelled is not None:
         pred, truth = pred & labelled, truth & labelled
@@ -105,7 +109,7 @@ def f_measure(pred: np.ndarray, truth: np.ndarray, labelled: np.ndarray | None =
 
 
 def _sem_seg(sample: dict, key: str) -> np.ndarray:
-    """(1, H, W)."""
+    """Return the label map of a data sample: (1, H, W)."""
     if key not in sample:
         raise ValueError(
             f"FMeasureMetric needs {key} in the data sample of {sample.get('img_path')}"

@@ -29,54 +29,59 @@ from mmlevelset.registry import METRICS
 
 @METRICS.register_module()
 class LevelSetCocoMetric(CocoMetric):
-    """Box AP, mask AP and boundary F1 of the final masks and, where given, of the initial ones.
+    """Box AP, mask AP and boundary F1 of the final masks, and of initial masks if there are any.
 
-    With ``segm`` among the metrics, the values are, beside mmdet's ``bbox_*`` and ``segm_*``:
+    Beside mmdet's ``bbox_*`` and ``segm_*``, the values are, with ``segm`` among the metrics:
 
-    - ``AF_1``, ``AF_2``: the boundary metric of LevelSet R-CNN (Homayounfar et al., ECCV 2020,
-      section 5): F1 between predicted and true boundary pixels at a tolerance of 1 and 2 pixels
-      for each true positive (COCO matching within a class, crowds ignored) at IoU 0.50:0.05:0.95,
-      averaged over the true positives, then over the thresholds and classes. A class and threshold
-      without a true positive counts 0 (our choice: the paper is silent; leaving it out would
-      reward a model that finds nothing difficult). A class without ground truth is left out.
-    - ``BF_1``, ``BF_2``: the same at IoU 0.50 only, a plain mean over all true positives of all
-      classes: the outline's quality alone, less noisy on a small data set. 0 without any.
-    - with ``extra_ious``, ``segm_mAP_25`` and so on for masks and, if asked for, ``bbox_mAP_25``
-      for boxes: AP at that IoU (in hundredths) as ``segm_mAP_50`` is AP at 0.50: COCO's 101-point
-      precision, all areas. The mean ``segm_mAP`` stays that over 0.50:0.05:0.95.
-    - with ``boundary_ap``, ``boundary_mAP``, ``boundary_mAP_50`` and so on: Boundary AP (Cheng et
-      al., CVPR 2021), COCO's AP with the lesser of mask IoU and boundary IoU, the latter that of
-      the bands of 2% of the image's diagonal inside the outlines.
-    - ``initial_*``: all of the above mask values for ``pred_instances.initial_masks``, when the
-      predictions carry them.
-    - with ``classwise``, ``<class>_AF_1`` and so on.
+    - ``AF_1``, ``AF_2``: the boundary metric of LevelSet R-CNN, the F1 between predicted and true
+      boundary pixels at a tolerance of 1 and 2 pixels. F1 is computed for each true positive (COCO
+      matching within a class, crowds ignored) at IoU 0.50:0.05:0.95. It is averaged over the true
+      positives, then over thresholds and classes. A threshold at which a class has no true
+      positive counts 0. This is our choice, the paper does not say: leaving the threshold out
+      would reward a model that finds only easy objects. A class without ground truth is left out.
+    - ``BF_1``, ``BF_2``: F1 at IoU 0.50 only, the plain mean over the true positives of all
+      classes; 0 without a true positive. BF measures only the outlines' quality and is less noisy
+      on a small data set.
+    - ``segm_mAP_25``, ``bbox_mAP_25`` and so on (``extra_ious``): AP at this IoU in hundredths,
+      with COCO's 101-point precision and all areas, as mmdet's ``segm_mAP_50`` is AP at 0.50. The
+      mean ``segm_mAP`` stays the mean over 0.50:0.05:0.95.
+    - ``boundary_mAP``, ``boundary_mAP_50`` and so on (``boundary_ap``): Boundary AP, COCO's AP with
+      the minimum of mask IoU and boundary IoU. Boundary IoU compares the bands inside the outlines
+      whose width is 2% of the image's diagonal.
+    - ``<class>_AF_1`` and so on (``classwise``).
+    - ``initial_*``: all mask values above for ``pred_instances.initial_masks``, if all predictions
+      have them.
 
-    Values lie in [0, 1]; AP has mmdet's 3 digits, AF and BF have 4. What has no ground truth at
-    all is -1, as in COCO's own evaluation. A data set without a single detection scores 0.
-    Of an image and class the best 100 detections count, and the best 1000 where AP is that of one
-    IoU or of one range of areas, as mmdet has it.
+    Values lie in [0, 1]; AP has mmdet's 3 digits, AF and BF have 4. As in COCO's evaluation, a
+    value without any ground truth is -1. A data set without a detection scores 0. The best 100
+    detections of an image and class count. As in mmdet, the best 1000 count for box and mask AP at
+    a single IoU or in a range of areas.
 
     Args:
         boundary_tolerances: distances in pixels for AF and BF.
         extra_ious: further IoU thresholds for AP, different whole hundredths in (0, 1].
-        boundary_ap: also Boundary AP.
-        coco_eval: what computes AP: ``pycocotools``, or ``faster-coco-eval``, the package of this
-            name, with the same values in less time.
-        max_dets: this many detections of an image and class count for all values, at least 100;
-            None: as above. For large images with hundreds of objects.
-        **kwargs: of :class:`mmdet.evaluation.CocoMetric`. Without ``ann_file`` the ground truth
-            is taken from the data samples' ``instances``; its area is then that of the mask,
-            so that small, medium and large mean what they mean in COCO's files.
+        boundary_ap: whether to compute Boundary AP.
+        coco_eval: the implementation of AP: ``pycocotools``, or ``faster-coco-eval`` (the package
+            of this name), which gives the same values in less time.
+        max_dets: number of detections of an image and class that count for all values, at least
+            100; None for the numbers above. For large images with hundreds of objects.
+        **kwargs: for :class:`mmdet.evaluation.CocoMetric`. Without ``ann_file`` the ground truth
+            comes from the data samples' ``instances``. Its areas are then the masks' areas, so that
+            small, medium and large mean the same as in COCO's files.
 
     Raises:
-        ValueError: ``boundary_tolerances`` is empty or holds something else than numbers >= 0,
-            ``extra_ious`` holds something else than different whole hundredths in (0, 1] or is
-            given with neither ``bbox`` nor ``segm`` to evaluate, ``boundary_ap`` is given without
-            ``segm``, ``coco_eval`` is unknown or not pycocotools beside ``use_mp_eval``,
-            ``max_dets`` is less than 100 or given beside ``use_mp_eval``, the categories of the
-            ground truth are in another order than the data set's classes, or there is no result
-            to evaluate.
+        ValueError: ``boundary_tolerances`` is empty or holds anything but numbers >= 0;
+            ``extra_ious`` holds anything but different whole hundredths in (0, 1], or ``metric``
+            has neither ``bbox`` nor ``segm`` for it; ``boundary_ap`` is given without ``segm``;
+            ``coco_eval`` is unknown; ``use_mp_eval`` is given with another ``coco_eval`` than
+            pycocotools or with ``max_dets``; ``max_dets`` is less than 100; the ground truth's
+            categories are in another order than the data set's classes; or there is no result to
+            evaluate.
         ImportError: ``coco_eval`` names a package that is not installed.
+
+    Reference:
+        AF: Homayounfar et al., LevelSet R-CNN, ECCV 2020, section 5. Boundary AP: Cheng et al.,
+        Boundary IoU, CVPR 2021.
     """
 
     metrics: list[str]
@@ -112,7 +117,9 @@ class LevelSetCocoMetric(CocoMetric):
             raise ValueError(f"boundary_ap needs 'segm' in metric, and metric is {self.metrics}")
         self._evaluation_class = evaluation_class(coco_eval)
         if self.use_mp_eval and coco_eval != "pycocotools":
-            raise ValueError(f"use_mp_eval is pycocotools', but coco_eval is {coco_eval!r}")
+            raise ValueError(
+                f"use_mp_eval needs coco_eval='pycocotools', but coco_eval is {coco_eval!r}"
+            )
         self.max_dets = max_dets
         if max_dets is not None:
             if not isinstance(max_dets, int) or max_dets < 100:
@@ -120,13 +127,15 @@ class LevelSetCocoMetric(CocoMetric):
                     f"max_dets must be None or a number of at least 100, got {max_dets!r}"
                 )
             if self.use_mp_eval:
-                raise ValueError("use_mp_eval has its own evaluation, which knows no max_dets")
+                raise ValueError(
+                    f"use_mp_eval has no max_dets: max_dets must be None, got {max_dets!r}"
+                )
             self._evaluation_class = with_detections(self._evaluation_class, max_dets)
         if self._coco_api is not None:
             self._coco_api = GroundTruth(self._coco_api.dataset)
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
-        """Keep a batch's predictions and ground truth, masks run-length encoded."""
+        """Store the predictions and the ground truth of a batch, with run-length encoded masks."""
         super().process(data_batch, data_samples)
         for (_, result), sample in zip(
             self.results[-len(data_samples) :], data_samples, strict=True
@@ -138,7 +147,7 @@ class LevelSetCocoMetric(CocoMetric):
                 result["initial_masks"] = masks
 
     def compute_metrics(self, results: list) -> dict[str, float]:
-        """Compute all values of this metric from the processed results of every rank."""
+        """Return all values of this metric from the processed results of every rank."""
         if not results:
             raise ValueError("LevelSetCocoMetric has no result to evaluate: no image was processed")
         truths, preds = zip(*results, strict=True)
@@ -164,12 +173,12 @@ class LevelSetCocoMetric(CocoMetric):
             finally:
                 self.metrics, self.outfile_prefix = asked
                 if converted:
-                    # The next evaluation brings its own ground truth.
+                    # The next evaluation converts its own ground truth.
                     self._coco_api = self.cat_ids = self.img_ids = None
         return values
 
     def gt_to_coco_json(self, gt_dicts: Sequence[dict], outfile_prefix: str) -> str:
-        """Write the ground truth as a COCO file, with the masks' areas; see CocoMetric."""
+        """Write the ground truth as a COCO file with the masks' areas, and return its path."""
         path = super().gt_to_coco_json(gt_dicts, outfile_prefix)
         truth = GroundTruth(load(path))
         for annotation in truth.anns.values():
@@ -185,7 +194,7 @@ class LevelSetCocoMetric(CocoMetric):
         return path
 
     def _evaluate(self, results: list) -> dict[str, float]:
-        # CocoMetric has no argument for the class.
+        # CocoMetric has no argument for the evaluation class.
         with mock.patch.object(coco_metric, "COCOeval", self._evaluation_class):
             values = super().compute_metrics(results)
         if self.format_only:
@@ -193,7 +202,7 @@ class LevelSetCocoMetric(CocoMetric):
         if self.extra_ious:
             for kind in ("bbox", "segm"):
                 if kind in self.metrics:
-                    # What mmdet has computed stands: extra_ious may name 0.5 and 0.75 too.
+                    # mmdet's values win: extra_ious may name 0.5 and 0.75 too.
                     values = {**self._extra_values(kind), **values}
         if "segm" in self.metrics:
             values.update(self._boundary_values())
@@ -235,7 +244,7 @@ class LevelSetCocoMetric(CocoMetric):
         return values
 
     def _evaluation(self, kind: str, evaluation_type: type, detections: int = 100) -> Any:
-        """An evaluation of the written results, not yet run."""
+        """Return an evaluation of the written results that has not run yet."""
         found = self._coco_api.loadRes(self._predictions(kind))
         evaluation = evaluation_type(self._coco_api, found, kind)
         evaluation.params.catIds = list(self.cat_ids)
@@ -244,7 +253,10 @@ class LevelSetCocoMetric(CocoMetric):
         return evaluation
 
     def _predictions(self, kind: str) -> list[dict]:
-        """The written results, without the boxes of masks: areas are then those of the masks."""
+        """Return the written results.
+
+        Mask results lose their boxes: with a box pycocotools takes the box's area for the mask's.
+        """
         predictions = load(f"{self.outfile_prefix}.{kind}.json")
         if kind == "segm":
             for prediction in predictions:
@@ -296,8 +308,12 @@ def _checked_ious(ious: Sequence[float]) -> tuple[float, ...]:
 def _match_boundaries(
     matching: COCOeval, tolerances: Sequence[float]
 ) -> dict[int, list[np.ndarray]]:
-    """Boundary F1 of all true positives: class -> one array (true positives, tolerances) for
-    each IoU threshold 0.50:0.05:0.95; classes without ground truth have no entry."""
+    """Return the boundary F1 of all true positives.
+
+    Returns:
+        For each class with ground truth and each IoU threshold 0.50:0.05:0.95 an array (true
+        positives, tolerances).
+    """
     matching.evaluate()
     truth, detected = matching.cocoGt, matching.cocoDt
 
@@ -329,6 +345,6 @@ def _mean(scores: np.ndarray) -> np.ndarray:
 
 
 def log_values(title: str, values: dict[str, float], digits: int) -> None:
-    """Log values on one line."""
+    """Log named values on one line."""
     listed = " ".join(f"{name} {value:.{digits}f}" for name, value in values.items())
     MMLogger.get_current_instance().info(f"{title}: {listed}")

@@ -1,4 +1,4 @@
-"""AP* of a model with COCO's classes: federated AP on LVIS's annotations of them."""
+"""AP*: federated AP of a model with COCO's classes on LVIS's annotations."""
 
 from collections import defaultdict
 
@@ -15,34 +15,36 @@ _FREQUENCIES = ("r", "c", "f")
 
 @METRICS.register_module()
 class LVISCocoMetric(LevelSetCocoMetric):
-    """Federated AP of LVIS over COCO's classes, for the final masks and, where given, the initial.
+    """Federated AP of LVIS over COCO's classes for the final masks, and for initial masks if any.
 
-    It is AP* of PointRend and of LevelSet R-CNN's table 2: a model trained on COCO, judged by
-    LVIS's finer masks. The rules are LVIS's: an image counts for a category only if it has the
-    category or is verified not to have it; where it is not exhaustively annotated for the category,
-    detections without a match are ignored; the 300 detections of the highest scores count in an
-    image.
+    This is AP* of PointRend and of LevelSet R-CNN's table 2: a model trained on COCO is evaluated
+    on LVIS's finer masks. The rules are LVIS's:
 
-    The values are ``segm_AP``, ``segm_AP50``, ``segm_AP75``, ``segm_APs``, ``segm_APm``,
-    ``segm_APl`` and, where the categories have a ``frequency``, ``segm_APr``, ``segm_APc``,
-    ``segm_APf`` (rare, common, frequent), the same with ``bbox_``, and ``initial_segm_*`` when the
-    predictions carry ``initial_masks``. They lie in [0, 1] with 3 digits and are -1 without ground
-    truth.
+    - An image counts for a category only if it has an object of the category or is verified to have
+      none.
+    - If the category is not exhaustively annotated in the image, detections without a match are
+      ignored.
+    - The 300 detections with the highest scores count in an image.
 
-    mmdet's ``LVISMetric`` needs the ``lvis`` package, whose 0.5.3 does not run with NumPy 1.24 or
-    later, and LVIS's own labels.
+    The values are ``segm_AP``, ``segm_AP50``, ``segm_AP75``, ``segm_APs``, ``segm_APm`` and
+    ``segm_APl``. If all categories have a ``frequency``, there are ``segm_APr``, ``segm_APc`` and
+    ``segm_APf`` (rare, common, frequent) too. Boxes have the same values with ``bbox_``, and
+    ``initial_masks`` in the predictions with ``initial_segm_``. Values lie in [0, 1] with 3 digits
+    and are -1 without ground truth.
+
+    mmdet's ``LVISMetric`` needs LVIS's own labels and the ``lvis`` package, whose release 0.5.3
+    does not run with NumPy 1.24 or later.
 
     Args:
-        ann_file: annotations in LVIS's format whose categories are classes of the data set that is
-            predicted on, by name, with ``neg_category_ids`` and ``not_exhaustive_category_ids`` in
-            each image. A class that they lack counts nothing, and neither does an image that they
-            lack: it can stand beside a metric on COCO's own annotations of the same images.
+        ann_file: annotations in LVIS's format, with ``neg_category_ids`` and
+            ``not_exhaustive_category_ids`` in each image. The names of the categories must be
+            classes of the predicted data set. Classes and images that the file lacks do not count,
+            so that this metric can stand beside a metric on COCO's annotations of the same images.
         metric: ``segm``, ``bbox`` or both.
-        outfile_prefix: as CocoMetric has it.
-        collect_device, prefix, backend_args: as CocoMetric has them.
+        outfile_prefix, collect_device, prefix, backend_args: as for CocoMetric.
 
     Raises:
-        ValueError: ``metric`` is something else; an image of ``ann_file`` lacks one of the lists
+        ValueError: ``metric`` is anything else; an image of ``ann_file`` lacks one of the two lists
             or was not predicted; a category is no class; or there is no result to evaluate.
 
     Reference:
@@ -73,13 +75,13 @@ class LVISCocoMetric(LevelSetCocoMetric):
         )
         self.ann_file = ann_file
         for annotation in self._coco_api.anns.values():
-            annotation["iscrowd"] = 0  # LVIS has no crowds, pycocotools asks for the key
+            annotation["iscrowd"] = 0  # LVIS has no crowds, but pycocotools needs the key
         for number, image in self._coco_api.imgs.items():
             for key in _FEDERATED_KEYS:
                 if key not in image:
                     raise ValueError(
-                        f"each image of {ann_file} must have {key!r}, as LVIS's have; image "
-                        f"{number} has none"
+                        f"each image of {ann_file} must have the key {key!r} as in LVIS's files, "
+                        f"but image {number} lacks it"
                     )
 
     def _evaluate(self, results: list) -> dict[str, float]:
@@ -97,21 +99,24 @@ class LVISCocoMetric(LevelSetCocoMetric):
         unknown = sorted(ids.keys() - set(classes))
         if unknown:
             raise ValueError(
-                f"the categories of {self.ann_file} must be classes of the data set, which has no "
-                f"{', '.join(unknown)}"
+                f"the categories of {self.ann_file} must be classes of the data set, but the data "
+                f"set has no class {', '.join(unknown)}"
             )
-        # None where the class has no annotation: those detections are dropped below.
+        # A class that the file lacks has None; _predictions drops its detections.
         self.cat_ids = [ids.get(name) for name in classes]
         self.img_ids = self._coco_api.get_img_ids()
         missing = sorted(set(self.img_ids) - {pred["img_id"] for _, pred in results})
         if missing:
             raise ValueError(
-                f"all images of {self.ann_file} must be predicted; {len(missing)} were not, the "
-                f"first of them image {missing[0]}"
+                f"all images of {self.ann_file} must be predicted, but {len(missing)} were not, "
+                f"image {missing[0]} for example"
             )
 
     def _predictions(self, kind: str) -> list[dict]:
-        """Those of images and categories that are annotated, the best 300 of each image."""
+        """Return the best 300 predictions of each annotated image, in annotated categories.
+
+        Predictions of other classes count among the 300.
+        """
         of_image: dict[int, list[dict]] = defaultdict(list)
         for prediction in super()._predictions(kind):
             if prediction["image_id"] in self._coco_api.imgs:
@@ -119,7 +124,7 @@ class LVISCocoMetric(LevelSetCocoMetric):
         return [
             prediction
             for found in of_image.values()
-            for prediction in sorted(found, key=lambda one: -one["score"])[:MAX_DETECTIONS]
+            for prediction in sorted(found, key=lambda item: -item["score"])[:MAX_DETECTIONS]
             if prediction["category_id"] is not None
         ]
 

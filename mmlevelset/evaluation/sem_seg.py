@@ -1,4 +1,4 @@
-"""mmdet's metric for semantic segmentation, its pixel accuracy put right."""
+"""mmdet's metric for semantic segmentation with a corrected pixel accuracy."""
 
 import numpy as np
 from mmdet.evaluation import SemSegMetric as MmdetSemSegMetric
@@ -10,12 +10,12 @@ from mmlevelset.registry import METRICS
 class SemSegMetric(MmdetSemSegMetric):
     """mmdet's ``SemSegMetric``: mIoU, mAcc (mean of the classes' accuracies) and aAcc, in percent.
 
-    aAcc is the share of labelled pixels that are right. mmdet's is the mean over classes, mAcc
-    under another name.
+    aAcc is the share of labelled pixels whose class is right. mmdet's aAcc is the mean over
+    classes, which is mAcc.
     """
 
     def get_return_metrics(self, results: list[dict]) -> dict[str, np.ndarray]:
-        """The metrics of each class, and aAcc in an array of one."""
+        """Return the metrics of each class, and aAcc as an array of one value."""
         metrics = super().get_return_metrics(results)
         right = sum(float(result["area_intersect"].sum()) for result in results)
         labelled = sum(float(result["area_label"].sum()) for result in results)

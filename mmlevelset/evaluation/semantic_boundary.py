@@ -1,4 +1,4 @@
-"""Boundary F1 of semantic maps: how well the outlines of the classes lie on the true ones."""
+"""Boundary F1 of semantic maps: the agreement of the classes' outlines."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,32 +15,31 @@ from mmlevelset.registry import METRICS
 
 @METRICS.register_module()
 class SemanticBoundaryMetric(BaseMetric):
-    """Mean boundary F1 of the classes, to stand beside the ``mIoU`` of mmdet's ``SemSegMetric``.
+    """Mean boundary F1 of the classes, for use beside the ``mIoU`` of ``SemSegMetric``.
 
-    For each image and class that is in its truth or its prediction,
-    :func:`~mmlevelset.evaluation.boundary_f1` between the masks of the class: the F1 of the pixels
-    on the two outlines at a tolerance in pixels. The mean over a class's images, then over the
-    classes, is ``BF_1`` (tolerance 1), ``BF_2`` and so on, in percent with two digits. The
-    background, where it is a class, counts as one.
+    :func:`~mmlevelset.evaluation.boundary_f1` is computed for each image and each class in its
+    truth or its prediction, between the true and the predicted mask of the class. The mean over a
+    class's images, then over the classes, is ``BF_1`` (tolerance 1 pixel), ``BF_2`` and so on, in
+    percent with two digits. A background class counts like any other class.
 
-    Predictions are judged on labelled pixels alone. In both maps a pixel without a label takes the
-    value that the map has at the nearest labelled pixel; so the outlines meet half-way in a
-    narrow unlabelled seam, as Pascal VOC has it around objects, and what is predicted inside it
-    changes nothing. An image without a labelled pixel is left out.
+    Only predictions at labelled pixels count. In both maps an unlabelled pixel takes the value of
+    the nearest labelled pixel. So both outlines lie in the middle of a narrow unlabelled seam, as
+    around Pascal VOC's objects, and predictions inside the seam change nothing. An image without
+    a labelled pixel is left out.
 
     Args:
         tolerances: Distances in pixels.
-        ignore_index: The value of pixels without a label in the truth.
-        collect_device, prefix: As mmengine's ``BaseMetric`` has them.
+        ignore_index: The value of unlabelled pixels in the truth.
+        collect_device, prefix: As for mmengine's ``BaseMetric``.
 
     Raises:
-        ValueError: ``tolerances`` is empty or holds something else than numbers >= 0; a data
-            sample has no ``gt_sem_seg`` or ``pred_sem_seg``, or they differ in size; or no image
-            has a labelled pixel.
+        ValueError: ``tolerances`` is empty or holds anything but numbers >= 0; a data sample has
+            no ``gt_sem_seg`` or ``pred_sem_seg``, or they differ in size; or no image has a
+            labelled pixel.
 
     Reference:
-        Csurka et al., What is a good evaluation measure for semantic segmentation?, BMVC 2013
-        (F1 of class boundaries for each image; there the tolerance is relative to its diagonal).
+        Csurka et al., What is a good evaluation measure for semantic segmentation?, BMVC 2013.
+        Their F1 of class boundaries has a tolerance relative to the image's diagonal.
     """
 
     results: list[dict[int, np.ndarray]]
@@ -61,7 +60,7 @@ class SemanticBoundaryMetric(BaseMetric):
         self.ignore_index = ignore_index
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Score each image of a batch: class -> F1 at each tolerance."""
+        """Score each image of a batch: F1 of each class at each tolerance."""
         for sample in data_samples:
             maps = []
             for key in ("pred_sem_seg", "gt_sem_seg"):
@@ -74,8 +73,8 @@ class SemanticBoundaryMetric(BaseMetric):
             pred, target = maps
             if pred.shape != target.shape:
                 raise ValueError(
-                    f"pred_sem_seg and gt_sem_seg of {sample.get('img_path')} must have one size,"
-                    f" got {pred.shape} and {target.shape}"
+                    f"pred_sem_seg and gt_sem_seg of {sample.get('img_path')} must have the same"
+                    f" size, got {pred.shape} and {target.shape}"
                 )
             self.results.append(self._score(pred, target))
 
@@ -92,7 +91,7 @@ class SemanticBoundaryMetric(BaseMetric):
         }
 
     def compute_metrics(self, results: list) -> dict[str, float]:
-        """The means over each class's images, then over the classes."""
+        """Return the mean over each class's images, then over the classes."""
         by_class: dict[int, list[np.ndarray]] = {}
         for image in results:
             for label, scores in image.items():
@@ -111,9 +110,10 @@ class SemanticBoundaryMetric(BaseMetric):
 
 
 def nearest_labelled(labelled: np.ndarray) -> np.ndarray:
-    """For each pixel the flat index of the nearest labelled one, itself where it is labelled.
+    """Return the flat index of the nearest labelled pixel for each pixel.
 
-    The distance is OpenCV's 5 x 5 chamfer distance, within 2% of the Euclidean.
+    A labelled pixel is its own nearest. The distance is OpenCV's 5 x 5 chamfer distance, within 2%
+    of the Euclidean distance.
 
     Args:
         labelled: (H, W) bool, at least one True.

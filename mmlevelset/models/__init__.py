@@ -8,3 +8,4 @@ from mmlevelset.models.crls import *  # noqa: E402, F403
 from mmlevelset.models.inference import *  # noqa: E402, F403
 from mmlevelset.models.levelset_loss import *  # noqa: E402, F403
 from mmlevelset.models.levelset_rcnn import *  # noqa: E402, F403
+from mmlevelset.models.recurrent import *  # noqa: E402, F403

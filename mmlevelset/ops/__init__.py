@@ -1,4 +1,4 @@
-"""The Chan-Vese core. Needs nothing but torch."""
+"""Operations on level sets, the core of the package. It needs nothing but torch."""
 
 from mmlevelset.ops.classic import (
     chan_vese,

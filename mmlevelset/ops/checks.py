@@ -1,11 +1,11 @@
-"""Checks that the public functions of this folder share; each names the argument at fault."""
+"""Argument checks of the public functions; each error names the argument."""
 
 import torch
 from torch import Tensor
 
 
 def check_shape(name: str, tensor: Tensor, shape: tuple[int | str, ...]) -> None:
-    """Raise unless ``tensor`` has this shape; a string stands for any size and names it."""
+    """Raise unless ``tensor`` is a tensor of this shape; a string stands for any size."""
     if not isinstance(tensor, Tensor):
         raise TypeError(f"{name} must be a tensor, but is {type(tensor).__name__}")
     fits = tensor.ndim == len(shape) and all(
@@ -35,7 +35,7 @@ def check_same_device(**tensors: Tensor | None) -> None:
 def check_finite(**tensors: Tensor | None) -> None:
     """Raise ValueError for the first tensor that has a NaN or an infinity.
 
-    Waits for the device, so it is an option of the functions that offer it.
+    The check waits for the device, so public functions offer it as an option.
     """
     for name, tensor in tensors.items():
         if tensor is None or bool(tensor.isfinite().all()):
@@ -48,9 +48,9 @@ def check_finite(**tensors: Tensor | None) -> None:
 
 
 def check_positive(**tensors: Tensor | None) -> None:
-    """Raise ValueError for the first tensor with a value that is not above zero; NaN is not.
+    """Raise ValueError for the first tensor with a NaN or a value that is not above zero.
 
-    Waits for the device, so it is an option of the functions that offer it.
+    The check waits for the device, so public functions offer it as an option.
     """
     for name, tensor in tensors.items():
         if tensor is None or bool((tensor > 0).all()):
@@ -63,6 +63,6 @@ def check_positive(**tensors: Tensor | None) -> None:
 
 
 def accumulation_dtype(*tensors: Tensor) -> torch.dtype:
-    """float64 if any tensor is, float32 otherwise: what sums and level sets are held in."""
+    """Dtype of sums and level sets: float64 if a tensor is float64, else float32."""
     wide = any(tensor.dtype == torch.float64 for tensor in tensors)
     return torch.float64 if wide else torch.float32

@@ -15,30 +15,29 @@ if TYPE_CHECKING:
 
 
 def contours(phi: Tensor, level: float = 0.0) -> list[list[np.ndarray]]:
-    """Trace the regions ``phi > level`` as closed polygons, by marching squares.
+    """Closed polygons around the regions ``phi > level``, traced by marching squares.
 
-    Between samples the contour is interpolated linearly, so it is exact for a plane and of second
-    order for a smooth phi such as a signed distance. A sample stands for its pixel: from the
-    outermost samples phi goes on unchanged for half a sample, and there the outside begins. Hence
-    a region that reaches the border is closed exactly on the outer edge of the border pixels
-    (x = -0.5 or W - 0.5, y = -0.5 or H - 0.5) whatever the values of phi, and phi > level
-    everywhere gives exactly the rectangle of all pixels.
+    The contour is interpolated linearly between samples. It is exact for a plane and of second
+    order for a smooth phi such as a signed distance. Beyond the border samples phi keeps its value
+    up to the outer edge of the border pixels, where the outside begins. So a region that reaches
+    the border is closed exactly on that edge (x = -0.5 or W - 0.5, y = -0.5 or H - 0.5), whatever
+    the values of phi. If phi > level everywhere, the polygon is the rectangle of all pixels.
 
     Args:
-        phi: (M, H, W) floating point, finite, on any device; M may be 0.
-        level: the value to trace.
+        phi: Level sets (M, H, W), floating point, finite, on any device; M may be 0.
+        level: The value of phi on the contour, finite.
 
     Returns:
-        M lists of polygons; a polygon is a (P, 2) float64 array of (x, y), its first point
-        repeated at the end, in pixel-centre index coordinates: sample ``phi[m, i, j]`` is at
-        x = j, y = i. The signed area, the sum of (x_k y_{k+1} - x_{k+1} y_k) / 2, is positive for
-        an outer boundary (clockwise on a screen, where y points down) and negative for a hole, so
-        the signed areas of a region add up to its area. A region smaller than what float64
-        resolves gives no polygon.
+        M lists of polygons. A polygon is a (P, 2) float64 array of points (x, y), with the first
+        point repeated at the end. The sample ``phi[m, i, j]`` is at x = j, y = i. The signed area,
+        the sum of (x_k y_{k+1} - x_{k+1} y_k) / 2, is positive for an outer boundary (clockwise on
+        a screen, where y points down) and negative for a hole, so the signed areas of a region add
+        up to its area. A region too small for float64 gives no polygon.
 
     Raises:
-        TypeError: phi is not a floating-point tensor.
-        ValueError: phi is not of shape (M, H, W) with H, W >= 1, or phi or level is not finite.
+        TypeError: ``phi`` is not a floating-point tensor.
+        ValueError: ``phi`` has not the shape (M, H, W) with H, W >= 1, or ``phi`` or ``level`` is
+            not finite.
         ImportError: contourpy is not installed.
 
     Example:
@@ -65,15 +64,15 @@ def contours(phi: Tensor, level: float = 0.0) -> list[list[np.ndarray]]:
 
     values = phi.detach().to("cpu", torch.float64).numpy()
     height, width = values.shape[1:]
-    # Two more samples lie on the pixels' outer edge, at one and the same place: the border's value
-    # continued, then the outside. Between them the crossing has no room to vary.
+    # Two samples are added at the same place, the outer edge of the border pixels: first the
+    # border's value, then a value of the outside. The contour has no room between the two.
     x, y = (
         np.array([-0.5, -0.5, *range(size), size - 0.5, size - 0.5]) for size in (width, height)
     )
     farthest = np.array([width - 0.5, height - 0.5])
 
     def clean(line: np.ndarray) -> np.ndarray:
-        # Interpolation between equal coordinates is off by a rounding error.
+        # Interpolation between equal coordinates leaves a rounding error.
         line = np.where(line < -0.5 + 1e-9, -0.5, line)
         line = np.where(line > farthest - 1e-9, farthest, line)
         moves = (line[1:] != line[:-1]).any(axis=1)

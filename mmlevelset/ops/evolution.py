@@ -28,16 +28,16 @@ def evolve_chan_vese(
     return_trajectory: bool = False,
     check_finite: bool = False,
 ) -> Tensor:
-    r"""N steps of gradient descent on the Chan-Vese energy (LevelSet R-CNN eqs. 7-9).
+    r"""Level sets after N steps of descent on the Chan-Vese energy (LevelSet R-CNN eqs. 7-9).
 
     .. math::
         \phi_n = \phi_{n-1} + \Delta t_n\, \delta_{\varepsilon_n}(\phi_{n-1}) \left( \mu
         \kappa(\phi_{n-1}) - \lambda_1 \|F - c_1\|^2 + \lambda_2 \|F - c_2\|^2 \right)
 
-    with :math:`c_1, c_2` the mean features inside and outside :math:`\phi_{n-1}` under the
-    ``arctan`` Heaviside function of width :math:`\varepsilon_n`. Adding a constant to a channel of
-    the features changes nothing; exchanging inside and outside (phi0 -> -phi0, lambda1 <->
-    lambda2) changes the sign of the result only.
+    The means :math:`c_1, c_2` of the features inside and outside of :math:`\phi_{n-1}` are weighted
+    by the ``arctan`` Heaviside function of width :math:`\varepsilon_n`. A constant added to a
+    channel of the features does not change the result. Exchanging inside and outside (phi0 ->
+    -phi0, lambda1 <-> lambda2) changes only the sign of the result.
 
     Args:
         phi0: Level sets (M, H, W), positive inside.
@@ -47,27 +47,28 @@ def evolve_chan_vese(
         mu: Weight of the curvature (M,), non-negative, in pixels.
         eps: Width of the Heaviside function in each step (M, N), positive, in units of phi.
         dt: Size of each step (M, N), non-negative.
-        reduction: ``mean`` divides the squared feature distances by C, ``sum`` does not (the
-            paper's reading).
-        eta: See :func:`mmlevelset.ops.curvature`.
+        reduction: ``mean`` divides the squared feature distances by C; ``sum``, as in the paper,
+            does not.
+        eta: Added under the root in the curvature, see :func:`mmlevelset.ops.curvature`.
         delta: ``printed``: eps times the derivative of the Heaviside function, as in eq. 4 of the
-            paper; ``derivative``: the derivative itself.
-        backend: ``torch``: plain PyTorch, on any device; ``triton``: Triton kernels, on CUDA, not
-            for float64; ``auto``: the kernels where they can run. For backward both keep the
-            features as they are, phi_0..phi_N, the means and the areas.
+            paper. ``derivative``: the derivative itself.
+        backend: ``torch``: plain PyTorch, on any device. ``triton``: Triton kernels, on CUDA, not
+            for float64. ``auto``: the kernels on CUDA where they can run, else PyTorch. Both save
+            the features in their own dtype, phi_0..phi_N, the means and the areas for the backward
+            pass.
         return_trajectory: Return phi_0..phi_N rather than phi_N.
-        check_finite: Raise where an argument holds a NaN or an infinity. Waits for the device.
+        check_finite: Raise if an argument holds a NaN or an infinity; waits for the device.
 
     Returns:
-        phi_N (M, H, W), a view of the trajectory, or (M, N+1, H, W) with ``return_trajectory``;
-        float32 (float64 if phi0 or features are). M = 0 and N = 0 are allowed.
+        phi_N (M, H, W), a view of the trajectory; with ``return_trajectory`` phi_0..phi_N
+        (M, N+1, H, W). The dtype is float32, or float64 if phi0 or features is float64. M = 0 and
+        N = 0 are allowed.
 
     Raises:
-        ValueError: A shape, device or option does not fit, or ``check_finite`` found something; the
-            message names the argument. On a CPU and with ``check_finite``: eps is not positive or
-            dt is negative.
+        ValueError: A shape, a device or an option is wrong, or ``check_finite`` found a NaN or an
+            infinity. On a CPU or with ``check_finite``: eps is not positive, or dt is negative.
         TypeError: An argument is not a floating-point tensor.
-        RuntimeError: ``backend="triton"`` where it cannot run. A second derivative is asked for.
+        RuntimeError: ``backend="triton"`` cannot run, or a second derivative is requested.
 
     Example:
         >>> phi = evolve_chan_vese(
@@ -127,7 +128,7 @@ def _evolve(
     printed_delta: bool,
     backend: str,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """phi_0..phi_N (M, N+1, H, W), means (M, N, 2, C) and areas (M, N, 2) for the backward."""
+    """phi_0..phi_N (M, N+1, H, W); means (M, N, 2, C) and areas (M, N, 2) for the backward pass."""
     return _implementation(backend).forward(
         phi0, features, lambda1, lambda2, mu, eps, dt, eta, printed_delta
     )
@@ -212,7 +213,7 @@ def _implementation(backend: str) -> ModuleType:
 
 
 def _resolve(backend: str, features: Tensor) -> str:
-    """The backend that runs: Triton's kernels on CUDA unless the features are float64."""
+    """Return the backend that runs: for ``auto`` Triton on CUDA unless features are float64."""
     if backend not in ("auto", "torch", "triton"):
         raise ValueError(f"backend must be 'auto', 'torch' or 'triton', but is {backend!r}")
     if backend == "torch" or (backend == "auto" and features.device.type != "cuda"):

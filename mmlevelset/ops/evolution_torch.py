@@ -1,13 +1,13 @@
 """The unrolled evolution and its gradients in plain PyTorch: any device, float32 or float64.
 
-Centring the features keeps the expansion of ``|F - c|^2`` from cancelling, and neither the result
-nor a gradient depends on the centre (unless an area is below its minimum). With
-w = lambda1 c1 - lambda2 c2,
+The features are centred, which keeps the expansion of ``|F - c|^2`` from cancelling. Neither the
+result nor a gradient depends on the centre, unless an area is below its minimum. With
+w = lambda1 c1 - lambda2 c2, the data term is
 
-    -lambda1 |F-c1|^2 + lambda2 |F-c2|^2 = (lambda2 - lambda1) |F|^2 + 2 F.w + constant,
+    -lambda1 |F-c1|^2 + lambda2 |F-c2|^2 = (lambda2 - lambda1) |F|^2 + 2 F.w + constant.
 
-so that a step reads the features in two matrix products and forms nothing else of their size.
-The backward pass is in closed form and needs only phi_0..phi_{N-1}, the means and the areas.
+So a step reads the features in two matrix products and makes no other tensor of their size.
+The backward pass has a closed form and needs only phi_0..phi_{N-1}, the means and the areas.
 """
 
 import math
@@ -21,7 +21,7 @@ from mmlevelset.ops.precision import full_precision
 from mmlevelset.ops.region import MINIMUM_AREA
 
 CHUNK_BYTES = 16 << 20
-"""On a CPU, as many regions at a time as keep their features within this, for the cache's sake."""
+"""Largest size of the features that are processed together on a CPU; fits into the cache."""
 
 
 def forward(
@@ -145,7 +145,7 @@ def _backward(
     grad = grad_trajectory[:, steps]
     total_change = torch.zeros_like(squares)
     shift = features.new_zeros(features.shape[:2])
-    maps, coefficients = [], []  # the features' gradient is their product
+    maps, coefficients = [], []  # their product is the gradient of the features
     for value in (grad_lambda1, grad_lambda2, grad_mu):
         value.zero_()
     for n in reversed(range(steps)):
@@ -155,7 +155,7 @@ def _backward(
         change = grad * dt[:, n, None, None] * speed
         flat = change.flatten(1)
 
-        # Through the means: c1 and c2 have the gradients b1 and b2.
+        # The gradient through the means: b1 and b2 are the gradients of c1 and c2.
         first, second = means[:, n].unbind(1)
         sum_change = flat.sum(1)
         sum_features = (flat[:, None] @ features.mT)[:, 0]
@@ -183,7 +183,8 @@ def _backward(
         grad_mu += (change * kappa).sum((1, 2))
         grad_dt[:, n] = (grad * speed * force).sum((1, 2))
         radius = phi.square() + width.square()
-        # By width, of the logarithm of the speed: width^2 / (pi radius), or width / (pi radius).
+        # Derivative of log(speed) with respect to the width. The speed is width^2 / (pi radius) if
+        # printed, else width / (pi radius).
         ratio = (phi / radius) * (phi / width)
         relative = 2 * ratio if printed_delta else ratio - width / radius
         grad_width = change * force * relative - through_means * slope * phi / width
@@ -211,9 +212,10 @@ def _backward(
 
 
 def _chunks(features: Tensor, dtype: torch.dtype) -> tuple[int, Tensor]:
-    """Regions in a chunk, and a buffer (regions, C, P), which takes longer to get than to fill.
+    """Number of regions in a chunk, and a buffer (regions, C, P) that all chunks use.
 
-    A chunk is all regions on a GPU, and few enough to stay in the cache on a CPU.
+    A chunk holds all regions on a GPU; on a CPU it is small enough for the cache. A new buffer for
+    each chunk would take longer to allocate than to fill.
     """
     count, channels, height, width = features.shape
     size = max(1, count)
@@ -224,13 +226,13 @@ def _chunks(features: Tensor, dtype: torch.dtype) -> tuple[int, Tensor]:
 
 
 def _centre(features: Tensor, buffer: Tensor) -> tuple[Tensor, Tensor]:
-    """A copy (m, C, P) in the buffer, less each channel's mean, and its squared norms (m, P)."""
+    """Features less the mean of each channel (m, C, P), in the buffer; squared norms (m, P)."""
     features = features.flatten(2)
     centred = buffer[: len(features)]
     torch.sub(features, features.mean(2, keepdim=True, dtype=buffer.dtype), out=centred)
     if features.device.type != "cpu":
         return centred, centred.square().sum(1)
-    # One region at a time, in memory that stays in the cache.
+    # One region at a time, so that the product stays in the cache.
     squares, product = centred.new_empty(centred[:, 0].shape), torch.empty_like(centred[0])
     for one, square in zip(centred, squares, strict=True):
         torch.sum(torch.mul(one, one, out=product), 0, out=square)

@@ -1,7 +1,7 @@
 """Regularised Heaviside and Dirac functions.
 
-Every method moves a contour through these: ``heaviside`` turns a level set into a soft
-indicator of the inside, ``dirac`` is its derivative and weighs the pixels near the contour.
+``heaviside`` turns a level set into a soft indicator of the inside. Its derivative ``dirac`` is
+large near the contour, so each method moves the contour through it.
 """
 
 import math
@@ -23,14 +23,19 @@ def heaviside(phi: Tensor, eps: float | Tensor = 1.0, kind: str = "arctan") -> T
 
     Args:
         phi: Level set of any shape, positive inside, floating point.
-        eps: Width, positive, in the units of ``phi``: a number or a tensor that broadcasts
-            to ``phi``'s shape, whose values are not looked at, since that would wait for the
-            device. ``step`` ignores it.
+        eps: Width, positive, in the units of ``phi``: a number or a floating-point tensor that
+            broadcasts to ``phi``'s shape. The values of a tensor are not checked, since that would
+            wait for the device. ``step`` ignores the width.
         kind: One of ``arctan``, ``tanh``, ``sigmoid``, ``step``.
 
     Returns:
-        Tensor of ``phi``'s shape and dtype. ``1 - H(z)`` equals ``H(-z)``, which keeps its
-        relative precision where ``H(z)`` rounds to one.
+        Tensor of ``phi``'s shape and dtype. For the outside use ``H(-z)`` of a smooth kind: it
+        equals ``1 - H(z)``, which rounds to zero for large z.
+
+    Raises:
+        ValueError: ``kind`` is unknown, the number ``eps`` is not positive, or the tensor ``eps``
+            does not broadcast or is on another device.
+        TypeError: ``phi`` or the tensor ``eps`` is not floating point.
 
     Example:
         >>> heaviside(torch.tensor([-1.0, 0.0, 1.0]))
@@ -48,10 +53,21 @@ def heaviside(phi: Tensor, eps: float | Tensor = 1.0, kind: str = "arctan") -> T
 
 
 def dirac(phi: Tensor, eps: float | Tensor = 1.0, kind: str = "arctan") -> Tensor:
-    """Derivative of :func:`heaviside` with respect to ``phi``; same arguments.
+    r"""Derivative of :func:`heaviside` with respect to ``phi``.
 
-    LevelSet R-CNN's eq. 4 prints ``eps`` times this for ``arctan``. The derivative of ``step`` is
-    zero almost everywhere, and that is what is returned for it.
+    ``arctan``: :math:`\frac1\pi \frac\varepsilon{\varepsilon^2 + z^2}`; LevelSet R-CNN's eq. 4
+    prints :math:`\varepsilon` times this value. ``tanh``: :math:`\frac1{2\varepsilon} (1 -
+    \tanh^2(z/\varepsilon))`. ``sigmoid``: :math:`\sigma(z/\varepsilon) \sigma(-z/\varepsilon) /
+    \varepsilon`. ``step``: 0, its derivative almost everywhere.
+
+    The arguments and errors are those of :func:`heaviside`.
+
+    Returns:
+        Tensor of ``phi``'s shape and dtype, not negative, in one over the units of ``phi``.
+
+    Example:
+        >>> dirac(torch.tensor([-1.0, 0.0, 1.0]))
+        tensor([0.1592, 0.3183, 0.1592])
     """
     _check(phi, eps, kind)
     if kind == "arctan":

@@ -9,25 +9,34 @@ from torch import Tensor
 from mmlevelset.ops.checks import accumulation_dtype, check_floating, check_shape
 
 MINIMUM_ETA = 1e-30
-"""Below it, squares of float32 gradients vanish and the curvature is 0 / 0."""
+"""For a smaller eta, squares of float32 gradients underflow and the curvature is 0 / 0."""
 
 
 def curvature(phi: Tensor, eta: float = 1e-4) -> Tensor:
     r"""Mean curvature :math:`\mathrm{div}(\nabla\phi / \|\nabla\phi\|)` of the level lines.
 
-    Gradient and divergence are Sobel filters divided by 8 (LevelSet R-CNN, section 4.1), applied
-    without padding to ``phi`` extended by two replicated pixels, and
-    :math:`\|\nabla\phi\| = \sqrt{\phi_x^2 + \phi_y^2 + \eta}`.
+    Gradient and divergence are Sobel filters divided by 8 (LevelSet R-CNN, section 4.1), and
+    :math:`\|\nabla\phi\| = \sqrt{\phi_x^2 + \phi_y^2 + \eta}`. ``phi`` is first extended by two
+    replicated pixels on each side; the filters are applied without padding.
 
     Args:
         phi: Level sets (M, H, W), floating point.
-        eta: Added under the root, at least ``MINIMUM_ETA``. A truncated distance has no gradient
-            on about half of its pixels, and there the adjoint is amplified by ``1 / sqrt(eta)``
-            each way.
+        eta: Added under the root, at least ``MINIMUM_ETA``. Where phi is flat (about half of the
+            pixels of a truncated distance), the gradient of the result grows as ``1 / sqrt(eta)``.
 
     Returns:
-        Curvature (M, H, W) in 1/pixel, float32 (float64 if given): negative for a convex inside
-        (``phi > 0``), -1/r on a circle of radius r.
+        Curvature (M, H, W) in 1/pixel; float32, or float64 if ``phi`` is float64. It is negative
+        for a convex inside (``phi > 0``): -1/r on a circle of radius r.
+
+    Raises:
+        ValueError: ``phi`` has not the shape (M, H, W), or ``eta`` is too small.
+        TypeError: ``phi`` is not a floating-point tensor.
+
+    Example:
+        >>> t = torch.arange(-20.0, 21.0)
+        >>> disc = 10 - torch.hypot(t[:, None], t)
+        >>> curvature(disc[None])[0, 20, 30]  # on the contour
+        tensor(-0.1007)
     """
     check_shape("phi", phi, ("M", "H", "W"))
     check_floating(phi=phi)
@@ -36,13 +45,13 @@ def curvature(phi: Tensor, eta: float = 1e-4) -> Tensor:
     phi = phi.to(accumulation_dtype(phi))  # squares overflow in half precision
     if phi.numel() == 0:
         return phi * 0
-    # Padding between the two derivatives would bend an affine function.
+    # Padding between the two filters would give an affine function a curvature.
     along_x, along_y, scale = _gradient(phi, eta)
     return (_sobel_x(along_x * scale) + _sobel_y(along_y * scale)) / 8
 
 
 def _gradient(phi: Tensor, eta: float) -> tuple[Tensor, Tensor, Tensor]:
-    """8 times the gradient on the frame (M, H+2, W+2), and the factor that normalises it."""
+    """8 times the gradient (x, y), and the factor that normalises it, all (M, H+2, W+2)."""
     padded = F.pad(phi[:, None], (2, 2, 2, 2), mode="replicate")[:, 0]
     along_x, along_y = _sobel_x(padded), _sobel_y(padded)
     square = torch.addcmul(along_x * along_x, along_y, along_y)
@@ -52,7 +61,7 @@ def _gradient(phi: Tensor, eta: float) -> tuple[Tensor, Tensor, Tensor]:
 def _sobel_x(image: Tensor) -> Tensor:
     """Sobel filter on the inner pixels: (M, H, W) -> (M, H-2, W-2).
 
-    Written out, since a convolution of one channel is several times slower on a CPU.
+    The filter is written out, since a convolution of one channel is several times slower on a CPU.
     """
     difference = image[:, :, 2:] - image[:, :, :-2]
     sides = difference[:, :-2] + difference[:, 2:]
@@ -80,10 +89,10 @@ def curvature_adjoint(phi: Tensor, grad: Tensor, eta: float = 1e-4) -> Tensor:
 
 
 def _sobel_x_adjoint(frame: Tensor) -> Tensor:
-    """Adjoint of repeating the border twice and taking ``_sobel_x``.
+    """Adjoint of repeating the border twice, then ``_sobel_x``: (M, H+2, W+2) -> (M, H, W).
 
-    (M, H+2, W+2) to (M, H, W). The pixels of the extension come back to the pixel that they repeat:
-    at the first pixel the filter [-1, 0, 1] becomes [0, 1, 1], and [1, 2, 1] becomes [4, 3, 1].
+    A repeated pixel adds its gradient to the border pixel that it copies. So at the first pixel the
+    filter [-1, 0, 1] becomes [0, 1, 1], and [1, 2, 1] becomes [4, 3, 1].
     """
     difference = frame[:, :, :-2] - frame[:, :, 2:]
     difference[:, :, 0] -= frame[:, :, 0] + frame[:, :, 1]
@@ -95,16 +104,28 @@ def _sobel_x_adjoint(frame: Tensor) -> Tensor:
 
 
 def contour_length(inside: Tensor, isotropic: bool = False) -> Tensor:
-    r"""Length of the contour of a soft indicator: its total variation.
+    r"""Length of the contour of a soft indicator: its total variation :math:`\sum |d_x| + |d_y|`.
+
+    :math:`d_x, d_y` are forward differences, as in BoxLevelSet.
 
     Args:
         inside: Indicators (M, H, W) in [0, 1], floating point, e.g. ``heaviside(phi)``.
-        isotropic: Sum :math:`\sqrt{d_x^2 + d_y^2}` of the forward differences in place of
-            :math:`|d_x| + |d_y|` (default; BoxLevelSet). The former is closer to the Euclidean
-            length of slanted contours.
+        isotropic: Sum :math:`\sqrt{d_x^2 + d_y^2}` instead, which is closer to the Euclidean length
+            of slanted contours.
 
     Returns:
-        Length (M,) in pixels, float32 (float64 if given). The border of the image is no contour.
+        Lengths (M,) in pixels; float32, or float64 if ``inside`` is float64. The border of the
+        image is not part of a contour.
+
+    Raises:
+        ValueError: ``inside`` has not the shape (M, H, W).
+        TypeError: ``inside`` is not a floating-point tensor.
+
+    Example:
+        >>> inside = torch.zeros(1, 9, 8)
+        >>> inside[:, 2:6, 3:7] = 1
+        >>> contour_length(inside)
+        tensor([16.])
     """
     check_shape("inside", inside, ("M", "H", "W"))
     check_floating(inside=inside)
@@ -120,18 +141,26 @@ def contour_length(inside: Tensor, isotropic: bool = False) -> Tensor:
 def signed_distance(mask: Tensor, truncation: float | None = None) -> Tensor:
     """Exact Euclidean signed distance to the boundary of a mask, positive inside.
 
-    The boundary lies between pixels: the distance is that to the nearest pixel centre of the
-    other side less one half, so a pixel beside the boundary has +-0.5. The image's border is no
-    boundary.
+    The boundary lies between pixels. The distance of a pixel is the distance between its centre and
+    the nearest pixel centre of the other side, minus one half. So a pixel beside the boundary has
+    +-0.5. The border of the image is not a boundary.
 
     Args:
-        mask: (M, H, W), bool.
-        truncation: Positive and finite, in pixels. If given, distances are cut to +-truncation
-            and divided by it: a truncated signed distance function (TSDF) in [-1, 1].
+        mask: Masks (M, H, W), bool.
+        truncation: Positive and finite, in pixels. If given, distances are limited to +-truncation
+            and divided by truncation: a truncated signed distance function (TSDF) in [-1, 1].
 
     Returns:
-        (M, H, W), float32. Where a mask is all inside or all outside, the distance is the
-        image's diagonal (+-1 when truncated).
+        Distances (M, H, W) in pixels (in truncations if truncated), float32. If a mask is all
+        inside or all outside, its distance is the image's diagonal (+-1 if truncated).
+
+    Raises:
+        ValueError: ``mask`` has not the shape (M, H, W), or ``truncation`` is out of range.
+        TypeError: ``mask`` is not a bool tensor.
+
+    Example:
+        >>> signed_distance(torch.tensor([[[False, False, True, True]]]))
+        tensor([[[-1.5000, -0.5000,  0.5000,  1.5000]]])
     """
     check_shape("mask", mask, ("M", "H", "W"))
     if mask.dtype != torch.bool:
@@ -148,7 +177,7 @@ def signed_distance(mask: Tensor, truncation: float | None = None) -> Tensor:
     for some, distance in zip(mask.split(size), result.split(size), strict=True):
         square = _signed_square(some, reach)
         distance.copy_(square).abs_().sqrt_().sub_(0.5)
-        # 16 bits do not hold every reach squared; where they are used, nothing is farther.
+        # reach squared may exceed 16 bits; squares are held in 16 bits only if none is larger.
         limit = min(reach * reach, torch.iinfo(square.dtype).max)
         distance.masked_fill_(square.abs() > limit, truncation or diagonal)
         if truncation is not None:
@@ -158,21 +187,21 @@ def signed_distance(mask: Tensor, truncation: float | None = None) -> Tensor:
 
 
 _PIXELS = 2**25
-"""Of masks, treated at a time; bounds the memory."""
+"""Pixels of masks that are processed together; limits the memory."""
 _PIXELS_ON_CPU = 2**18
-"""The same where it matters that all of it stays in the cache."""
+"""The same on a CPU, so that the buffers stay in the cache."""
 _NARROW = 126
-"""16 bits, twice as fast as 32, hold the sum of two squares of numbers up to one more."""
+"""Largest reach for 16 bits, twice as fast as 32: they hold 2 (reach + 1)^2."""
 
 
 def _signed_square(mask: Tensor, reach: int) -> Tensor:
     """Squared distance to the nearest pixel of the other side, negative outside.
 
-    Exact up to a distance of ``reach``, and some number above its square beyond.
+    The square is exact up to ``reach ** 2``; beyond, it is some larger number.
     """
     if mask.device.type != "cpu" or reach <= _NARROW:
         return _signed_square_within(mask, reach)
-    # Hardly any mask has a pixel so far from its contour, but only a CPU can ask.
+    # Few masks have a pixel so far from the boundary. On a GPU this check would wait for it.
     square = _signed_square_within(mask, _NARROW)
     farther = (square.abs() > _NARROW**2).flatten(1).any(1)
     if farther.any():
@@ -190,7 +219,8 @@ def _signed_square_within(mask: Tensor, reach: int) -> Tensor:
         for dtype in (torch.int16, torch.int32, torch.int64)
         if 2 * far * far <= torch.iinfo(dtype).max
     )
-    # Along the row: one where the side changes; then every pixel asks those 1, 2, 4... away.
+    # Distance along the row: 1 beside a change of side; then each pixel takes the minimum over the
+    # pixels 1, 2, 4, ... away, plus their distance.
     row = torch.full(mask.shape, far, dtype=dtype, device=mask.device)
     change = mask[..., 1:] != mask[..., :-1]
     row[..., 1:].masked_fill_(change, 1)
@@ -201,8 +231,8 @@ def _signed_square_within(mask: Tensor, reach: int) -> Tensor:
         torch.minimum(row[..., hop:], hopped[..., :-hop], out=row[..., hop:])
         torch.minimum(row[..., :-hop], hopped[..., hop:], out=row[..., :-hop])
         hop *= 2
-    # Over the rows: a pixel inside takes the least of upper + step^2, one outside the largest of
-    # lower - step^2; the other bound lies on the other side of zero.
+    # Over the rows: a pixel inside takes the smallest upper + step^2, a pixel outside the largest
+    # lower - step^2. For each pixel the other bound has the other sign and does nothing.
     upper = row.square_() * mask
     lower = upper - row
     square = upper + lower

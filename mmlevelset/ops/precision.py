@@ -1,4 +1,4 @@
-"""Products in the precision of their arguments, whatever the caller's settings are."""
+"""Matrix products in the precision of their arguments, whatever the caller's settings are."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ import torch
 
 @contextmanager
 def full_precision(device: torch.device) -> Iterator[None]:
-    """Switch off autocast, and what rounds float32 products: TensorFloat-32, bfloat16 on CPUs."""
+    """Switch off autocast and the rounding of float32 products (TensorFloat-32, CPU bfloat16)."""
     with torch.autocast(device.type, enabled=False), _exact_products(device):
         yield
 
@@ -17,7 +17,7 @@ def full_precision(device: torch.device) -> Iterator[None]:
 def _exact_products(device: torch.device) -> Iterator[None]:
     try:
         before = torch.get_float32_matmul_precision()
-    except RuntimeError:  # the caller has used torch 2.9's setting for each backend, as must we
+    except RuntimeError:  # the caller used torch 2.9's settings per backend; then others fail
         matmul = (torch.backends.cuda if device.type == "cuda" else torch.backends.mkldnn).matmul
         before = matmul.fp32_precision
         matmul.fp32_precision = "ieee"
@@ -30,7 +30,7 @@ def _exact_products(device: torch.device) -> Iterator[None]:
         yield
         return
     on_cpu = getattr(torch.backends.mkldnn, "matmul", None)
-    if on_cpu is not None and on_cpu.fp32_precision == "none":  # only CUDA's old setting was used
+    if on_cpu is not None and on_cpu.fp32_precision == "none":  # the caller used allow_tf32
         torch.backends.cuda.matmul.allow_tf32 = False
         try:
             yield

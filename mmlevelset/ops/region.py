@@ -11,7 +11,7 @@ from torch import Tensor
 from mmlevelset.ops import checks
 
 MINIMUM_AREA = 1e-5
-"""Areas are clamped below by this, in pixels: empty regions have finite means."""
+"""Smallest area, in pixels, by which a mean is divided: empty regions have finite means."""
 
 
 def region_means(
@@ -29,16 +29,21 @@ def region_means(
         features: F, (M, C, H, W), or (C, H, W) shared by all regions; floating point.
         inside: H, soft indicators (M, H, W) in [0, 1], floating point.
         domain: B, non-negative weights (M, H, W), e.g. a box per region; default: all ones.
-        check_finite: Raise where an argument holds a NaN or an infinity. Waits for the device.
+        check_finite: Raise if an argument holds a NaN or an infinity; waits for the device.
 
     Returns:
-        c1 and c2, each (M, C), float32 (float64 if an argument is); sums are held in float64. Areas
-        are clamped below at ``MINIMUM_AREA``; where the clamp acts, the mean of an empty region is
-        0 and no gradient flows through its area.
+        c1 and c2, each (M, C); float32, or float64 if an argument is float64. Sums are held in
+        float64. An area below ``MINIMUM_AREA`` is replaced by this value: the mean of an empty
+        region is 0, and no gradient flows through its area.
 
     Raises:
-        ValueError: A shape or device does not fit, or ``check_finite`` found something.
+        ValueError: A shape or a device is wrong, or ``check_finite`` found a NaN or an infinity.
         TypeError: An argument is not a floating-point tensor.
+
+    Example:
+        >>> image, inside = torch.tensor([[[1.0, 2.0, 3.0, 4.0]]]), torch.tensor([[[1.0, 1, 0, 0]]])
+        >>> region_means(image, inside)
+        (tensor([[1.5000]]), tensor([[3.5000]]))
     """
     dtype = _check(features, inside, domain)
     if check_finite:
@@ -64,11 +69,11 @@ def region_energy(
     :math:`E = \sum B (\lambda_1 H \|F-c_1\|^2 + \lambda_2 (1-H) \|F-c_2\|^2)`, summed over channels
     and pixels, with the optimal means.
 
-    All regions' sums of :math:`BH`, :math:`BHF` and :math:`BH\|F\|^2` come from one matrix product,
-    and so do the gradients of each argument, with no copy of a contiguous argument and nothing of
-    size (M, C, H, W) when the regions share their features. The expanded square cancels where
-    features vary little about a large mean, so products and sums are held in float64, whatever the
-    arguments, autocast and TensorFloat-32 settings are.
+    One matrix product gives the sums of :math:`BH`, :math:`BHF` and :math:`BH\|F\|^2` of all
+    regions, and one product gives the gradient of each argument. A contiguous argument is not
+    copied, and no tensor has the size (M, C, H, W) when the regions share their features. The
+    expanded square cancels where features vary little about a large mean. So products and sums are
+    held in float64, whatever the arguments, autocast and TensorFloat-32 settings are.
 
     Args:
         features: F, (M, C, H, W), or (C, H, W) shared by all regions; floating point.
@@ -76,18 +81,20 @@ def region_energy(
         domain: B, non-negative weights (M, H, W); default: all ones.
         lambda1: Weight of the inside, non-negative, a number or (M,).
         lambda2: Weight of the outside, non-negative, a number or (M,).
-        check_finite: Raise where an argument holds a NaN or an infinity. Waits for the device.
+        check_finite: Raise if an argument holds a NaN or an infinity; waits for the device.
 
     Returns:
-        Energies (M,), not negative, float32 (float64 if an argument is). Gradients reach features,
-        inside, domain and the weights, and are those of the definition with
+        Energies (M,), not negative; float32, or float64 if an argument is float64. Gradients reach
+        features, inside, domain and the weights. The means are
         :math:`c = a + \sum w (F-a) / \max(\sum w, A)`, where a is the mean of F over the map and A
-        ``MINIMUM_AREA``: an empty region has energy 0, and no gradient flows through an area below
-        A. Second derivatives are refused with a RuntimeError.
+        is ``MINIMUM_AREA``. So an empty region has energy 0, and no gradient flows through an area
+        below A.
 
     Raises:
-        ValueError: A shape or device does not fit, or ``check_finite`` found something.
-        TypeError: An argument is not a floating-point tensor.
+        ValueError: A shape, a device or a weight is wrong, or ``check_finite`` found a NaN or an
+            infinity.
+        TypeError: An argument is not a floating-point tensor, or a weight is not a number.
+        RuntimeError: A second derivative is requested.
 
     Example:
         >>> image, box = torch.zeros(3, 8, 8), torch.ones(1, 8, 8)
@@ -103,14 +110,14 @@ def region_energy(
         weights = {name: weight for name, weight in named if isinstance(weight, Tensor)}
         checks.check_finite(features=features, inside=inside, domain=domain, **weights)
     channels = features.shape[-3]
-    # Without the clamp nothing would depend on the centre, so it needs no gradient; and any would
-    # do where the sum of huge features is infinite.
+    # Only the clamped area makes the result depend on the centre, so the centre needs no gradient.
+    # Any centre will do where the sum of huge features is infinite.
     centre = features.detach().mean((-2, -1), dtype=dtype).double().nan_to_num(0, 0, 0)
     sums = _region_sums(features, inside, domain, centre, True)
     first, area, square = sums.split([channels, 1, 1], 2)
     means = first / area.clamp(min=MINIMUM_AREA)
     energy = square[..., 0] - ((2 * first - area * means) * means).sum(2)
-    energy = energy.clamp(min=0)  # from rounding below it
+    energy = energy.clamp(min=0)  # rounding can make the energy negative
     return (lambda1 * energy[:, 0] + lambda2 * energy[:, 1]).to(dtype)
 
 
@@ -120,7 +127,7 @@ def _check(
     domain: Tensor | None,
     **weights: float | Tensor,
 ) -> torch.dtype:
-    """Raise unless the arguments fit; the dtype of the result."""
+    """Check the arguments and return the dtype of the result."""
     checks.check_shape("inside", inside, ("M", "H", "W"))
     count, height, width = inside.shape
     if isinstance(features, Tensor) and features.ndim == 3:
@@ -152,9 +159,10 @@ def _region_sums(
     centre: Tensor | None,
     squares: bool,
 ) -> Tensor:
-    """Sums over pixels of F - centre, 1 and, if asked, |F - centre|^2 under BH and B(1-H).
+    """Sums of F - centre, 1 and, with ``squares``, |F - centre|^2, weighted by BH and by B(1-H).
 
-    (M, 2, C+1) or (M, 2, C+2), float64. No gradient is given to the centre.
+    The result is (M, 2, C+1), or (M, 2, C+2) with ``squares``, float64. The centre gets no
+    gradient.
     """
     features, inside, domain = _flat(features, inside, domain)
     columns = features.shape[-2] + 1 + squares
@@ -184,7 +192,7 @@ def _region_sums_backward(
     needs_inside: bool,
     needs_domain: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of features, inside and domain; of no elements where not needed."""
+    """Gradients of features, inside and domain; a gradient that is not needed has no elements."""
     needs = needs_features, needs_inside, needs_domain
     grads = _empty_gradients(features, inside, domain, *needs)
     if len(inside) == 0:
@@ -259,11 +267,11 @@ def _flat(
 
 @dataclass(frozen=True)
 class _Piece:
-    """Some pixels of all regions, where these share their features, or of some regions otherwise.
+    """Some pixels of all regions if the regions share their features, else of some regions.
 
-    Products are batched. Regions with features of their own are the batch. Where they share them,
-    it is segments of the pixels: one product with few rows and columns and very many pixels would
-    keep a small part of a GPU busy.
+    Products are batched. Regions with features of their own form the batch. If the regions share
+    features, segments of the pixels form the batch: one product with few rows and columns and very
+    many pixels would use a small part of a GPU.
     """
 
     shared: bool
@@ -302,7 +310,7 @@ class _Piece:
         return weights
 
     def columns(self, features: Tensor, centre: Tensor | None, squares: bool) -> Tensor:
-        """F - centre, 1 and, if asked, |F - centre|^2: (batch, C+1 or C+2, pixels), float64."""
+        """F - centre, 1 and, with ``squares``, |F - centre|^2: (batch, C+1 or C+2, pixels)."""
         some = self.features(features)
         batch, channels, pixels = some.shape
         columns = some.new_empty(batch, channels + 1 + squares, pixels, dtype=torch.float64)
@@ -324,8 +332,8 @@ class _Piece:
 
 
 def _limits(device: torch.device) -> tuple[int, int | None]:
-    """Numbers in the largest tensor held at a time, and pixels in a segment (None: all)."""
-    # What stays in the cache of a CPU; what is little beside the regions on a GPU.
+    """Elements of the largest temporary tensor, and pixels in a segment (None: all)."""
+    # On a CPU such a tensor fits into the cache; on a GPU it is small beside the regions' maps.
     return (2**19, None) if device.type == "cpu" else (2**22, 2048)
 
 
@@ -339,7 +347,7 @@ def _pieces(features: Tensor, inside: Tensor) -> Iterator[_Piece]:
         start = 0
         while start < pixels:
             ahead = min(length, pixels - start)
-            # What is less than a segment comes last, by itself.
+            # Pixels that fill no segment come last, in a piece of their own.
             segments = max(1, ahead // segment) if segment else 1
             stop = start + (segments * segment if segment and ahead >= segment else ahead)
             yield _Piece(True, slice(None), slice(start, stop), segments)

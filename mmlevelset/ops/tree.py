@@ -15,16 +15,16 @@ from mmlevelset.ops import checks, tree_torch
 
 
 class Tree(NamedTuple):
-    """A spanning tree of the pixels of each of B maps, rooted in pixel 0 (the top left one).
+    """Spanning trees of the pixels of B maps; the root is pixel 0, the top left pixel.
 
-    Pixels are numbered row by row. The contents are trusted: make trees with
-    :func:`minimum_spanning_tree`.
+    Pixels are numbered row by row. Functions do not check that the contents are a tree: make trees
+    with :func:`minimum_spanning_tree`.
 
     Attributes:
-        parent: Each pixel's parent (B, H, W), int64; the root is its own.
-        order: The pixels depth first (B, H * W), int64: the root comes first, every pixel after its
-            parent, and a pixel's descendants directly after it.
-        height: Edges between the root and the deepest pixel (B,), int64.
+        parent: Parent of each pixel (B, H, W), int64; the root is its own parent.
+        order: Pixels in depth-first order (B, H * W), int64: the root comes first, and the
+            descendants of a pixel follow directly after it.
+        height: Number of edges from the root to the deepest pixel (B,), int64.
     """
 
     parent: Tensor
@@ -33,25 +33,26 @@ class Tree(NamedTuple):
 
 
 def minimum_spanning_tree(guide: Tensor, *, backend: str = "auto") -> Tree:
-    """Minimum spanning tree of the 4-connected pixels of each map (Song et al. 2019).
+    """Minimum spanning trees of the 4-connected pixels of maps (Song et al. 2019).
 
-    An edge's weight is the squared distance of the two pixels' features. Edges of equal weight rank
-    by their number, horizontal ones first, each row by row: so the tree is unique, and the same on
-    all devices and backends.
+    The weight of an edge is the squared distance of its two pixels' features. Edges of equal weight
+    rank by their number: horizontal edges first, then vertical edges, both row by row. So the tree
+    is unique, and the same on all devices and backends.
 
     Args:
-        guide: Features (B, C, H, W), C, H and W at least 1; half precision is computed in float32.
-            Edges of NaN features come last.
-        backend: ``numba``: Kruskal's algorithm, compiled by Numba at the first call, on a CPU;
-            ``torch``: Boruvka's in plain PyTorch, on any device; ``auto``: Numba where it can run.
+        guide: Features (B, C, H, W), floating point, with C, H and W at least 1. Half precision is
+            computed in float32. Edges of NaN features come last.
+        backend: ``numba``: Kruskal's algorithm on a CPU, compiled by Numba at the first call.
+            ``torch``: Boruvka's algorithm in plain PyTorch, on any device. ``auto``: Numba where it
+            can run, else PyTorch.
 
     Returns:
-        The trees. No gradient flows through them.
+        A :class:`Tree` of B trees. No gradient flows through it.
 
     Raises:
-        ValueError: The shape or the backend does not fit.
-        TypeError: The guide is not a floating-point tensor.
-        RuntimeError: ``backend="numba"`` where it cannot run.
+        ValueError: The shape of ``guide`` or the backend is wrong.
+        TypeError: ``guide`` is not a floating-point tensor.
+        RuntimeError: ``backend="numba"`` cannot run.
 
     Example:
         >>> minimum_spanning_tree(torch.tensor([[[[0.0, 0.0, 9.0], [5.0, 1.0, 8.0]]]])).parent
@@ -72,33 +73,35 @@ def minimum_spanning_tree(guide: Tensor, *, backend: str = "auto") -> Tree:
 def tree_filter(
     x: Tensor, tree: Tree, guide: Tensor, sigma: float | None = None, *, backend: str = "auto"
 ) -> Tensor:
-    r"""Filter maps along their spanning trees (Song et al. 2019).
+    r"""Maps filtered along spanning trees (Song et al. 2019).
 
     .. math::
         y_i = \sum_j S_{ij} x_j \Big/ \sum_j S_{ij}, \quad
         S_{ij} = \prod_{e \in \mathrm{path}(i, j)} \exp(-d_e / \sigma)
 
-    with :math:`d_e` the squared distance of the guide's features at the ends of the tree's edge e.
-    Linear time in the number of pixels: a sweep from the leaves to the root, and one back.
+    where :math:`d_e` is the squared distance of the guide's features at the two ends of the tree's
+    edge e.
 
     Args:
-        x: (B, K, H, W): K maps that share each image's one tree.
-        tree: Trees of B maps of H by W pixels, from :func:`minimum_spanning_tree`.
-        guide: (B, C, H, W), the features of the weights; need not be those of the tree.
-        sigma: Positive scale of the squared distances; None: 1.
-        backend: ``numba``: sweeps compiled by Numba at the first call, on a CPU; ``torch``: pointer
-            doubling in plain PyTorch, on any device; ``auto``: Numba where it can run. With
-            ``torch`` the sums towards the root are held in fixed point, the same in each run, with
-            a resolution of at worst V 2^-59 of the largest value of a map of V pixels.
+        x: Maps (B, K, H, W), floating point. The K maps of an image share its tree.
+        tree: B trees of H by W pixels, from :func:`minimum_spanning_tree`.
+        guide: Features (B, C, H, W) for the weights, floating point; the tree may come from others.
+        sigma: Scale of the squared distances, positive; None means 1.
+        backend: ``numba``: two sweeps in linear time on a CPU, compiled by Numba at the first call.
+            ``torch``: pointer doubling in plain PyTorch, on any device; sums towards the root are
+            held in fixed point, so each run gives the same result, with a resolution of at worst
+            V 2^-59 of the largest value of a map of V pixels. ``auto``: Numba where it can run,
+            else PyTorch.
 
     Returns:
-        (B, K, H, W), float32 (float64 if x or the guide is). Gradients reach x and the guide.
+        Maps (B, K, H, W); float32, or float64 if ``x`` or ``guide`` is float64. Gradients reach
+        ``x`` and ``guide``.
 
     Raises:
-        ValueError: A shape, a device, sigma or the backend does not fit; the message names it.
-        TypeError: x or the guide is not a floating-point tensor, the tree is not a :class:`Tree` of
-            int64 tensors, or sigma is not a number.
-        RuntimeError: ``backend="numba"`` where it cannot run. A second derivative is asked for.
+        ValueError: A shape, a device, ``sigma`` or the backend is wrong.
+        TypeError: ``x`` or ``guide`` is not a floating-point tensor, ``tree`` is not a
+            :class:`Tree` of int64 tensors, or ``sigma`` is not a number.
+        RuntimeError: ``backend="numba"`` cannot run, or a second derivative is requested.
 
     Example:
         >>> image = torch.tensor([[[[0.0, 0.0, 9.0, 9.0]]]])
@@ -122,10 +125,11 @@ def tree_filter(
 
 
 def _tree_distances(guide: Tensor, parent: Tensor) -> Tensor:
-    """Squared feature distances (B, V) between pixels and their parents; the root's means nothing.
+    """Squared feature distances (B, V) of pixels to their parents; the root's has no meaning.
 
-    Taken from those of all neighbours, since no two pixels then share an entry: the gradient of
-    gathering the parents' features would be a sum in no fixed order.
+    Each pixel takes its entry from the distances of all neighbours, and no two pixels share an
+    entry. If the parents' features were gathered instead, their gradients would be sums in no fixed
+    order.
     """
     height, width = parent.shape[1:]
     right = (guide[..., 1:] - guide[..., :-1]).square().sum(1)
@@ -160,7 +164,7 @@ def _(guide, backend):
 def _edge_weights(guide: Tensor) -> Tensor:
     """Squared feature distances (B, E) of neighbours, horizontal ones first.
 
-    Channel by channel, each operation on its own: so all devices round alike.
+    Channels are added one by one, each operation on its own, so that all devices round alike.
     """
     height, width = guide.shape[2:]
     right = guide.new_zeros(len(guide), height, width - 1)
@@ -199,7 +203,7 @@ def _filter_backward(
     backend: str,
     needs_weight: bool,
 ) -> tuple[Tensor, Tensor]:
-    """Gradients of x and of the weights; the second of no elements where not needed."""
+    """Gradients of x and of the weights; the second has no elements if it is not needed."""
     backward = _implementation(backend, x.device).backward
     return backward(grad, x, weight, parent, order, height, result, norm, needs_weight)
 
@@ -226,7 +230,7 @@ _filter.register_autograd(_backward, setup_context=_setup_context)
 
 
 def _implementation(backend: str, device: torch.device) -> ModuleType:
-    """The module that runs: Numba's, imported only where it is used, or plain PyTorch's."""
+    """Return the module that runs: Numba's, imported only if it is used, or plain PyTorch's."""
     if backend == "torch" or device.type != "cpu":
         return tree_torch
     obstacle = _numba_obstacle()
@@ -239,7 +243,7 @@ def _implementation(backend: str, device: torch.device) -> ModuleType:
 
 @functools.cache
 def _numba_obstacle() -> str:
-    """Why Numba cannot run on this machine, which is warned of; empty where it can."""
+    """Return why Numba cannot run on this machine, and warn of it; empty if Numba can run."""
     try:
         importlib.import_module("numba")
     except ImportError as error:  # absent, or in conflict with the installed NumPy

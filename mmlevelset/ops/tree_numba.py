@@ -1,7 +1,7 @@
 """Spanning trees and tree filters on a CPU, compiled by Numba at their first call.
 
-The sweeps hold sums in float64, which costs them no time: the gradients of the weights are small
-differences of sums over many pixels.
+The sweeps hold sums in float64, since the gradients of the weights are small differences of sums
+over many pixels. This costs no time.
 """
 
 import functools
@@ -17,16 +17,16 @@ _TILE = 16  # pixels: one cache line of float32
 
 
 def _compiled(function: Callable) -> Callable:
-    """Compile without the interpreter's lock, and keep the result where a cache can be written.
+    """Compile a function to run without the interpreter's lock; cache the result if possible.
 
-    Sums over channels may be regrouped, as vector instructions need.
+    Vector instructions may regroup sums over channels.
     """
     compile_it = functools.partial(
         numba.njit, nogil=True, error_model="numpy", fastmath={"reassoc", "nsz"}
     )
     try:
         return compile_it(cache=True)(function)
-    except RuntimeError:  # neither beside the source nor in the user's cache folder
+    except RuntimeError:  # no cache beside the source, and none in the user's cache folder
         return compile_it()(function)
 
 
@@ -67,7 +67,7 @@ def backward(
     norm: Tensor,
     needs_weight: bool,
 ) -> tuple[Tensor, Tensor]:
-    """Gradients of x and of the weights; the second of no elements where not needed."""
+    """Gradients of x and of the weights; the second has no elements if it is not needed."""
     grad_x = x.new_empty(x.shape)
     if not needs_weight:
         for arrays in zip(*_arrays(grad, weight, parent, order, norm, grad_x), strict=True):
@@ -86,7 +86,7 @@ def _arrays(*tensors: Tensor) -> list[np.ndarray]:
 
 @_compiled
 def _ranked(bits):
-    """Stable order of non-negative float32 numbers, which their bits sort as integers: radix."""
+    """Stable radix sort of non-negative float32 numbers, whose bits have the order of integers."""
     count = len(bits)
     source, target = np.empty(count, np.uint64), np.empty(count, np.uint64)
     for i in range(count):
@@ -112,7 +112,7 @@ def _ranked(bits):
 
 @_compiled
 def _kruskal(ranked, height, width):
-    """Bits of the directions (1 right, 2 down, 4 left, 8 up) in which the tree leads on (V,)."""
+    """Bits (V,) of the directions of a pixel's edges in the tree: 1 right, 2 down, 4 left, 8 up."""
     pixels = height * width
     horizontal = height * (width - 1)
     component = np.arange(pixels, dtype=np.int32)
@@ -145,7 +145,7 @@ def _kruskal(ranked, height, width):
 
 @_compiled
 def _root(is_open, width, parent, order):
-    """Fill in parents and depth-first order; the height. Leaves a pixel by the next direction."""
+    """Fill in parents and order, return the height; the walk takes the next open direction."""
     moves = (1, width, -1, -width)
     pixel, back = 0, 3
     parent[0] = order[0] = 0
@@ -192,7 +192,7 @@ def _maps(rows, divisor, maps):
 
 @_compiled
 def _gather_up(rows, weight, parent, order):
-    """L^-T: add to each row its descendants', weighted."""
+    """L^-T: add to each row the weighted rows of its descendants."""
     for t in range(len(order) - 1, 0, -1):
         i = order[t]
         into, own, w = rows[parent[i]], rows[i], weight[i]
@@ -247,7 +247,7 @@ def _backward_x(grad, weight, parent, order, norm, grad_x):
 
 @_compiled
 def _spread_both(rows, slopes, weight, parent, order, grad_weight):
-    """Spread values and slopes down, and add each weight's slope while both kinds of sums exist."""
+    """Spread values and slopes down; add each weight's slope before its sums are overwritten."""
     for t in range(1, len(order)):
         i = order[t]
         w = weight[i]

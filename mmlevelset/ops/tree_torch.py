@@ -1,7 +1,8 @@
 """Spanning trees and tree filters in plain PyTorch: logarithmically many steps over all pixels.
 
-Results do not depend on the order in which a GPU runs: what threads add or compare concurrently are
-integers, and no two write to one place. Sums are held in float64, or in 64-bit fixed point.
+Results do not depend on the order in which a GPU runs its threads: concurrent additions and
+comparisons are of integers, and no two threads write to the same place. Sums are held in float64 or
+in 64-bit fixed point.
 """
 
 from collections.abc import Iterator
@@ -19,10 +20,10 @@ def spanning_tree(weights: Tensor, height: int, width: int) -> tuple[Tensor, Ten
 
 
 def _boruvka(weights: Tensor, height: int, width: int) -> Tensor:
-    """Which edges (B, E) are in the tree: each component takes its least edge, until one is left.
+    """Mask (B, E) of the tree's edges: each component takes its least edge, until one is left.
 
-    Pixels of all images are numbered through. The host waits once per round, of which there are at
-    most log2(V), about eight for photographs.
+    Pixels are numbered across all images. The host waits once per round. There are at most log2(V)
+    rounds, about eight for photographs.
     """
     batch, edges = weights.shape
     pixels = height * width
@@ -65,7 +66,7 @@ def _boruvka(weights: Tensor, height: int, width: int) -> Tensor:
 
 
 def _edge_ends(height: int, width: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Left or upper, and right or lower pixel (E,) of each edge."""
+    """First (left or upper) and second (right or lower) pixel (E,) of each edge."""
     pixel = torch.arange(height * width, device=device).view(height, width)
     first = torch.cat((pixel[:, :-1].flatten(), pixel[:-1].flatten()))
     second = torch.cat((pixel[:, 1:].flatten(), pixel[1:].flatten()))
@@ -73,7 +74,7 @@ def _edge_ends(height: int, width: int, device: torch.device) -> tuple[Tensor, T
 
 
 def _open_directions(chosen: Tensor, height: int, width: int) -> Tensor:
-    """Whether the tree leads from a pixel in a direction (B, V, 4)."""
+    """Mask (B, V, 4) of the directions in which a pixel has an edge of the tree."""
     horizontal = height * (width - 1)
     is_open = chosen.new_zeros(len(chosen), height, width, _DIRECTIONS)
     right = chosen[:, :horizontal].view(len(chosen), height, width - 1)
@@ -86,19 +87,18 @@ def _open_directions(chosen: Tensor, height: int, width: int) -> Tensor:
 
 
 def _rooted(is_open: Tensor, width: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Parents, depth-first order and heights, from the tour along both sides of all edges.
+    """Parents, depth-first order and heights, from a tour along both sides of all edges.
 
-    The tour comes into a pixel and leaves it by the next open direction. A step's place in the tour
-    is found by pointer doubling; of an edge's two steps the first leads away from the root.
+    The tour leaves a pixel in the next open direction. Pointer doubling finds the place of each
+    step in the tour. The first of an edge's two steps leads away from the root.
     """
     batch, pixels, _ = is_open.shape
     device = is_open.device
     direction = torch.arange(_DIRECTIONS, device=device)
     moves = torch.tensor([1, width, -1, -width], device=device)
     target = torch.arange(pixels, device=device)[:, None] + moves
-    # Steps into the void wait in place; so does the last one.
     back = torch.where(is_open, target * _DIRECTIONS + (direction ^ 2), 0).flatten(1)
-    leaving = torch.zeros_like(is_open, dtype=torch.int64)  # by the direction of the way back
+    leaving = torch.zeros_like(is_open, dtype=torch.int64)  # indexed by the way back
     for turn in range(_DIRECTIONS, 0, -1):
         towards = (direction + turn) % _DIRECTIONS
         leaving = torch.where(is_open[..., towards], towards, leaving)
@@ -106,19 +106,20 @@ def _rooted(is_open: Tensor, width: int) -> tuple[Tensor, Tensor, Tensor]:
     step = torch.arange(pixels * _DIRECTIONS, device=device).expand(batch, -1)
     start = leaving[:, _DIRECTIONS - 1, None]
     following = leaving.gather(1, back)
+    # The last step of the tour, and entries that are no step, are followed by themselves.
     following = torch.where(is_open.flatten(1) & (following != start), following, step)
-    left = (following != step).long()  # steps that are still to come
+    left = (following != step).long()  # number of steps up to the end of the tour
     for _ in range((2 * pixels).bit_length()):
         left += left.gather(1, following)
         following = following.gather(1, following)
     outward = is_open.flatten(1) & (left > left.gather(1, back))
     inward = is_open.flatten(1) & ~outward
     parent = torch.where(inward.view_as(is_open), target, 0).sum(2)
-    last = 2 * pixels - 2  # steps of the tour, and the place of what is no step
+    last = 2 * pixels - 2  # number of steps, and the place of entries that are no step
     place = torch.where(is_open.flatten(1), last - 1 - left, last)
     rise = left.new_zeros(batch, last + 1).scatter_(1, place, outward.long() - inward.long())
     heights = rise.cumsum(1).amax(1)
-    found = (rise > 0).long().cumsum(1)  # pixels seen by then, without the root
+    found = (rise > 0).long().cumsum(1)  # number of pixels reached, without the root
     position = torch.where(outward, found.gather(1, place), pixels)
     order = left.new_zeros(batch, pixels + 1)
     order.scatter_(1, position, torch.where(outward, target.flatten(), 0))
@@ -147,7 +148,7 @@ def backward(
     norm: Tensor,
     needs_weight: bool,
 ) -> tuple[Tensor, Tensor]:
-    """Gradients of x and of the weights; the second of no elements where not needed."""
+    """Gradients of x and of the weights; the second has no elements if it is not needed."""
     dtype, weight = weight.dtype, _without_root(weight.double())
     jumps = list(_jumps(weight, parent, height))
     slope = grad.contiguous() / norm[:, None]
@@ -171,7 +172,7 @@ def _without_root(values: Tensor) -> Tensor:
 
 
 def _jumps(weight: Tensor, parent: Tensor, height: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """Weights to the ancestors 1, 2, 4, ... edges away, 0 past the root, and those ancestors.
+    """Yield weights to the ancestors 1, 2, 4, ... edges away (0 past the root) and the ancestors.
 
     The host waits once, for the greatest height.
     """
@@ -189,10 +190,10 @@ def _from(ancestor: Tensor, values: Tensor) -> Tensor:
 def _product(
     values: Tensor, weight: Tensor, jumps: list[tuple[Tensor, Tensor]]
 ) -> tuple[Tensor, Tensor]:
-    """Weighted sums over each pixel's descendants and over all pixels, L^-T v and S v.
+    """L^-T v and S v: weighted sums over each pixel's descendants, and over all pixels.
 
-    S = L^-1 (1 - w^2) L^-T and L^-1 = (1 + N) (1 + N^2) (1 + N^4) ..., where N takes a parent's
-    value times the weight.
+    S = L^-1 (1 - w^2) L^-T and L^-1 = (1 + N) (1 + N^2) (1 + N^4) ..., where N gives each pixel its
+    parent's value times the weight.
     """
     sums = _descendants(values, jumps)
     product = sums * (1 - weight.square())[:, None]
@@ -202,11 +203,11 @@ def _product(
 
 
 def _descendants(values: Tensor, jumps: list[tuple[Tensor, Tensor]]) -> Tensor:
-    """L^-T v in float64, from 64-bit fixed point: sums that do not depend on their order."""
+    """L^-T v in float64, summed in 64-bit fixed point: the order of a sum does not matter."""
     largest = values.abs().amax(2, keepdim=True).double()
     exponent = largest.clamp(min=1e-200).frexp().exponent + values.shape[2].bit_length() - 61
     resolution = torch.exp2(exponent.double())
-    # NaN and infinities, which integers cannot hold, make a map's sums NaN.
+    # Integers hold no NaN or infinity; the sums of a map with such a value become NaN.
     resolution = torch.where(largest.isfinite(), resolution, torch.nan)
     fixed = (values / resolution).nan_to_num(0, 0, 0).round().long()
     for to_ancestor, ancestor in jumps:

@@ -8,7 +8,7 @@ from pycocotools import mask as mask_util
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from mmlevelset.models.levelset_rcnn.polygons import level_set_polygons
+from mmlevelset.ops.boxes import level_set_polygons
 from mmlevelset.ops.checks import check_shape
 from mmlevelset.visualization.panels import (
     Panel,
@@ -27,18 +27,18 @@ def evolution_panels(
     gt: Tensor | np.ndarray | None = None,
     colors: Sequence[str] | None = None,
     gt_colors: Sequence[str] | None = None,
-    refined: bool = False,
+    refined: Tensor | np.ndarray | None = None,
 ) -> list[Panel]:
     """Return the panels of :func:`draw_evolution`."""
     check_image(image)
     level_sets, bboxes = to_tensor(level_sets).float(), to_tensor(bboxes)
     check_shape("level_sets", level_sets, ("n", "N+1", "h", "w"))
-    titles = [rf"$\phi_{{{step}}}$" for step in range(level_sets.shape[1])]
-    if refined:
-        titles[-1] = "refined"
+    named = {rf"$\phi_{{{step}}}$": phi for step, phi in enumerate(level_sets.unbind(1))}
+    if refined is not None:
+        named["refined"] = to_tensor(refined).float()
     panels = [
-        Panel(image, title, level_set_polygons(level_sets[:, step], bboxes), list(colors or []))
-        for step, title in enumerate(titles)
+        Panel(image, title, level_set_polygons(phi, bboxes), list(colors or []))
+        for title, phi in named.items()
     ]
     if gt is not None:
         panels.append(_mask_panel(image, "ground truth", gt, gt_colors))
@@ -53,7 +53,7 @@ def draw_evolution(
     *,
     colors: Sequence[str] | None = None,
     gt_colors: Sequence[str] | None = None,
-    refined: bool = False,
+    refined: Tensor | np.ndarray | None = None,
     size: int = 420,
 ) -> np.ndarray:
     """Draw the zero contours of phi_0, ..., phi_N over an image, a panel for each, in a row.
@@ -65,9 +65,10 @@ def draw_evolution(
         bboxes: (n, 4) as x1, y1, x2, y2 in pixels of the image.
         gt: True masks (m, H, W), drawn in a last panel.
         colors: Matplotlib colours of the n objects; by default ten colours in turn.
-        gt_colors: those of the m true ones.
-        refined: the last level set is a refinement of the one before, and is named so.
-        size: length in pixels of the longer side of a panel.
+        gt_colors: Matplotlib colours of the m true objects; by default ten colours in turn.
+        refined: Level sets (n, h, w) after a refinement, as in
+            ``pred_instances.refined_level_sets``; drawn in a panel "refined".
+        size: Length in pixels of the longer side of a panel.
 
     Returns:
         (H', W', 3) uint8, BGR.

@@ -15,7 +15,7 @@ IMAGES = 6
 
 @pytest.fixture(autouse=True)
 def _default_scope():
-    # Runners make mmdet the current scope; tests here must not leave it so for others.
+    # A runner makes mmdet the current scope, which must not stay so for other tests.
     instances = DefaultScope._instance_dict.copy()
     yield
     DefaultScope._instance_dict.clear()
@@ -49,7 +49,7 @@ def _write_images(folder: Path) -> None:
 
 @pytest.fixture(scope="session")
 def tiny_images(tmp_path_factory) -> Path:
-    """A folder with the images and ``annotations.json``, one object each, in COCO's layout."""
+    """A folder with images of one object each and ``annotations.json`` in COCO's layout."""
     folder = tmp_path_factory.mktemp("images")
     _write_images(folder)
     return folder
@@ -57,7 +57,7 @@ def tiny_images(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def tiny_config(tiny_images, tmp_path) -> Config:
-    """Four epochs of three iterations with two images each."""
+    """A config of four epochs with three iterations of two images."""
     cfg = Config.fromfile(Path(__file__).with_name("tiny_mask_rcnn.py"))
     cfg.train_dataloader.dataset.data_root = str(tiny_images)
     cfg.work_dir = str(tmp_path / "work_dir")

@@ -1,4 +1,4 @@
-"""What kills processes of a training, as a lack of memory or a power cut does."""
+"""A hook and a transform that kill a process of a training run, as a power cut does."""
 
 import os
 import signal
@@ -25,7 +25,7 @@ class KillHook(Hook):
 
 @TRANSFORMS.register_module()
 class KillWorker(BaseTransform):
-    """Kills the data loader's worker that comes to an image."""
+    """Kills the data loader's worker that loads an image."""
 
     def __init__(self, index: int) -> None:
         self.index = index

@@ -31,7 +31,7 @@ class Numbers(Dataset):
 class Linear(BaseModel):
     def __init__(self) -> None:
         super().__init__()
-        # Larger than the logs, so that a limit on the size of files meets only checkpoints.
+        # Larger than the logs, so that a limit on the size of files stops only checkpoints.
         self.weight = torch.nn.Parameter(torch.ones(200_000))
 
     def forward(self, inputs, data_samples=None, mode="tensor"):
@@ -51,7 +51,7 @@ class Rising(BaseMetric):
 
 
 class FullDisk(Hook):
-    """Lets the ``number``-th checkpoint of a run break off in the middle of its file."""
+    """Breaks off the ``number``-th checkpoint of a run in the middle of its file."""
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -107,7 +107,7 @@ def names(folder: Path) -> list[str]:
 
 
 def resumed_epoch(work_dir: Path, hook: str = OURS, **options) -> int:
-    """The epoch a resumed run starts from; it must then run to its end."""
+    """Resume a run to its end and return the epoch that it started from."""
     runner = make_runner(work_dir, hook, resume=True, **options)
     start = Start()
     runner.register_hook(start)
@@ -116,7 +116,7 @@ def resumed_epoch(work_dir: Path, hook: str = OURS, **options) -> int:
     return start.epoch
 
 
-# An epoch stores: its checkpoint, the best one, and its checkpoint again with the best score.
+# An epoch writes three files: its checkpoint, the best checkpoint, its checkpoint with the score.
 @pytest.mark.parametrize(("number", "epoch"), [(4, 1), (5, 2), (6, 2)])
 def test_interrupted_write_leaves_the_last_checkpoint(tmp_path, full_disk, number, epoch):
     full_disk(make_runner(tmp_path, save_best="acc", rule="greater"), number)

@@ -37,7 +37,7 @@ def test_two_processes_train_and_stop_together(tiny_config, tmp_path):
         text = Path(tiny_config.work_dir, f"{name}_{rank}.txt").read_text()
         return text.split("\n", 2)
 
-    # Six images, two a batch, two processes: two iterations an epoch.
+    # Six images, two per batch, two processes: two iterations per epoch.
     iterations, weights, _ = read("sound", 0)
     assert iterations == "4" and read("sound", 1)[1] == weights
 

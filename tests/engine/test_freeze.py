@@ -60,7 +60,7 @@ def test_the_named_part_alone_is_trained(tmp_path):
     for name, value in model.state_dict().items():
         assert torch.equal(value, before[name]) != ("refinement" in name), name
     assert all(parameter.grad is None for parameter in model.body.parameters())
-    assert model.modes == [(False, False, True)] * 4  # of the body's norm and dropout, the head's
+    assert model.modes == [(False, False, True)] * 4  # the body's norm and dropout, the head's norm
 
 
 @pytest.mark.parametrize("trained", ["refinement", (), (3,), None])
@@ -71,7 +71,7 @@ def test_names_must_be_a_list(trained):
 
 @pytest.mark.parametrize("trained", [("refinements",), ("refinement", "weight")])
 def test_a_name_that_is_no_part(trained):
-    with pytest.raises(ValueError, match=f"parameters, but '{trained[-1]}' is none"):
+    with pytest.raises(ValueError, match=f"but the model has none named '{trained[-1]}'"):
         FreezeHook(trained).before_train(SimpleNamespace(model=Model()))
 
 

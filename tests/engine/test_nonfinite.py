@@ -39,7 +39,7 @@ class Images(Dataset):
 
 
 class Poison(nn.Module):
-    """Overflows for an image whose pixels are ``value``, by default none."""
+    """Gives ``emits`` for an image with pixels of ``value``; by default no image has them."""
 
     def __init__(self, value: float = -1.0, emits: float = math.nan) -> None:
         super().__init__()
@@ -101,7 +101,7 @@ class Remember(Hook):
 
 
 def stop(runner: Runner) -> str:
-    """Train to the error; check that weights are clean and that the log ends with it."""
+    """Train until the error; check that the weights are clean and that the log ends with it."""
     remember = Remember()
     runner.register_hook(remember, priority="LOWEST")
     with pytest.raises(FloatingPointError) as error:
@@ -166,7 +166,7 @@ def test_fault_that_does_not_repeat(tmp_path):
 
 def test_forward_is_repeated_with_the_same_random_numbers(tmp_path):
     class Dice(Chain):
-        """Overflows at random, by each generator."""
+        """Overflows at random; draws from each generator."""
 
         def forward(self, *args, **kwargs):
             losses = super().forward(*args, **kwargs)
@@ -233,7 +233,7 @@ def test_parameters_of_an_overflowed_update_are_named(tmp_path):
 
 def test_overflowed_parameters_are_not_stored(tmp_path):
     runner = make_runner(tmp_path, Chain())
-    runner.register_hook(Overflow(7))  # the last iteration: no loss would show it
+    runner.register_hook(Overflow(7))  # after the last iteration, where no loss shows it
     with pytest.raises(FloatingPointError, match=r"not written: parameters .* head\.weight"):
         runner.train()
     assert (tmp_path / "epoch_1.pth").exists()
@@ -253,7 +253,7 @@ def test_interval(tmp_path):
 
 @pytest.mark.parametrize("interval", [0, -1, 1.5, "2"])
 def test_bad_interval(interval):
-    with pytest.raises(ValueError, match=f"interval must be a positive .* was {interval!r}"):
+    with pytest.raises(ValueError, match=f"interval must be a positive .* is {interval!r}"):
         NonFiniteLossHook(interval=interval)
 
 
@@ -294,7 +294,7 @@ def test_empty_loss_is_told_apart(tmp_path):
 
 
 class Square(nn.Conv2d):
-    """Squares until it overflows, once asked."""
+    """Squares its output ``steps`` times, which may overflow."""
 
     steps = 0
 

@@ -1,4 +1,4 @@
-"""Trains a config in a process of its own that dies at an iteration, as by a power cut."""
+"""Train a config in a process that is killed at an iteration, as by a power cut."""
 
 import argparse
 

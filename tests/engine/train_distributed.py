@@ -1,4 +1,4 @@
-"""Trains a config on two CPU processes, soundly, then with a loss of rank 1 that overflows."""
+"""Train a config on two CPU processes: first soundly, then with an overflow on rank 1."""
 
 import sys
 from pathlib import Path
@@ -27,7 +27,7 @@ if __name__ == "__main__":
     torch.distributed.init_process_group("gloo")
     cfg = Config.fromfile(sys.argv[1])
     cfg.launcher = "pytorch"
-    # mmengine's default, one CUDA device a process, is no use on a CPU.
+    # mmengine's default is a CUDA device for each process.
     cfg.model_wrapper_cfg = dict(type="MMDistributedDataParallel", device_ids=None)
 
     cfg.experiment_name = "sound"

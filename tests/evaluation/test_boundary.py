@@ -27,7 +27,7 @@ def encode(mask: np.ndarray) -> dict:
 
 
 def f1_by_distance(pred: np.ndarray, target: np.ndarray, tolerance: float) -> float:
-    """The definition, pixel by pixel and with a distance matrix."""
+    """Boundary F1 by its definition: pixel by pixel, with a distance matrix."""
     points = []
     for mask in (pred, target):
         padded = np.pad(mask, ((0, 1), (0, 1)), mode="edge")
@@ -35,7 +35,7 @@ def f1_by_distance(pred: np.ndarray, target: np.ndarray, tolerance: float) -> fl
         found = []
         for y in range(height):
             for x in range(width):
-                # At the right and lower edge the missing neighbours are left out.
+                # The diagonal neighbour counts only inside the image.
                 neighbours = [padded[y, x + 1], padded[y + 1, x]]
                 if x + 1 < width and y + 1 < height:
                     neighbours.append(padded[y + 1, x + 1])
@@ -56,7 +56,7 @@ def test_a_perfect_prediction_scores_one():
 
 def test_boundary_of_a_square_is_one_pixel_wide():
     edge = boundary_map(square(10, 10))
-    # A frame from row and column 9 (the last outside) to 29 (the last inside): 21 x 21 cells.
+    # A frame from row and column 9 (the last outside the square) to 29 (the last inside).
     assert edge.sum() == 4 * 21 - 4
     assert edge[9, 9:30].all() and edge[29, 9:30].all()
     assert not edge[10:29, 10:29].any()
@@ -64,17 +64,18 @@ def test_boundary_of_a_square_is_one_pixel_wide():
 
 @pytest.mark.parametrize("shift", [1, 2, 3])
 def test_shifted_square_by_hand(shift):
-    # Frames of 80 pixels: columns 9 and 29 (21 rows each) and rows 9 and 29 (19 more columns
-    # each). Shifted in x by s, every pixel of the upper and lower row within tolerance t of the
-    # other frame's row counts, and the two columns count only if s <= t.
+    # Each frame has 80 pixels: columns 9 and 29 with 21 pixels each, and 19 more pixels of each of
+    # the rows 9 and 29. One frame is shifted in x by s. Pixels of the two rows count within the
+    # tolerance t of the other frame's rows. The two columns count only if s <= t.
     scores = boundary_f1(square(10 + shift, 10), square(10, 10), (1, 2))
     for tolerance, score in zip((1, 2), scores, strict=True):
         if shift <= tolerance:
             expected = 80
         else:
-            # Row 9 of the shifted frame, columns 9+s .. 29+s: those up to 29+t are near the other
-            # row (21 - s + t); twice. The column 9+s is near the rows at its ends: the t rows below
-            # row 9 and above row 29, and column 29+s (s > t) reaches nothing.
+            # The shifted frame's rows 9 and 29 have columns 9+s to 29+s. Of these, columns up to
+            # 29+t are near the other frame's row: 21 - s + t pixels in each row. Column 9+s is
+            # near the other frame's rows at its two ends, t pixels at each. Column 29+s is near
+            # nothing.
             expected = 2 * (21 - shift + tolerance) + 2 * tolerance
         assert score == pytest.approx(expected / 80)
 
@@ -128,7 +129,7 @@ def test_cropping_changes_nothing(seed):
 @given(st.integers(0, 2**32 - 1))
 @settings(max_examples=100, deadline=None)
 def test_crops_are_decoded_as_pycocotools_decodes_the_whole(seed):
-    """Long and short runs, so that counts take one to four characters, and their signs differ."""
+    """Runs are long and short, so that counts have one to four characters and both signs."""
     generator = np.random.default_rng(seed)
     height, width = generator.integers(1, 400, 2)
     noise = ndimage.gaussian_filter(generator.normal(size=(height, width)), 20 * seed / 2**32)
@@ -140,7 +141,8 @@ def test_crops_are_decoded_as_pycocotools_decodes_the_whole(seed):
 
 
 def boundary_iou_by_definition(pred: np.ndarray, target: np.ndarray, ratio: float) -> float:
-    """Cheng et al.: pixels of a mask with one outside it, or beyond the image, within d."""
+    """Boundary IoU by its definition. A pixel of the mask is in the band if a pixel outside the
+    mask or beyond the image is within the distance d."""
     distance = max(1, round(ratio * np.hypot(*pred.shape)))
     bands = []
     for mask in (pred, target):
@@ -164,15 +166,15 @@ def test_boundary_iou_equals_the_definition(seed, ratio):
 
 
 def test_boundary_iou_by_hand():
-    """In an image of 60 x 60 the diagonal is 84.9, the bands are 2 wide: frames of 400 - 256 = 144
-    pixels. Shifted by 2, squares have 18 x 20 in common, of which 18 x 16 are inside of one or the
-    other: 72 of 144 + 144 - 72 = 216."""
+    """The diagonal of an image of 60 x 60 is 84.9, so the bands are 2 wide: a square's band has
+    400 - 256 = 144 pixels. Squares shifted by 2 share 18 x 20 pixels, and 18 x 16 of these are
+    inside one of the bands. So the bands share 72 of 144 + 144 - 72 = 216 pixels."""
     first, shifted = encode(square(10, 10)), encode(square(12, 10))
     assert rle_boundary_iou(first, first) == 1
     assert rle_boundary_iou(first, shifted) == pytest.approx(72 / 216)
     assert rle_boundary_iou(first, encode(square(35, 35))) == 0
-    # The edge of the image is a boundary here: frames of 3600 - 56 x 56 = 464 and of 448, which
-    # have the left and upper bands in common: 58 x 58 - 56 x 56 = 228.
+    # The edge of the image is a boundary here. The bands have 3600 - 56 x 56 = 464 and 448 pixels.
+    # They share their left and upper parts, 58 x 58 - 56 x 56 = 228 pixels.
     full, empty = encode(square(0, 0, 60)), encode(np.zeros((60, 60), bool))
     assert rle_boundary_iou(full, full) == 1
     assert rle_boundary_iou(full, encode(square(0, 0, 58))) == pytest.approx(228 / 684)

@@ -1,4 +1,4 @@
-"""mmdet's CityScapesMetric, which the configs of Cityscapes name, takes our detectors' results."""
+"""mmdet's CityScapesMetric, used in the Cityscapes configs, with our detectors' results."""
 
 import cv2
 import numpy as np
@@ -23,14 +23,15 @@ def rectangle(x: int, y: int, width: int = 20, height: int = 20) -> np.ndarray:
 
 
 def test_average_precision_by_hand(tmp_path, checkout):
-    """Two cars. One is predicted 2 pixels off: IoU 360/440 = 0.818, right at the seven thresholds
-    from 0.50 to 0.80; the other is missed. A detection of a lower score is wrong. The person is
-    found exactly.
+    """Of two cars, one is predicted 2 pixels off: IoU 360/440 = 0.818, which counts at the seven
+    thresholds from 0.50 to 0.80. The other car is missed. A car detection with a lower score is
+    wrong. The person is found exactly.
 
-    The benchmark's curve has a point for each score and a last one of recall 0 and precision 1. Up
-    to IoU 0.80 those of the cars are (1/2, 1/2), (1/2, 1) and (0, 1). Each precision is weighted
-    with half the difference of its neighbours' recalls, the first repeated, 0 after the last: 0,
-    1/4 and 1/4, so that AP is 1/2. At higher thresholds it is 0."""
+    The benchmark's curve has a point for each score, and a last point of recall 0 and precision 1.
+    Up to IoU 0.80 the points (recall, precision) of the cars are (1/2, 1/2), (1/2, 1) and (0, 1).
+    The weight of a precision is half the difference of its neighbours' recalls (the first recall
+    is repeated, 0 follows the last): 0, 1/4 and 1/4. So AP is 1/2. At higher thresholds it is
+    0."""
     ids = np.zeros((64, 96), np.uint16)
     ids[rectangle(10, 10)] = CAR * 1000
     ids[rectangle(60, 10)] = CAR * 1000 + 1
@@ -51,11 +52,9 @@ def test_average_precision_by_hand(tmp_path, checkout):
         bboxes=torch.zeros(3, 4),
     )
     config = Config.fromfile(checkout / "configs/_base_/datasets/cityscapes_instance.py")
-    (of_config,) = [one for one in config.val_evaluator if one.type == "CityScapesMetric"]
-    # Another run beside it, which finds nothing, has predictions of its own.
-    metric, other = (
-        METRICS.build({**of_config, "seg_prefix": str(truth.parent)}) for _ in range(2)
-    )
+    (settings,) = [item for item in config.val_evaluator if item.type == "CityScapesMetric"]
+    # A second metric without predictions must not change the files of the first.
+    metric, other = (METRICS.build({**settings, "seg_prefix": str(truth.parent)}) for _ in range(2))
     metric.dataset_meta = other.dataset_meta = dict(classes=CLASSES)
     metric.process({}, [sample.to_dict()])
     sample.pred_instances = sample.pred_instances[:0]

@@ -53,7 +53,8 @@ def sample(img_id, truths: list[dict], masks, labels, scores, initial=None) -> d
 
 
 def random_samples(seed: int = 0, images: int = 12, initial: bool = False) -> list[dict]:
-    """Objects of two classes; predictions are displaced and ragged, doubled, missing or wrong."""
+    """Images of objects of two classes, and predictions that are displaced, ragged, doubled,
+    missing or of the wrong class."""
     generator = np.random.default_rng(seed)
     samples = []
     for img_id in range(images):
@@ -112,7 +113,7 @@ def coco_file(samples: list[dict], path, polygons: bool = False) -> str:
 
 
 def average_f1_by_definition(samples: list[dict], key: str = "masks") -> dict[str, float]:
-    """AF and BF with loops over classes, thresholds and detections, and masks as arrays."""
+    """AF and BF by loops over classes, thresholds and detections, with masks as arrays."""
     per_pair, loose = [], []
     for label in range(len(CLASSES)):
         known = [t for s in samples for t in s["instances"] if t["bbox_label"] == label]
@@ -124,7 +125,7 @@ def average_f1_by_definition(samples: list[dict], key: str = "masks") -> dict[st
             for image in samples:
                 pred = image["pred_instances"]
                 truths = [t for t in image["instances"] if t["bbox_label"] == label]
-                # Real objects are preferred to crowds.
+                # COCO matches objects before crowds.
                 truths = sorted(truths, key=lambda t: t["ignore_flag"])
                 free = set(range(len(truths)))
                 order = sorted(range(len(pred["scores"])), key=lambda i: -float(pred["scores"][i]))
@@ -213,7 +214,7 @@ def test_ap_equals_the_stock_metric(tmp_path):
 
 
 def test_ground_truth_of_samples_and_of_a_file_agree(tmp_path):
-    """Areas too: small, medium and large are those of the masks."""
+    """The areas agree too: both are the masks' areas."""
     samples = random_samples(4, initial=True)
     from_file = evaluate(samples, ann_file=coco_file(samples, tmp_path / "truth.json"))
     from_samples = evaluate(samples)
@@ -234,8 +235,8 @@ def test_ids_that_count_from_zero(tmp_path, coco_eval):
     options = dict(ann_file=coco_file(samples, path), boundary_ap=True, coco_eval=coco_eval)
     from_one = evaluate(samples, **options)
     content = json.loads(path.read_text())
-    for number, one in enumerate(content["annotations"]):
-        one["id"] = number
+    for number, annotation in enumerate(content["annotations"]):
+        annotation["id"] = number
     path.write_text(json.dumps(content))
     assert evaluate(samples, **options) == from_one
 
@@ -360,10 +361,9 @@ def test_nothing_to_evaluate():
 
 
 def test_extra_ious_by_hand():
-    """Two 20 x 20 squares, found by halves: one with IoU 360/440 = 0.818, one with
-    200/600 = 0.333, after a false detection of the highest score. At 0.25 both are right, so the
-    precision of all recalls is 2/3. At 0.70 one is: recalls 0 to 0.50, 51 of 101, have precision
-    1/2."""
+    """Two 20 x 20 squares are found with IoU 360/440 = 0.818 and 200/600 = 0.333. A false
+    detection has the highest score. At 0.25 both squares count, so the precision is 2/3 at all
+    recalls. At 0.70 one square counts: recalls 0 to 0.50, 51 of 101, have precision 1/2."""
     truths, found = np.zeros((2, 2, SIZE, SIZE), bool)
     truths[0, 10:30, 10:30] = found[0, 10:30, 12:32] = True
     truths[1, 34:54, 34:54] = found[1, 34:54, 44:64] = True
@@ -380,11 +380,12 @@ def test_extra_ious_by_hand():
 
 
 def test_the_thresholds_of_the_papers_by_hand():
-    """AP25, AP50, AP70 and AP75, of which AP50 and AP70 are also called mAP^r, over two classes.
+    """AP25, AP50, AP70 and AP75 over two classes. Papers also call AP50 and AP70 mAP^r.
 
-    Of the first class a square is found with IoU 340/460 = 0.739 and one with 0.333, after a false
-    detection: precision 2/3 at all recalls with IoU 0.25, and 1/2 at 51 of 101 recalls up to 0.70.
-    Of the second one with IoU 360/440 = 0.818 is found: right at all four."""
+    First class: two squares are found with IoU 340/460 = 0.739 and 0.333, and a false detection
+    has the highest score. Precision is 2/3 at all recalls at IoU 0.25, and 1/2 at 51 of 101
+    recalls at IoU 0.50 and 0.70. Second class: a square is found with IoU 360/440 = 0.818, which
+    counts at all four thresholds."""
     truths, found = np.zeros((2, 3, SIZE, SIZE), bool)
     truths[0, 10:30, 10:30] = found[0, 10:30, 13:33] = True
     truths[1, 34:54, 34:54] = found[1, 34:54, 44:64] = True
@@ -405,7 +406,7 @@ def test_the_thresholds_of_the_papers_by_hand():
 
 
 def detections_of(samples: list[dict]) -> list[dict]:
-    """The samples' masks as pycocotools takes them, with the categories of ``coco_file``."""
+    """The samples' masks as pycocotools reads them, with the categories of ``coco_file``."""
     detections = []
     for image in samples:
         pred = image["pred_instances"]
@@ -422,7 +423,7 @@ def detections_of(samples: list[dict]) -> list[dict]:
 
 
 def ap_of_pycocotools(path: str, samples: list[dict], cat_ids: list[int], iou: float) -> float:
-    """pycocotools with its own defaults, the detections given to it directly."""
+    """AP of pycocotools with its own defaults."""
     truth = COCO(path)
     evaluation = COCOeval(truth, truth.loadRes(detections_of(samples)), "segm")
     evaluation.params.catIds = cat_ids
@@ -437,7 +438,7 @@ def ap_of_pycocotools(path: str, samples: list[dict], cat_ids: list[int], iou: f
 def test_extra_ious_equal_pycocotools(tmp_path, classes):
     samples = random_samples(13)
     path = coco_file(samples, tmp_path / "truth.json")
-    # Labels follow the order of the categories in the file, whatever classes are asked for.
+    # Labels count the chosen classes in the order of the file's categories.
     labels = [label for label, name in enumerate(CLASSES) if name in classes]
     for image in samples:
         pred = image["pred_instances"]
@@ -472,19 +473,19 @@ def test_labels_must_be_what_the_ground_truth_calls_them(tmp_path, classes):
 def test_more_than_a_hundred_objects_of_a_class(coco_eval):
     if coco_eval != "pycocotools":
         pytest.importorskip("faster_coco_eval")
-    # 144 squares of 3 x 3, all found. The best 100 are 69.4% of them: recalls up to 0.69 of 101.
-    corners = [(5 * i, 5 * j) for i in range(12) for j in range(12)]
-    masks = np.zeros((144, SIZE, SIZE), bool)
+    # All of 104 squares of 3 x 3 are found. The best 100 are 96.2% of them: 97 of 101 recalls.
+    corners = [(5 * i, 5 * j) for i in range(8) for j in range(13)]
+    masks = np.zeros((104, SIZE, SIZE), bool)
     for mask, (x, y) in zip(masks, corners, strict=True):
         mask[y : y + 3, x : x + 3] = True
     truths = [instance(mask, 0, 0) for mask in masks]
-    image = sample(0, truths, masks, [0] * 144, np.linspace(0.9, 0.1, 144))
+    image = sample(0, truths, masks, [0] * 104, np.linspace(0.9, 0.1, 104))
     options = dict(extra_ious=(0.25,), boundary_ap=True, coco_eval=coco_eval)
     values = evaluate([image], **options)
-    hundred, names = pytest.approx(70 / 101, abs=5.1e-4), ("segm_mAP", "boundary_mAP")
+    hundred, names = pytest.approx(97 / 101, abs=5.1e-4), ("segm_mAP", "boundary_mAP")
     assert [values[f"coco/{name}"] for name in names] == [hundred] * 2
     assert [values[f"coco/segm_mAP_{iou}"] for iou in (25, 50, 75)] == [1, 1, 1]
-    for count, ap in (100, hundred), (144, 1), (500, 1):
+    for count, ap in (100, hundred), (104, 1), (500, 1):
         limited = evaluate([image], max_dets=count, **options)
         names = ("segm_mAP", "bbox_mAP", "boundary_mAP", "segm_mAP_25", "segm_mAP_50", "segm_mAP_s")
         assert [limited[f"coco/{name}"] for name in names] == [ap] * len(names), count
@@ -535,9 +536,10 @@ def test_extra_ious_need_boxes_or_masks():
 
 
 def test_boundary_ap_by_hand():
-    """The diagonal is 90.5, the bands are 2 wide. A 20 x 30 rectangle 1 pixel off has mask IoU
-    570/630 = 0.905. The bands have 600 - 16 x 26 = 184 pixels, in common 19 x 30 - 17 x 26 = 128
-    of 240: boundary IoU 0.533, right at one threshold. The other class is found exactly."""
+    """The diagonal is 90.5, so the bands are 2 wide. A 20 x 30 rectangle 1 pixel off has mask IoU
+    570/630 = 0.905. Each band has 600 - 16 x 26 = 184 pixels. The bands share 19 x 30 - 17 x 26 =
+    128 of 240 pixels: the boundary IoU is 0.533, which counts at one threshold. The other class
+    is found exactly."""
     truth, shifted = np.zeros((2, SIZE, SIZE), bool)
     truth[10:40, 10:30] = shifted[10:40, 11:31] = True
     other = disk(48, 48, 9)
@@ -554,11 +556,11 @@ def test_boundary_ap_by_hand():
 
 
 class BoundaryByDefinition(COCOeval):
-    """The lesser of both IoUs for every pair, on whole masks."""
+    """The minimum of mask IoU and boundary IoU for every pair, on whole masks."""
 
     def computeIoU(self, imgId, catId):
         truths = self._gts[imgId, catId]
-        found = sorted(self._dts[imgId, catId], key=lambda one: -one["score"])
+        found = sorted(self._dts[imgId, catId], key=lambda detection: -detection["score"])
         ious = np.zeros((len(found), len(truths)))
         for i, j in np.ndindex(*ious.shape):
             pair = [mask_util.decode(a["segmentation"]).astype(bool) for a in (found[i], truths[j])]
@@ -624,7 +626,7 @@ class TestFasterCocoEval:
     @pytest.mark.parametrize(
         "samples",
         [
-            # The mean AP is that of a hundred detections in an image, AP at IoU 0.50 of all.
+            # The mean AP counts a hundred detections of an image, AP at IoU 0.50 counts all.
             [
                 sample(
                     0,
@@ -645,7 +647,8 @@ class TestFasterCocoEval:
         assert evaluate(samples, coco_eval="faster-coco-eval", **kwargs) == expected
 
     def test_not_with_processes_of_pycocotools(self):
-        with pytest.raises(ValueError, match="use_mp_eval is pycocotools', but coco_eval is"):
+        message = "use_mp_eval needs coco_eval='pycocotools', but coco_eval is 'faster-coco-eval'"
+        with pytest.raises(ValueError, match=message):
             LevelSetCocoMetric(coco_eval="faster-coco-eval", use_mp_eval=True)
 
 

@@ -24,7 +24,7 @@ BIG, SMALL = disk(40, 40, 12), disk(12, 12, 8)
 
 @pytest.fixture
 def truth_of(tmp_path):
-    """A function that writes the samples' truths as LVIS has them; categories are label + 7."""
+    """A function that writes the samples' truths in LVIS's format; category ids are label + 7."""
 
     def write(samples: list[dict], negative=(), not_exhaustive=(), **changes) -> str:
         path = Path(coco_file(samples, tmp_path / "lvis.json"))
@@ -48,7 +48,7 @@ def evaluate(samples: list[dict], path: str, classes=CLASSES, **kwargs) -> dict:
 
 
 def one_object(masks: list, labels: list, scores: list, **kwargs) -> list[dict]:
-    """One image with the small disk of class 0."""
+    """An image whose truth is the small disk of class 0, with these predictions."""
     return [sample(1, [instance(SMALL, 0)], masks, labels, scores, **kwargs)]
 
 
@@ -61,12 +61,12 @@ def test_is_registered(truth_of):
 @pytest.mark.parametrize(
     ("label", "negative", "not_exhaustive", "expected"),
     [
-        # The category is in the image, and all of its objects are annotated: a false detection,
-        # first in rank, leaves 1/2 at every recall.
+        # All objects of the category are annotated: the false detection ranks first, so that the
+        # precision is 1/2 at every recall.
         (0, (), (), 0.5),
-        # Some of its objects may lack annotations: the false detection is ignored, the true not.
+        # Some objects of the category may lack annotations: the false detection is ignored.
         (0, (), (0,), 1.0),
-        # Of another category it is another category's concern, with or without a verdict.
+        # The false detection is of another category, which has no truth and so no AP.
         (1, (), (), 1.0),
         (1, (1,), (), 1.0),
     ],
@@ -81,8 +81,8 @@ def test_a_false_detection_by_hand(truth_of, label, negative, not_exhaustive, ex
 
 @pytest.mark.parametrize(("negative", "expected"), [((), 1.0), ((0,), 0.5)])
 def test_images_without_the_category_count_where_that_is_verified(truth_of, negative, expected):
-    """Class 0 is found wrongly in another image, which has class 1 and says nothing of class 0, or
-    says that it is not there. Class 1 is found."""
+    """The second image has class 1. Class 0 is falsely detected in it. The false detection counts
+    only if the image is verified to have no class 0."""
     samples = [
         *one_object([SMALL], [0], [0.8]),
         sample(2, [instance(BIG, 1)], [SMALL, BIG], [0, 1], [0.9, 0.7]),
@@ -97,19 +97,21 @@ def test_images_without_the_category_count_where_that_is_verified(truth_of, nega
 
 
 def test_three_hundred_detections_of_all_categories(truth_of):
-    """Those of categories that do not count in the image take places too, as in LVIS's code."""
+    """As in LVIS's code, detections of categories that do not count in the image are among the
+    300."""
     others = [BIG] * 300
     samples = one_object([*others, SMALL], [1] * 300 + [0], [0.9] * 300 + [0.1])
     assert evaluate(samples, truth_of(samples))["lvis/segm_AP"] == 0
     samples = one_object([*others[:299], SMALL], [1] * 299 + [0], [0.9] * 299 + [0.1])
     assert evaluate(samples, truth_of(samples))["lvis/segm_AP"] == 1
-    # More than COCO's hundred count: the last of them has precision 1/300.
+    # More than COCO's 100 detections count: the last of 300 is the true one, precision 1/300.
     samples = one_object([*others[:299], SMALL], [0] * 300, [0.9] * 299 + [0.1])
     assert evaluate(samples, truth_of(samples))["lvis/segm_AP"] == round(1 / 300, 3)
 
 
 def test_iou_thresholds_by_hand(truth_of):
-    """20 x 20 squares 2 pixels apart: IoU 360/440 = 0.818, right at seven of ten thresholds."""
+    """A 20 x 20 square is found 2 pixels off: IoU 360/440 = 0.818 counts at seven of ten
+    thresholds."""
     square, shifted = np.zeros((2, SIZE, SIZE), bool)
     square[10:30, 10:30] = shifted[10:30, 12:32] = True
     samples = [sample(1, [instance(square, 0)], [shifted], [0], [1.0], initial=[square])]
@@ -139,7 +141,7 @@ def test_classes_and_images_without_annotations_count_nothing(truth_of):
     annotated = one_object([SMALL], [0], [0.5])
     categories = [dict(id=7, name="disk")]
     path = truth_of(annotated, categories=categories)
-    # The class of label 0 in the model is not in the file, which has the class of label 1 alone.
+    # The file has only "disk", which is the model's label 1; the model's label 0 is not in it.
     model = ("blob", "disk")
     annotated[0]["pred_instances"]["labels"] += 1
     values = evaluate(annotated, path, model)
@@ -158,7 +160,7 @@ def test_no_predictions_score_zero(truth_of):
 @pytest.mark.parametrize("kind", ["segm", "bbox"])
 def test_equals_the_lvis_package(truth_of, monkeypatch, seed, kind):
     lvis = pytest.importorskip("lvis")
-    # lvis 0.5.3 is older than NumPy 1.24, which has this name no more.
+    # lvis 0.5.3 uses np.float, which NumPy 1.24 removed.
     monkeypatch.setattr(np, "float", float, raising=False)
     rng = np.random.default_rng(seed)
     samples = random_samples(seed, images=20)
@@ -198,11 +200,11 @@ def test_errors_name_what_is_wrong(truth_of):
     samples = one_object([SMALL], [0], [1.0])
     with pytest.raises(ValueError, match="metric must be 'segm', 'bbox' or both, got 'proposal'"):
         LVISCocoMetric(ann_file=truth_of(samples), metric="proposal")
-    with pytest.raises(ValueError, match="must be classes of the data set, which has no blob"):
+    with pytest.raises(ValueError, match="but the data set has no class blob"):
         evaluate(samples, truth_of(samples), classes=("disk", "absent"))
     two = [*samples, sample(5, [instance(BIG, 0)], [], [], [])]
-    with pytest.raises(ValueError, match="1 were not, the first of them image 5"):
+    with pytest.raises(ValueError, match="must be predicted, but 1 were not, image 5"):
         evaluate(samples, truth_of(two))
     images = [dict(id=1, width=SIZE, height=SIZE, neg_category_ids=[])]
-    with pytest.raises(ValueError, match="'not_exhaustive_category_ids', as .* image 1 has none"):
+    with pytest.raises(ValueError, match="key 'not_exhaustive_category_ids' .* image 1 lacks it"):
         LVISCocoMetric(ann_file=truth_of(samples, images=images))

@@ -38,22 +38,21 @@ def halves(column: int, size: int = 20, left: int = 0, right: int = 1) -> np.nda
 
 
 def test_shifted_boundary_by_hand():
-    # Both classes have one outline, a column, and it is off by two pixels.
+    # The outline of both classes is a column, which is two pixels off, then one.
     assert evaluate((halves(12), halves(10))) == {"BF_1": 0, "BF_2": 100}
     assert evaluate((halves(11), halves(10)), tolerances=[0.5, 1]) == {"BF_0.5": 0, "BF_1": 100}
 
 
 def test_the_mean_is_over_images_then_classes():
     good, bad = (halves(10), halves(10)), (halves(15), halves(10))
-    # Class 2 is once right, classes 0 and 1 are twice right of three images.
     third = (halves(10, right=2), halves(10, right=2))
-    # class 0: right in the first and third of three; class 1: in one of two; class 2: in one.
+    # Class 0 is right in two of three images, class 1 in one of two, class 2 in one of one.
     expected = round(100 * np.mean([2 / 3, 1 / 2, 1]), 2)
     assert evaluate(good, bad, third)["BF_1"] == expected
 
 
 def test_invented_and_missed_classes_score_zero():
-    # 0 and 1 have the same outlines; 1 is predicted as 2, so both of these score 0.
+    # Class 1 is predicted as class 2, so both score 0. Class 0 is right.
     scores = evaluate((halves(10, right=2), halves(10)), tolerances=[1])
     assert scores == {"BF_1": round(100 / 3, 2)}
 
@@ -86,7 +85,7 @@ def test_outlines_meet_in_the_middle_of_an_unlabelled_seam():
     seam[:, 8:12] = 255
     for shift in range(-5, 6):
         pred = halves(10 + shift)
-        # Inside the seam nothing is judged; beyond it the prediction's own outline is.
+        # A predicted outline inside the seam counts as right; beyond the seam it counts as it is.
         beyond = max(abs(shift) - 2, 0)
         expected = evaluate((halves(10), truth) if not beyond else (pred, truth))
         assert evaluate((pred, seam)) == expected
@@ -137,5 +136,5 @@ def test_errors_name_what_is_wrong():
         SemanticBoundaryMetric().process(
             {}, [{k: v for k, v in whole.items() if k != "gt_sem_seg"}]
         )
-    with pytest.raises(ValueError, match=r"a.jpg must have one size, got \(20, 20\) and \(9, 9\)"):
+    with pytest.raises(ValueError, match=r"a.jpg must .* same size, got \(20, 20\) and \(9, 9\)"):
         evaluate((halves(3), halves(3, size=9)))

@@ -1,6 +1,6 @@
-"""The core's equations, written as in the papers: the oracle that the ops are compared with.
+"""The equations of the ops, written as in the papers: the oracle for their tests.
 
-One region at a time, every tensor explicit, float64. Shares no code with the package.
+The functions take one region at a time, in float64, and share no code with the package.
 """
 
 import math
@@ -81,7 +81,7 @@ def evolve(phi, features, lambda1, lambda2, mu, eps, dt, mean=True, eta=1e-4, pr
 
 
 def solver_gradient(phi):
-    """Central differences of (H, W) along x and y; phi goes on unchanged beyond the border."""
+    """Central differences of (H, W) along x and y; phi keeps its value beyond the border."""
     rows = torch.arange(-1, phi.shape[0] + 1).clamp(0, phi.shape[0] - 1)
     columns = torch.arange(-1, phi.shape[1] + 1).clamp(0, phi.shape[1] - 1)
     gx = (phi[:, columns[2:]] - phi[:, columns[:-2]]) / 2

@@ -1,4 +1,4 @@
-"""What holds for every input, whatever its values."""
+"""Properties of the ops that hold for every input."""
 
 import torch
 from hypothesis import given, settings
@@ -40,7 +40,7 @@ def regions(draw, dtype=dtypes, scales=(1e-3, 1.0, 1e4), offsets=(0.0, -7.5, 1e3
 
 
 def evolution(features, seed, steps=2):
-    """Arguments of an evolution of these features, without them."""
+    """Arguments of an evolution besides the features."""
     generator = torch.Generator().manual_seed(seed)
     count, _, height, width = features.shape
     options = dict(generator=generator, dtype=features.dtype)
@@ -59,7 +59,7 @@ def test_energy_is_never_negative(region, shared):
     features = features[0] if shared else features
     energy = region_energy(features, inside, domain, 0.3, 2.0)
     assert energy.isfinite().all() and (energy >= 0).all()
-    # Where features do not vary within the domain, rounding alone decides.
+    # Features without variation in the domain: only rounding decides the sign.
     within = domain.amax(0, keepdim=True) > 0
     constant = torch.where(within[0] if shared else within, features[..., :1, :1], -features)
     assert (region_energy(constant, inside, domain) >= 0).all()
@@ -175,7 +175,7 @@ def test_signed_distance(size, share, truncation, seed):
     pixels = distance * (truncation or 1)
     largest = height + width if truncation is None else truncation
     assert (pixels.abs() >= min(0.5, largest)).all() and (pixels.abs() <= largest).all()
-    # A step to a neighbour changes it by at most the step; across the boundary, by exactly one.
+    # The distance changes by at most one between neighbours, by exactly one across the boundary.
     for axis in (1, 2):
         assert (pixels.diff(dim=axis).abs() <= 1 + 1e-5).all()
         across = mask.diff(dim=axis)
@@ -195,7 +195,7 @@ def test_contour_length_does_not_depend_on_the_orientation(size, seed, isotropic
     torch.testing.assert_close(contour_length(inside.transpose(1, 2), isotropic), length)
     torch.testing.assert_close(contour_length(1 - inside, isotropic), length)
     torch.testing.assert_close(contour_length(3 * inside, isotropic), 3 * length)
-    if not isotropic:  # the forward differences of a pixel are a pair that a flip separates
+    if not isotropic:  # a flip separates the two forward differences of a pixel
         for axis in (1, 2):
             torch.testing.assert_close(contour_length(inside.flip(axis)), length)
 

@@ -42,7 +42,7 @@ def test_gradients(shared):
 
 
 def in_float64(features, inside, domain, lambda1=1.0, lambda2=1.0):
-    """Energies, and their gradients by features and inside, from the oracle on the same numbers."""
+    """The oracle's energies, and their gradients with respect to features and inside."""
     features, inside = (x.double().requires_grad_() for x in (features, inside))
     energy = torch.stack(
         [

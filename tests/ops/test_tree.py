@@ -1,6 +1,6 @@
-"""Spanning trees and tree filters against path by path products and SciPy's tree.
+"""Spanning trees against SciPy's, and tree filters against products along each path.
 
-Each test runs on both backends: compiled by Numba, and in plain PyTorch, which is what CUDA runs.
+Tests run on both backends: compiled by Numba, and in plain PyTorch, which also runs on CUDA.
 """
 
 import subprocess
@@ -45,7 +45,7 @@ def squared_distance(guide, a, b):
 
 
 def neighbours(guide):
-    """Each pixel's neighbours in SciPy's tree under the ranks of (weight, number)."""
+    """Neighbours of each pixel in SciPy's tree, with edges ranked by (weight, number)."""
     sparse = pytest.importorskip("scipy.sparse")
     csgraph = pytest.importorskip("scipy.sparse.csgraph")
     height, width = guide.shape[1:]
@@ -64,7 +64,7 @@ def neighbours(guide):
 
 
 def oracle_filter(x, linked, guide, sigma=1.0):
-    """One image, from the dense matrix S, filled by walking from each pixel; differentiable."""
+    """Filter an image with the dense matrix S, filled by walks from each pixel; differentiable."""
     size = x.shape[1] * x.shape[2]
     rows = []
     for start in range(size):
@@ -112,7 +112,7 @@ def test_order_is_depth_first_and_height_the_greatest_depth(shape, backend):
         assert sorted(order) == list(range(len(parent)))
         path, greatest = [0], 0
         for pixel in order[1:]:
-            while path[-1] != parent[pixel]:  # the parent is among the ancestors of the last one
+            while path[-1] != parent[pixel]:  # the parent is an ancestor of the last pixel
                 path.pop()
             path.append(pixel)
             greatest = max(greatest, len(path) - 1)
@@ -150,7 +150,7 @@ def test_backends_agree_on_any_size(height, width, values, seed):
 def test_nan_and_infinite_edges_come_last(backend):
     guide = torch.zeros(1, 1, 2, 3)
     guide[0, 0, :, 1] = torch.tensor([torch.nan, torch.inf])
-    # Edges 0 to 3 and 5 lead to a bad pixel; of equals the least number is taken.
+    # Edges 0 to 3 and 5 lead to a bad pixel; among equal edges the smallest number is taken.
     assert minimum_spanning_tree(guide, backend=backend).parent.tolist() == [[[0, 0, 1], [0, 3, 2]]]
 
 
@@ -176,7 +176,7 @@ def test_is_the_definition(shape, kind, sigma, backend):
     torch.testing.assert_close(got, want)
     gradients = (
         torch.autograd.grad((y * slope).sum(), (x, guide), materialize_grads=True)
-        for y in (got, want)  # the only pixel's result does not depend on the guide
+        for y in (got, want)  # the result of a single pixel does not depend on the guide
     )
     for one, other in zip(*gradients, strict=True):
         torch.testing.assert_close(one, other)

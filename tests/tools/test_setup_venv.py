@@ -1,6 +1,5 @@
-"""The set-up's own logic; that it works as a whole is seen whenever .venv is made."""
+"""Parts of the set-up; each new .venv tests the whole."""
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -8,16 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from tools.dev import setup_venv
+
 
 @pytest.fixture
-def setup(checkout, tmp_path, monkeypatch):
-    spec = importlib.util.spec_from_file_location(
-        "setup_venv", checkout / "tools/dev/setup_venv.py"
-    )
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    monkeypatch.setattr(module, "STAMPS", tmp_path)
-    return module
+def setup(tmp_path, monkeypatch):
+    monkeypatch.setattr(setup_venv, "STAMPS", tmp_path)
+    return setup_venv
 
 
 def test_stage_is_done_once_for_the_same_dependencies(setup):
@@ -39,7 +35,7 @@ def test_failed_stage_is_not_taken_as_done(setup):
     setup.stage("torch", "installing", lambda: done.append(1), "old")
     with pytest.raises(KeyboardInterrupt):
         setup.stage("torch", "installing", fails, "new")
-    # Not even for what was there before: the failed stage may have changed it.
+    # The old stamp does not count either: the failed stage may have changed the installation.
     setup.stage("torch", "installing", lambda: done.append(2), "old")
     assert done == [1, 2]
 

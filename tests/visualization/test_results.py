@@ -52,7 +52,8 @@ def test_evolution_with_ground_truth_and_arrays():
 
 
 def test_a_refined_level_set_is_named_so():
-    panels = evolution_panels(IMAGE, *growing_disks(), refined=True)
+    level_sets, boxes = growing_disks()
+    panels = evolution_panels(IMAGE, level_sets[:, :2], boxes, refined=level_sets[:, 2])
     assert [panel.title for panel in panels] == [r"$\phi_{0}$", r"$\phi_{1}$", "refined"]
 
 

@@ -1,7 +1,7 @@
 """Set up .venv: torch, mmcv with its compiled ops, everything else, and this package, editable.
 
-Runs on the standard library alone. Each stage leaves a stamp when it is complete; a stage whose
-stamp matches what it depends on is skipped, so a second run takes a moment, and a run that was
+The script needs only the standard library. Each stage leaves a stamp when it is complete, and is
+skipped if its stamp matches its dependencies. So a second run takes a moment, and a run that was
 interrupted goes on where it stopped.
 
 Environment: PYTHON (the interpreter), MMCV_WHEEL (a wheel of mmcv built earlier, instead of
@@ -41,14 +41,14 @@ GIGABYTES_PER_COMPILER = 2.5
 
 # Instead of Python's own flags, which add debugging symbols and warnings.
 COMPILER_FLAGS = "-g0 -O2 -w"
-# mmcv's files that define the same names, so each goes into another merged file.
+# Files of mmcv that define the same names, so each goes into another merged file.
 APART = ["bezier_align", "roi_align", "roi_align_rotated", "rotated_feature_align"]
-# Defines macros min and max, so nothing may follow it.
+# A file of mmcv that defines macros min and max, so no file may follow it.
 LAST = "psamask"
 ARE_ALL_WHOLE = """
 import importlib.metadata, pip, sys, sysconfig
-for one in importlib.metadata.distributions(path=[sysconfig.get_path("purelib")]):
-    if one.files is None or not all(file.locate().exists() for file in one.files):
+for found in importlib.metadata.distributions(path=[sysconfig.get_path("purelib")]):
+    if found.files is None or not all(file.locate().exists() for file in found.files):
         sys.exit(1)
 """
 TRY_MMCV = """
@@ -77,7 +77,7 @@ def run(
     env: dict[str, str] | None = None,
     on_line: Callable[[str], None] | None = None,
 ) -> None:
-    """Run a command with its output in the log; CalledProcessError holds the output's end."""
+    """Run a command and log its output; CalledProcessError holds the end of the output."""
     tail: list[str] = []
     with open(LOG, "a") as log:
         log.write(f"\n$ {shlex.join(command)}\n")
@@ -103,7 +103,7 @@ def run(
 
 
 def do(command: list[str]) -> None:
-    """Run a command; where it fails, show the end of its output and stop."""
+    """Run a command; if it fails, show the end of its output and stop."""
     try:
         run(command)
     except subprocess.CalledProcessError as error:
@@ -116,7 +116,7 @@ def stop_on(error: subprocess.CalledProcessError) -> NoReturn:
 
 
 def ask(code: str) -> str:
-    """What some Python code prints in .venv."""
+    """Output of Python code that is run in .venv."""
     done = subprocess.run(python(code), capture_output=True, text=True, cwd=ROOT)
     if done.returncode:
         fail(f".venv's Python failed:\n{done.stderr.strip()[-2000:]}")
@@ -134,14 +134,14 @@ def python(code: str) -> list[str]:
 
 
 def install(*arguments: str | Path) -> None:
-    """pip install; killed in the middle, it leaves a mark for `start_afresh_if_broken`."""
+    """Run pip install; if it is killed, it leaves a mark for `start_afresh_if_broken`."""
     INSTALLING.touch()
     do(pip("install", *arguments))
     INSTALLING.unlink()
 
 
 def start_afresh_if_broken() -> None:
-    """Half an installed distribution looks installed to pip, so .venv is then made again."""
+    """Let .venv be made again if a distribution is half installed, which pip does not notice."""
     whole = PYTHON.exists()
     if whole and INSTALLING.exists():
         whole = subprocess.run(python(ARE_ALL_WHOLE), capture_output=True).returncode == 0
@@ -157,7 +157,7 @@ def pins(*names: str) -> str:
 
 
 def stage(name: str, saying: str, work: Callable[[], None], *depends_on: object) -> str:
-    """Do a stage unless its stamp says that it was done for these dependencies; return its key."""
+    """Do a stage unless its stamp says that it is done for these dependencies; return its key."""
     key = hashlib.sha256(json.dumps([str(part) for part in depends_on]).encode()).hexdigest()
     stamp = STAMPS / name
     if stamp.exists() and stamp.read_text() == key:
@@ -182,7 +182,7 @@ def cxx_compiler() -> str:
 
 
 def require_compiler() -> None:
-    """Stop early, with one sentence, where mmcv could not be compiled."""
+    """Stop early, with advice, if mmcv could not be compiled."""
     cxx_compiler()
     include = Path(sysconfig.get_paths()["include"])
     if not (include / "Python.h").is_file():
@@ -237,7 +237,7 @@ def require_nvcc() -> None:
 
 
 def compilers_at_once() -> int:
-    """As many as cores and memory allow, a container's limits included."""
+    """Number of compilers that cores and memory allow; a container's limits count."""
     cores: float = len(os.sched_getaffinity(0))
     quota = read("/sys/fs/cgroup/cpu.max").split()
     if len(quota) == 2 and quota[0].isdigit():
@@ -261,7 +261,7 @@ def merge_sources(source: Path) -> None:
     """Gather mmcv's 78 C++ files in four.
 
     Nearly all of a file's compile time goes into torch's header and the templates that it
-    instantiates; paid four times instead of 78, the ops compile ten times faster.
+    instantiates. So the ops compile ten times faster in four files.
     """
     folder = source / "mmcv" / "ops" / "csrc" / "pytorch"
     files = sorted([*folder.glob("*.cpp"), *folder.glob("cpu/*.cpp")])
@@ -285,7 +285,7 @@ def merge_sources(source: Path) -> None:
 def build_mmcv(cuda: bool, torch_version: str) -> None:
     """Leave mmcv's wheel, compiled against .venv's torch, in WHEELS."""
     require_compiler()
-    # What an interrupted build left is of use for the same build only.
+    # The files of an interrupted build are of use for the same build only.
     build = f"{pins('onedl-mmcv')} torch {torch_version} cuda {cuda}"
     if read(BUILD / "build") != build:
         shutil.rmtree(BUILD, ignore_errors=True)
@@ -325,7 +325,7 @@ def compile_mmcv(source: Path, cuda: bool, jobs: str) -> None:
     if not cuda:
         env |= {"FORCE_CUDA": "0", "CUDA_VISIBLE_DEVICES": ""}
     shutil.rmtree(WHEELS, ignore_errors=True)
-    # In an unpacked tree, ninja keeps what was compiled before an interruption.
+    # In an unpacked tree, ninja keeps the files that were compiled before an interruption.
     run(
         pip("wheel", "-v", "--no-deps", "--no-build-isolation", "-w", WHEELS, source),
         env=env,
@@ -334,7 +334,7 @@ def compile_mmcv(source: Path, cuda: bool, jobs: str) -> None:
 
 
 def unpack_mmcv(name: str, change: Callable[[Path], None] | None = None) -> Path:
-    """mmcv's source tree under this name, downloaded, unpacked and changed unless it is there."""
+    """mmcv's source tree of this name; if missing, it is downloaded, unpacked and changed."""
     wanted = BUILD / name
     if wanted.exists():
         return wanted
@@ -355,12 +355,12 @@ def mmcv_wheel() -> Path:
     if not given:
         return next(WHEELS.glob("onedl_mmcv-*.whl"))
     if not Path(given).is_file():
-        fail(f"MMCV_WHEEL must be a wheel of onedl-mmcv, and {given} is no file.")
+        fail(f"MMCV_WHEEL must be a wheel of onedl-mmcv, but {given} is no file.")
     return Path(given).resolve()
 
 
 def install_mmcv() -> None:
-    """From MMCV_WHEEL, or compiled here; complete only when its ops run."""
+    """Install mmcv from MMCV_WHEEL, or compile it; check that its ops run."""
     if not os.environ.get("MMCV_WHEEL"):
         cuda = has_cuda()
         torch_version = ask("import torch; print(torch.__version__)")
@@ -379,9 +379,9 @@ def install_mmcv() -> None:
 
 
 def make_opencv_work() -> None:
-    """opencv-python needs the system's libGL; opencv-python-headless, over it, does not."""
+    """Install opencv-python-headless over opencv-python, which needs libGL, if libGL is missing."""
     if subprocess.run(python("import cv2"), capture_output=True).returncode:
-        say("OpenCV's windows need system libraries that are missing; taking the headless one")
+        say("OpenCV's windows need missing system libraries; installing opencv-python-headless")
         install("--force-reinstall", "--no-deps", "opencv-python-headless")
         do(python("import cv2"))
 

@@ -1,6 +1,6 @@
-"""128 training images of COCO (``data/coco128``), small, of which training sees the boxes alone.
+"""128 training images of COCO (``data/coco128``), small; training sees the boxes alone.
 
-The same images are evaluated: this checks a training on real data, not how well it generalises.
+Evaluation takes the same images: this checks that training runs, not how well it generalises.
 """
 
 data_root = "data/coco128/"

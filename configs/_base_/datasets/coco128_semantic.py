@@ -1,6 +1,6 @@
 """128 training images of COCO (``data/coco128``), small: 80 classes painted from the instances.
 
-The same images are evaluated: this checks a training on real data, not how well it generalises.
+Evaluation takes the same images: this checks that training runs, not how well it generalises.
 """
 
 _base_ = ["./coco128_boxes.py"]

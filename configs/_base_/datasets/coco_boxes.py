@@ -1,4 +1,4 @@
-"""COCO (``data/coco``), of which training sees the boxes alone, at several scales."""
+"""COCO (``data/coco``) at several scales; training sees the boxes alone."""
 
 _base_ = ["./coco_instance.py"]
 train_pipeline = [

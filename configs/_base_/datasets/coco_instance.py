@@ -1,6 +1,6 @@
 """COCO instances (``data/coco``) as mmdet has them, with boundary F1 and the AP of both masks.
 
-The data set and the loader report what they skip, and name files that are damaged.
+The data set reports skipped objects, and the loader names damaged files.
 """
 
 _base_ = ["mmdet::_base_/datasets/coco_instance.py"]

@@ -1,7 +1,7 @@
 """COCO (``data/coco``): 80 classes painted from the instances, in crops of 321.
 
-The paper of the level-set loss starts its ResNets from a training on COCO and says no more of it:
-which classes and crops is our choice.
+The level-set loss's paper starts its ResNets from a training on COCO and says no more. Classes and
+crops are our choice.
 """
 
 _base_ = ["./coco_instance.py"]

@@ -1,7 +1,7 @@
-"""Patches of iSAID in COCO's layout (``data/isaid``), of which training sees the boxes alone.
+"""Patches of iSAID in COCO's layout (``data/isaid``); training sees the boxes alone.
 
-The paper has 600 x 600 pixels, to which patches of 800 x 800 are scaled here; the authors' code
-scales patches to (1333, 800). Written by tools/dataset_converters/isaid.py.
+Patches of 800 x 800 are scaled to the paper's 600 x 600 pixels. (The authors' code scales them to
+(1333, 800).) ``tools/dataset_converters/isaid.py`` prepares it.
 """
 
 data_root = "data/isaid/"

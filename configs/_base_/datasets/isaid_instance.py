@@ -1,11 +1,6 @@
-"""Patches of iSAID with masks, which training sees too."""
+"""Patches of iSAID; training sees their masks too."""
 
 _base_ = ["./isaid_boxes.py"]
-train_pipeline = [
-    dict(type="mmlevelset.LoadImage"),
-    dict(type="LoadAnnotations", with_bbox=True, with_mask=True),
-    dict(type="Resize", scale={{_base_.image_scale}}, keep_ratio=True),
-    dict(type="RandomFlip", prob=0.5),
-    dict(type="PackDetInputs"),
-]
+train_pipeline = _base_.train_pipeline
+train_pipeline[1].with_mask = True
 train_dataloader = dict(dataset=dict(masks="required", pipeline=train_pipeline))

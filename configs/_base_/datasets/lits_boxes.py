@@ -1,7 +1,7 @@
 """Slices of LiTS's CT scans as images in COCO's layout (``data/lits``): the liver and its lesions.
 
-Training sees the boxes alone. The paper says neither the size nor the classes: both are ours.
-Written by tools/dataset_converters/lits.py.
+Training sees the boxes alone. The paper gives neither size nor classes: both are our choice.
+``tools/dataset_converters/lits.py`` prepares it.
 """
 
 data_root = "data/lits/"

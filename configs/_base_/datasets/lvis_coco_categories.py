@@ -1,8 +1,8 @@
 """COCO (``data/coco``), tested on COCO's own masks of val2017 and on LVIS's of the same images.
 
-LVIS's give AP* (``lvis/segm_AP``) of LevelSet R-CNN's Table 2: finer masks, COCO's categories, a
-model trained on COCO alone. Use it in place of ``coco_instance.py``;
-``tools/dataset_converters/lvis_coco.py`` makes the file.
+LVIS's finer masks of COCO's categories give the AP* of LevelSet R-CNN's Table 2 (``lvis/segm_AP``),
+for a model trained on COCO alone. Use this file in place of ``coco_instance.py``;
+``tools/dataset_converters/lvis_coco.py`` makes the annotations.
 """
 
 _base_ = ["./coco_instance.py"]

@@ -1,7 +1,7 @@
 """Penn-Fudan pedestrians in COCO's instance layout: 110 photographs to train on, 20 to validate.
 
-Any data set of photographs in COCO's layout is used the same way: give ``data_root``, the two
-annotation files, the image folders and ``metainfo.classes``.
+For your own photographs in COCO's layout, change ``data_root``, the two annotation files, the image
+folders and ``metainfo.classes``.
 """
 
 data_root = "data/pennfudan/"

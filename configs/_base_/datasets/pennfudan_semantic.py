@@ -1,7 +1,7 @@
 """Penn-Fudan pedestrians as two classes, painted from the instances.
 
-Any data set in COCO's instance layout trains semantic networks the same way: give ``data_root``,
-the two annotation files, the image folders and ``metainfo.classes``, the background first.
+For your own photographs in COCO's instance layout, change ``data_root``, the two annotation files,
+the image folders and ``metainfo.classes``, the background first.
 """
 
 _base_ = ["./pennfudan_instance.py"]

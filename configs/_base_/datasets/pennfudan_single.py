@@ -1,7 +1,7 @@
-"""Single pedestrians cut out of Penn-Fudan: each instance's box, enlarged, its mask as label.
+"""Single pedestrians cut out of Penn-Fudan: each instance's enlarged box, its mask as label.
 
-Any data set in COCO's instance layout is used the same way: give ``data_root``, the two annotation
-files, the image folders and ``metainfo.classes``.
+For your own photographs in COCO's instance layout, change ``data_root``, the two annotation files,
+the image folders and ``metainfo.classes``.
 """
 
 _base_ = ["./pennfudan_instance.py"]

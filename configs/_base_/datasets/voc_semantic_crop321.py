@@ -1,13 +1,7 @@
-"""Pascal VOC 2012 with SBD's label maps in crops of 321, as the level-set loss's paper has them for DeepLab-ResNet101."""
+"""Pascal VOC 2012 with SBD in crops of 321, the paper's size for DeepLab-ResNet101."""
 
 _base_ = ["./voc_semantic.py"]
 crop_size = (321, 321)
-train_pipeline = [
-    dict(type="mmlevelset.LoadImage"),
-    dict(type="mmlevelset.LoadSemanticAnnotations"),
-    dict(type="RandomFlip", prob=0.5),
-    dict(type="RandomCrop", crop_size=crop_size),
-    dict(type="Pad", size=crop_size, pad_val=dict(img=(104, 116, 124), seg=255)),
-    dict(type="PackDetInputs"),
-]
+train_pipeline = _base_.train_pipeline
+train_pipeline[3].crop_size = train_pipeline[4].size = crop_size
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))

@@ -1,8 +1,8 @@
 """Weizmann's one-object images, as ``tools/dataset_converters/weizmann.py`` writes them.
 
-F-measure against each of two annotators, as in the paper's Table 2; training takes their masks in
-turn. Any folders of images and masks are used the same way; ``annotators=()`` where the masks lie
-in ``seg_map_path`` itself.
+As in the paper's Table 2, the F-measure is against each of two annotators; training draws one of
+their masks at random. For your own folders of images and masks, change the folders; with
+``annotators=()`` the masks lie in ``seg_map_path`` itself.
 """
 
 data_root = "data/weizmann/"

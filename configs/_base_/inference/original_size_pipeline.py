@@ -1,6 +1,6 @@
 """A test pipeline that leaves images as they are, for ``mmlevelset.TiledDetector``.
 
-True masks are left in their annotations: a large image has no room for a bitmap of each.
+True masks stay in their annotations: a large image has no room for a bitmap of each.
 """
 
 original_size_pipeline = [

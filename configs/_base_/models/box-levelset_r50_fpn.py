@@ -67,7 +67,9 @@ model = dict(
             standardize_features=True,
             sigma=0.02,
         ),
-        loss_consistency=None,
+        loss_consistency=dict(
+            type="mmlevelset.LocalConsistencyLoss", loss_weight=0.0, num_iterations=10, dilation=2
+        ),
     ),
     test_cfg=dict(
         nms_pre=500,

@@ -1,7 +1,7 @@
 """A small BoxLevelSet that trains from scratch on a CPU, for images of 128 x 128.
 
-Masks of the first two levels are trained at a quarter of the image's size, of the third at an
-eighth, of the others at a sixteenth: the ranges of sizes keep nearly all objects at a quarter.
+Masks of the first two levels train at a quarter of the image's size, of the third at an eighth, of
+the others at a sixteenth. The ranges of sizes keep nearly all objects at a quarter.
 """
 
 _base_ = ["./box-levelset_r50_fpn.py"]

@@ -1,8 +1,8 @@
 """CRLS with ResNet-50 and FPN. Every value that an ablation changes stands here.
 
-As printed: 300 proposals, NMS at 0.7, masks of 21 x 21, smooth L1 with lambda / N_reg = 10 / 2400 for
-the proposals, where mmdet divides by N_cls = 256 sampled anchors. Their ``beta`` is that of Faster
-R-CNN's code, on which the paper builds (with 1 the gradients of small errors are a ninth). Sampling,
+As printed: 300 proposals, NMS at 0.7, masks of 21 x 21, and for the proposals smooth L1 with lambda
+/ N_reg = 10 / 2400 (mmdet divides by N_cls = 256 sampled anchors). The paper builds on Faster
+R-CNN, so ``beta`` is that of its code (with 1 the gradients of small errors are a ninth). Sampling,
 NMS of the detections and widths are our choice: the paper has none.
 """
 

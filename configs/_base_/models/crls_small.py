@@ -1,7 +1,8 @@
 """A small CRLS that trains from scratch on a CPU.
 
-Boxes are regressed by the L1 loss, as in the small Mask R-CNN, and masks made once more in them: with
-the paper's smooth L1 and masks in the proposals a training this short finds few boxes.
+As in the small Mask R-CNN, boxes are regressed by the L1 loss; masks are made once more in the
+regressed boxes. With the paper's smooth L1 and masks in the proposals, so short a training finds
+few boxes.
 """
 
 _base_ = ["./crls_r50_fpn.py"]

@@ -1,7 +1,7 @@
 """DeepLab-v2 on ResNet-101: dilated to stride 8, frozen batch norm, four dilated classifiers.
 
-Losses are taken at the size of the logits, to which labels are shrunk, as DeepLab was trained: a
-sum over 41 x 41 pixels is what the level-set loss's small weight fits.
+As DeepLab was trained, labels are shrunk to the logits and the losses are taken there. A sum over
+41 x 41 pixels fits the small weight of the level-set loss.
 """
 
 _base_ = ["./fcn-32s_r101.py"]
@@ -21,7 +21,7 @@ model = dict(
         dropout_ratio=0.0,
         loss_size="logits",
         align_corners=True,
-        loss_decode=[{{_base_.cross_entropy}}],
-        monitor=[{{_base_.level_set}}],
+        loss_decode={{_base_.model.decode_head.loss_decode}},
+        monitor={{_base_.model.decode_head.monitor}},
     ),
 )

@@ -1,14 +1,8 @@
 """DELSE in Mask R-CNN (LevelSet R-CNN's Table 3), with its own losses and fixed hyperparameters."""
 
-_base_ = ["mmdet::_base_/models/mask-rcnn_r50_fpn.py"]
+_base_ = ["./mask-rcnn_r50_fpn.py"]
 model = dict(
     type="mmlevelset.LevelSetRCNN",
-    backbone=dict(
-        init_cfg=dict(
-            type="Pretrained",
-            checkpoint="https://download.pytorch.org/models/resnet50-0676ba61.pth",
-        )
-    ),
     roi_head=dict(
         type="mmlevelset.LevelSetRoIHead",
         mask_head=dict(

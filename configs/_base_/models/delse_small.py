@@ -1,6 +1,6 @@
 """DELSE on the small Mask R-CNN, with its own losses and fixed hyperparameters.
 
-The loss weights are a tenth of those of delse_r50_fpn.py, as in levelset-rcnn_small.py.
+As in levelset-rcnn_small.py, the loss weights are a tenth of the full-size model's.
 """
 
 _base_ = ["./mask-rcnn_small.py"]

@@ -1,7 +1,8 @@
-"""FCN-32s on ResNet-101, trained by cross-entropy; the level-set loss is only watched.
+"""FCN-32s on ResNet-101, trained by cross-entropy; the level-set loss is off, its energy logged.
 
-The level-set loss has the paper's lambda and eps. It sums over pixels and classes; that it is a
-mean over the images of a batch is our choice.
+``model.decode_head.loss_decode.1.loss_weight=4e-4`` turns the loss on: 4e-4 is the paper's lambda.
+The loss sums over pixels and classes; its mean over the images of a batch is our choice. ``skips``
+1 and 2 are FCN-16s and FCN-8s. ``scales=(0.5, 0.75, 1.0)`` are DeepLab's three scales (MSC).
 """
 
 num_classes = 21
@@ -41,8 +42,9 @@ model = dict(
         dropout_ratio=0.0,
         loss_size="full",
         align_corners=False,
-        loss_decode=[cross_entropy],
+        loss_decode=[cross_entropy, dict(level_set, loss_weight=0.0)],
         monitor=[level_set],
     ),
+    multi_scale=dict(scales=(1.0,), supervise_scales=True),
     test_cfg=dict(mode="whole"),
 )

@@ -1,14 +1,8 @@
 """LevelSet R-CNN with ResNet-50 and FPN. Every value that an ablation changes stands here."""
 
-_base_ = ["mmdet::_base_/models/mask-rcnn_r50_fpn.py"]
+_base_ = ["./mask-rcnn_r50_fpn.py"]
 model = dict(
     type="mmlevelset.LevelSetRCNN",
-    backbone=dict(
-        init_cfg=dict(
-            type="Pretrained",
-            checkpoint="https://download.pytorch.org/models/resnet50-0676ba61.pth",
-        )
-    ),
     roi_head=dict(
         type="mmlevelset.LevelSetRoIHead",
         mask_head=dict(

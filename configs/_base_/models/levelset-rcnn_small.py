@@ -1,7 +1,7 @@
 """LevelSet R-CNN on the small Mask R-CNN; phi and the features on a grid of 56 x 56.
 
-The loss weights are a tenth of the paper's for Cityscapes: from scratch, its weights let the
-gradients of the level sets drown those of the detection.
+The loss weights are a tenth of the paper's for Cityscapes. In a training from scratch the paper's
+weights let the gradients of the level sets drown the detection's.
 """
 
 _base_ = ["./mask-rcnn_small.py"]

@@ -2,7 +2,7 @@
 
 The paper names the three and no more. Our choice: deformable convolutions of the first version from
 stride 8 on; of PANet the bottom-up path, adaptive feature pooling and fully-connected fusion. The
-first of the mask head's four convolutions is in the pooling, so the head itself has three.
+pooling holds the first of the mask head's four convolutions, so the head itself has three.
 """
 
 _base_ = ["./levelset-rcnn_wrn38_fpn.py"]

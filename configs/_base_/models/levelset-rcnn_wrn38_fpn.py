@@ -1,7 +1,7 @@
 """LevelSet R-CNN with WideResNet-38 and FPN.
 
-The ImageNet weights have to be put where ``checkpoint`` says. As with ResNet, batch norm keeps their
-statistics and the layers up to stride 4 do not learn, our choice.
+Put the ImageNet weights where ``checkpoint`` says. As in ResNet, batch norm keeps their statistics
+and the layers up to stride 4 do not learn; this is our choice.
 """
 
 _base_ = ["./levelset-rcnn_r50_fpn.py"]

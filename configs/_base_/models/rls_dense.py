@@ -1,6 +1,6 @@
 """RLS as in the paper: 64 x 64 pixels, all matrices over the whole image; 168 million weights.
 
-The paper leaves ``eps``, ``reduction`` and the normalisation open; phi_0 is random in it.
+In the paper phi_0 is random; it leaves ``eps``, ``reduction`` and the normalisation open.
 """
 
 model = dict(

@@ -1,4 +1,4 @@
-"""BoxLevelSet's schedule for iSAID: Pascal VOC's of 12 epochs, with a lower start."""
+"""BoxLevelSet's schedule for iSAID: the short one for Pascal VOC, its warm-up from a lower rate."""
 
 _base_ = ["./adamw_1x_voc.py"]
 param_scheduler = [

@@ -1,4 +1,4 @@
-"""The same over 12 epochs."""
+"""BoxLevelSet's short schedule for Pascal VOC: 12 epochs."""
 
 _base_ = ["./adamw_3x_voc.py"]
 max_epochs = 12

@@ -1,4 +1,4 @@
-"""The same over 270,000 steps, three times as long."""
+"""Mask R-CNN's 3x schedule in iterations: 270,000 steps."""
 
 _base_ = ["./iterations_90k.py"]
 max_iters = 270000

@@ -1,4 +1,4 @@
-"""The same over 16 epochs."""
+"""The schedule of scratch_small.py over 16 epochs."""
 
 _base_ = ["./scratch_small.py"]
 max_epochs = 16

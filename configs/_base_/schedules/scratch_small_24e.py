@@ -1,4 +1,4 @@
-"""The same over 24 epochs."""
+"""The schedule of scratch_small.py over 24 epochs."""
 
 _base_ = ["./scratch_small.py"]
 max_epochs = 24

@@ -1,4 +1,4 @@
-"""The same over 40 epochs, for a few hundred images or fewer."""
+"""The schedule of scratch_small.py over 40 epochs, for a few hundred images or fewer."""
 
 _base_ = ["./scratch_small.py"]
 max_epochs = 40

@@ -1,7 +1,7 @@
 """CRLS's schedule for Pascal VOC: 32,000 steps at 1e-3 and 8,000 at 1e-4, one image a step.
 
-Images a step, momentum and weight decay are Faster R-CNN's, on which the paper builds; warm-up and
-clipping of gradients are our choice. The paper has none of them.
+The paper prints no more. It builds on Faster R-CNN, so images a step, momentum and weight decay are
+Faster R-CNN's; warm-up and clipping of gradients are our choice.
 """
 
 train_cfg = dict(type="IterBasedTrainLoop", max_iters=40000, val_interval=10000)

@@ -1,7 +1,7 @@
 """SGD with the learning rate (1 - iter / 20000)^0.9 for FCN: 10 images a step.
 
-The level-set loss's paper prints the policy for DeepLab-v2 alone and no number of iterations for
-any network. Biases learn twice as fast, as FCN's and DeepLab's authors have it.
+The level-set loss's paper prints the policy for DeepLab-v2 alone, and no number of iterations.
+Biases learn twice as fast, as in the code of FCN's and DeepLab's authors.
 """
 
 max_iters = 20000

@@ -1,4 +1,4 @@
-"""The same for DeepLab-v2: its new layers learn ten times as fast, their biases twenty times."""
+"""sgd_poly_20k.py for DeepLab-v2: new layers learn 10 times as fast, their biases 20 times."""
 
 _base_ = ["./sgd_poly_20k.py"]
 optim_wrapper = dict(

@@ -1,4 +1,4 @@
-"""The same for DeepLab-LargeFOV, whose new layer learns ten times as fast, its bias twenty times."""
+"""sgd_poly_20k.py for DeepLab-LargeFOV: its new layer learns 10 times as fast, the bias 20 times."""
 
 _base_ = ["./sgd_poly_20k.py"]
 optim_wrapper = dict(

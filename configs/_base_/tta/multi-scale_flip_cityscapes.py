@@ -1,4 +1,7 @@
-"""Three scales, each as it is and flipped. The paper has several scales and does not print them."""
+"""Three scales of Cityscapes, each as it is and flipped.
+
+The paper tests at several scales and does not print them.
+"""
 
 tta_model = dict(
     type="mmlevelset.MaskTTAModel",

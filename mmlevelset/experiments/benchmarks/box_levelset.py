@@ -41,6 +41,7 @@ from mmlevelset.experiments.benchmarks.tree_filter import SciPyTree
 from mmlevelset.models.box_levelset import BoxLevelSetLoss, level_set_loss
 from mmlevelset.models.box_levelset.level_set_loss import Masks
 from mmlevelset.models.box_levelset.targets import Boxes, assign_cells
+from mmlevelset.models.common import ImageFeatures
 
 STRIDES = (4, 8, 16)
 MOST_TREES = 6
@@ -174,7 +175,7 @@ def trees_in_head(options: argparse.Namespace, device: torch.device) -> int:
     features = [torch.randn(1, 32, *size, device=device) for size in sizes]
     function = level_set_loss.minimum_spanning_tree
     with mock.patch.object(level_set_loss, "minimum_spanning_tree", wraps=function) as counted:
-        head.loss(features, samples, images)
+        head.loss(ImageFeatures(features, images), samples)
     return counted.call_count
 
 

@@ -35,7 +35,7 @@ from torch import Tensor, nn
 
 from mmlevelset.datasets import ShapesSegDataset
 from mmlevelset.experiments.benchmarks import harness
-from mmlevelset.models.crls import CRLS, FConNet, RecurrentLevelSet, Segmentation
+from mmlevelset.models import CRLS, FConNet, RecurrentLevelSet, Segmentation
 from mmlevelset.ops import chan_vese, curvature, heaviside, region_means
 
 TOLERANCES = (1e-3, 1e-4)

@@ -26,6 +26,7 @@ from mmlevelset.experiments.command_line import (
     require_file,
     short_errors,
 )
+from mmlevelset.experiments.runs import latest_checkpoint
 
 if TYPE_CHECKING:
     import numpy as np
@@ -82,15 +83,9 @@ def main(words: Sequence[str] | None = None) -> None:
 
 def find_checkpoint(path: str) -> Path:
     """Return the path of a checkpoint file, or of the last checkpoint of a work dir."""
-    if not Path(path).is_dir():
-        return Path(require_file(path, "the checkpoint"))
-    note = Path(path, "last_checkpoint")
-    if not note.is_file():
-        raise InputError(f"the work dir {path} holds no checkpoint: {note} does not exist")
-    # The note holds an absolute path, but the work dir may have been moved.
-    return Path(
-        require_file(str(Path(path, Path(note.read_text().strip()).name)), "the checkpoint")
-    )
+    if Path(path).is_dir():
+        return latest_checkpoint(Path(path))
+    return Path(require_file(path, "the checkpoint"))
 
 
 class Results(ABC):
@@ -140,12 +135,10 @@ class InstanceResults(Results):
         from mmdet.models.roi_heads.base_roi_head import BaseRoIHead
 
         super().__init__(config, checkpoint, dataset)
-        self.refined = False
         for head in self.model.modules():
             if isinstance(head, BaseRoIHead) and head.with_mask:
                 # Heads without level sets ignore these settings.
                 head.test_cfg.update(initial_masks=True, level_sets=True)
-                self.refined = getattr(head.mask_head, "refinement", None) is not None
         annotations = dict(type="mmdet.LoadAnnotations", with_bbox=True, with_mask=True)
         self.annotate = Compose([*self.load.transforms, annotations])
         self.score_thr = score_thr
@@ -189,8 +182,9 @@ class InstanceResults(Results):
         if "level_sets" not in found:
             return row, row
         colors = matched_colors(found.masks, truth)
+        refined = found.get("refined_level_sets")
         strip = evolution_panels(
-            image, found.level_sets, found.bboxes, truth, colors, refined=self.refined
+            image, found.level_sets, found.bboxes, truth, colors, refined=refined
         )
         return row, strip
 

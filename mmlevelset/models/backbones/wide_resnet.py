@@ -1,4 +1,4 @@
-"""WideResNet-38 for detection, the wide and shallow residual network of pre-activated blocks."""
+"""WideResNet-38 for detection, a wide residual network of pre-activated blocks."""
 
 import torch.nn as nn
 from mmcv.cnn import build_activation_layer, build_conv_layer, build_norm_layer
@@ -9,7 +9,7 @@ from torch.utils.checkpoint import checkpoint
 
 from mmlevelset.registry import MODELS
 
-# Output channels of a block's convolutions in mod2 to mod7, in units of the first layer's.
+# Output channels of a block's convolutions in mod2 to mod7, as multiples of mod1's channels.
 WIDTHS = ((2, 2), (4, 4), (8, 8), (8, 16), (8, 16, 32), (16, 32, 64))
 NUM_MODULES = 1 + len(WIDTHS)
 
@@ -18,9 +18,9 @@ NUM_MODULES = 1 + len(WIDTHS)
 class WideResNet38(BaseModule):
     """WideResNet-38: "Model A" of Wu, Shen, van den Hengel (Wider or Deeper, 2016).
 
-    A 3x3 convolution of 64 channels (``mod1``), then six modules (``mod2`` to ``mod7``) of
-    pre-activated residual blocks, five of them behind a 3x3 max pooling of stride 2. Blocks are two
-    3x3 convolutions, in the last two modules a bottleneck of 1x1, 3x3 and 1x1:
+    ``mod1`` is a 3x3 convolution. ``mod2`` to ``mod7`` are modules of pre-activated residual
+    blocks. A 3x3 max pooling of stride 2 precedes each of ``mod2`` to ``mod6``. A block has two 3x3
+    convolutions; in ``mod6`` and ``mod7`` it is a bottleneck of 1x1, 3x3 and 1x1 convolutions:
 
     ====== ====== ========================= ======
     module blocks channels                  stride
@@ -34,36 +34,38 @@ class WideResNet38(BaseModule):
     mod7   1       1024, 2048, 4096         32
     ====== ====== ========================= ======
 
-    That is 105.1 million parameters; with ImageNet's classifier, which is not here, 109.2 million.
+    The network has 105.1 million parameters. ImageNet's classifier, which this class does not have,
+    would make it 109.2 million.
 
-    Default outputs are those of mod3, mod4, mod5 and mod7: 256, 512, 1024 and 4096 channels at
-    strides 4, 8, 16 and 32. That of mod7 has passed the network's last norm and activation
-    (``bn_out``); the others are the residual sums that the next module reads.
+    The default outputs are the outputs of mod3, mod4, mod5 and mod7: 256, 512, 1024 and 4096
+    channels at strides 4, 8, 16 and 32. The output of mod7 has passed the network's last norm and
+    activation (``bn_out``). The other outputs are the residual sums that the next module reads.
 
-    In-place activated batch norm (Rota Bulò et al., CVPR 2018), which saves memory, is a plain norm
-    and a leaky ReLU here; ``with_cp`` saves memory instead. There is no dropout. Parameters are
-    named as in that paper's PyTorch code (``mod2.block1.convs.conv1.weight``, ``bn_out.weight``);
-    its in-place norm scales by ``|weight| + eps``, a plain one by ``weight``.
+    The reference code saves memory by in-place activated batch norm (Rota Bulò et al., CVPR 2018).
+    Here it is a plain norm and a leaky ReLU, and ``with_cp`` saves memory. There is no dropout.
+    Parameters have the names of the reference code (``mod2.block1.convs.conv1.weight``,
+    ``bn_out.weight``). The in-place norm scales by ``|weight| + eps``, the plain norm by
+    ``weight``.
 
     Args:
-        structure: Blocks in mod2 to mod7.
-        base_channels: Channels of mod1; all others are multiples of it.
+        structure: Number of blocks in each of mod2 to mod7.
+        base_channels: Channels of mod1; all other channels are multiples of it.
         in_channels: Channels of the image.
         out_indices: Modules whose outputs are returned, 0 for mod1 to 6 for mod7, ascending.
-            Modules behind the last one are not built.
-        dcn: Config of a deformable convolution (``DCN`` or ``DCNv2``) in place of the second
-            convolution of each block. mmcv's ``DCN`` needs maps of 3x3 or more: at stride 32,
+            Modules after the last of these are not built.
+        dcn: Config of a deformable convolution (``DCN`` or ``DCNv2``) that replaces the second
+            convolution of each block. mmcv's ``DCN`` needs maps of at least 3x3: at stride 32,
             images of more than 64 pixels a side.
-        stage_with_dcn: For each of mod2 to mod7, whether its blocks are deformable, if ``dcn`` is
-            given.
-        frozen_stages: So many of the seven modules do not learn, from mod1 on.
+        stage_with_dcn: For each of mod2 to mod7, whether ``dcn`` is used in its blocks.
+        frozen_stages: Number of modules, from mod1 on, that do not learn.
         norm_cfg: Normalisation.
         act_cfg: Activation after each norm.
-        norm_eval: Batch norm's statistics do not change in training. Right only with pretrained
+        norm_eval: Whether batch norm keeps its statistics in training. Use it only with pretrained
             weights.
-        with_cp: Keep a block's input alone for the backward pass and compute the block again.
+        with_cp: Whether to save memory: only a block's input is kept for the backward pass, and the
+            block is computed again.
         init_cfg: Default: Kaiming. ``dict(type="mmlevelset.Pretrained", checkpoint=...)`` loads
-            weights; offsets of deformable convolutions that it lacks start at zero.
+            weights. Offsets of deformable convolutions that the checkpoint lacks start at zero.
 
     Raises:
         ValueError: An argument is out of its range.
@@ -144,18 +146,18 @@ class WideResNet38(BaseModule):
         if self.ends:
             self.bn_out = build_norm_layer(norm_cfg, channels)[1]
             self.act_out = build_activation_layer(act_cfg)
-        self.train()  # frozen before an optimizer or DDP looks
+        self.train()  # freezes parameters before an optimizer or DDP collects them
 
     def init_weights(self) -> None:
-        """Initial weights as ``init_cfg`` says."""
+        """Initialise the weights as ``init_cfg`` says."""
         super().init_weights()
         if self.from_scratch:
             for module in self.modules():
                 if hasattr(module, "init_offset"):
-                    module.init_offset()  # Kaiming's weights would move the samples at random
+                    module.init_offset()  # Kaiming initialisation would give random offsets
 
     def train(self, mode: bool = True) -> "WideResNet38":
-        """Training mode, in which what is frozen stays as in evaluation."""
+        """Set training mode; frozen modules stay in evaluation mode."""
         super().train(mode)
         for index in range(min(self.frozen_stages, self.num_modules)):
             self.get_submodule(f"mod{index + 1}").eval().requires_grad_(False)
@@ -166,10 +168,10 @@ class WideResNet38(BaseModule):
         return self
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Features of images (B, in_channels, H, W).
+        """Return the features of images (B, in_channels, H, W).
 
         Returns:
-            For each of ``out_indices`` a map (B, C, ceil(H / s), ceil(W / s)), s its stride.
+            A map (B, C, ceil(H / s), ceil(W / s)) for each of ``out_indices``, s its stride.
         """
         outputs = []
         for index in range(self.num_modules):
@@ -186,11 +188,11 @@ class WideResNet38(BaseModule):
 class PreActivatedBlock(BaseModule):
     """A residual block with norm and activation before each convolution (He et al., ECCV 2016).
 
-    Where the number of channels changes, the shortcut is a 1x1 convolution of the activated input.
+    If the number of channels changes, the shortcut is a 1x1 convolution of the activated input.
 
     Args:
         in_channels: Channels of the input.
-        widths: Output channels of its convolutions: two of 3x3, or a 1x1, a 3x3 and a 1x1.
+        widths: Output channels of the convolutions: two for 3x3, 3x3; three for 1x1, 3x3, 1x1.
         dcn: See :class:`WideResNet38`.
         norm_cfg: See :class:`WideResNet38`.
         act_cfg: See :class:`WideResNet38`.
@@ -234,7 +236,7 @@ class PreActivatedBlock(BaseModule):
             self.proj_conv = build_conv_layer(None, in_channels, channels, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, in_channels, H, W) to (B, widths[-1], H, W)."""
+        """Return the block's output (B, widths[-1], H, W) for x (B, in_channels, H, W)."""
         if self.with_cp and x.requires_grad:
             return checkpoint(self._forward, x, use_reentrant=False)
         return self._forward(x)

@@ -9,7 +9,7 @@ from mmdet.models.dense_heads.solov2_head import MaskFeatModule
 from mmdet.models.utils import unpack_gt_instances
 from mmdet.structures import SampleList
 from mmdet.structures.mask import mask2bbox
-from mmdet.utils import ConfigType, InstanceList, OptConfigType, reduce_mean
+from mmdet.utils import ConfigType, InstanceList, OptConfigType, OptInstanceList, reduce_mean
 from mmengine.dist import get_world_size
 from mmengine.logging import MessageHub
 from mmengine.structures import InstanceData
@@ -17,7 +17,10 @@ from torch import Tensor, nn
 
 from mmlevelset.models.box_levelset.level_set_loss import Masks
 from mmlevelset.models.box_levelset.targets import Boxes, Positives, assign_cells, box_masks
+from mmlevelset.models.common import ImageFeatures, check_choice, images_of
 from mmlevelset.registry import MODELS
+
+DETECTOR = "mmlevelset.BoxLevelSet"
 
 
 class PlainMaskFeatures(MaskFeatModule):
@@ -36,7 +39,7 @@ class Group(NamedTuple):
 
     Attributes:
         image: Index of the image in the batch.
-        positions: Which positives of the batch these are (K,).
+        positions: Indices (K,) among the positives of the batch.
         logits: (K, H, W).
     """
 
@@ -49,39 +52,33 @@ class Group(NamedTuple):
 class BoxSOLOv2Head(SOLOV2Head):
     """SOLOv2's head, trained by boxes with a level-set energy (Li et al., ECCV 2022).
 
-    A box stands for its object's centre and extent, so the cells that a mask is learned at do not
-    depend on masks; in box supervision none is read. Masks are sigmoids of level sets. Inference is
-    mmdet's SOLOv2, with the masks' bounding boxes added.
+    The centre and the extent of an object's box choose the cells at which its mask is learned, so
+    box supervision reads no masks. Masks are sigmoids of level sets. Inference is mmdet's SOLOv2;
+    the results also have the masks' bounding boxes.
 
     Args:
-        *args: Of :class:`mmdet.models.SOLOV2Head`.
-        architecture: ``released`` is that of the authors' code, for which there are checkpoints:
-            kernels from a 1x1 convolution, mask features without norm, and in training the masks of
-            a level at twice its resolution. ``mmdet`` is SOLOv2 as mmdet has it.
-        supervision: ``box``; ``mask``: true masks, by ``loss_mask`` alone; ``mixed``: true masks
-            where an instance has one, and the box where its mask is empty.
-        inclusive_boxes: Box masks are rounded, with the right and bottom pixel included, as the
-            authors' data loader made them.
+        *args: Arguments of :class:`mmdet.models.SOLOV2Head`.
+        architecture: ``released`` is the architecture of the authors' code and checkpoints: kernels
+            from a 1x1 convolution, mask features without norm, and in training the masks of a level
+            at twice its resolution. ``mmdet`` is mmdet's SOLOv2.
+        supervision: ``box``: boxes alone; ``mask``: true masks, by ``loss_mask`` alone; ``mixed``:
+            the true mask of an instance, or its box where its mask is empty.
+        inclusive_boxes: Round box masks and include the right and bottom pixel, as the authors'
+            data loader does.
         warmup_iters: Iterations before the level-set energy and the consistency set in.
-        loss_mask: Of logits and true masks (K, H, W), with ``reduction_override``, as mmdet's
-            DiceLoss.
-        loss_projection: Of scores and box masks (K, H, W): losses (K,).
+        loss_mask: Loss of logits and true masks (K, H, W) that takes ``reduction_override``, as
+            mmdet's DiceLoss.
+        loss_projection: Losses (K,) of scores and box masks (K, H, W).
         loss_level_set: :class:`BoxLevelSetLoss`, or None: the projection alone.
-        loss_consistency: :class:`LocalConsistencyLoss`, or None.
+        loss_consistency: :class:`LocalConsistencyLoss`; None or a ``loss_weight`` of 0: none.
         refinement: Config of ``mmlevelset.CropRefinement``, or None; ``in_channels`` is set from
-            the mask features'. Refined masks have the same losses as the others, named
-            ``*_refined``, and take their place in inference.
-        **kwargs: Of :class:`mmdet.models.SOLOV2Head`.
-
-    Attributes:
-        images: The normalised input images (B, C, H, W) of the current batch, set by
-            :class:`BoxLevelSet`; needed for predictions with a refinement.
+            the mask features'. Refined masks have the same losses as the other masks, named
+            ``*_refined``, and replace them in inference.
+        **kwargs: Arguments of :class:`mmdet.models.SOLOV2Head`.
 
     Raises:
         ValueError: An argument is out of its range.
     """
-
-    images: Tensor | None = None
 
     def __init__(
         self,
@@ -97,8 +94,8 @@ class BoxSOLOv2Head(SOLOV2Head):
         refinement: OptConfigType = None,
         **kwargs,
     ) -> None:
-        _require("architecture", architecture, ("released", "mmdet"))
-        _require("supervision", supervision, ("box", "mask", "mixed"))
+        check_choice("architecture", architecture, ("released", "mmdet"))
+        check_choice("supervision", supervision, ("box", "mask", "mixed"))
         if not warmup_iters >= 0:
             raise ValueError(f"warmup_iters must be at least 0, but is {warmup_iters!r}")
         if kwargs.get("dynamic_conv_size", 1) != 1:
@@ -120,7 +117,11 @@ class BoxSOLOv2Head(SOLOV2Head):
         if supervision != "mask" and loss_level_set is not None:
             features = dict(in_channels=self.mask_feature_head.out_channels)
             self.loss_level_set = MODELS.build({**features, **loss_level_set})
-        if supervision != "mask" and loss_consistency is not None:
+        if (
+            supervision != "mask"
+            and loss_consistency is not None
+            and loss_consistency.get("loss_weight") != 0
+        ):
             self.loss_consistency = MODELS.build(loss_consistency)
         if architecture == "released":
             settings = {**kwargs["mask_feature_head"], "in_channels": self.in_channels}
@@ -135,14 +136,15 @@ class BoxSOLOv2Head(SOLOV2Head):
         if self.architecture == "released":
             self.conv_kernel = nn.Conv2d(self.feat_channels, self.kernel_out_channels, 1)
 
-    def loss(self, x: Sequence[Tensor], batch_data_samples: SampleList, images: Tensor) -> dict:
+    def loss(self, x: ImageFeatures, batch_data_samples: SampleList, **kwargs) -> dict:
         """Losses of a batch.
 
         Args:
-            x: FPN's features, each (B, C, H', W').
+            x: FPN's features, each (B, C, H', W'), with the normalised, padded images (B, 3, H, W).
             batch_data_samples: Boxes and labels; masks only where they supervise.
-            images: The normalised, padded images (B, 3, H, W).
+            **kwargs: mmdet's, unused.
         """
+        images = images_of(x, DETECTOR)
         instances, _, metas = unpack_gt_instances(batch_data_samples)
         kernels, scores, mask_feats = self(x)
         sizes = self.mask_sizes(x)
@@ -185,7 +187,7 @@ class BoxSOLOv2Head(SOLOV2Head):
             count = reduce_mean(kernels.new_tensor(len(positives.cell)))
             labels = boxes.labels.new_full(scores.shape[:1], self.num_classes)
             labels[positives.cell] = boxes.labels[positives.box]
-            # SOLOv2's number of positives plus one, of all processes together.
+            # The divisor of SOLOv2: the positives of all processes together, plus one.
             avg_factor = count + 1 / get_world_size()
             losses = dict(loss_cls=self.loss_cls(scores, labels, avg_factor=avg_factor))
             masks = None
@@ -193,7 +195,8 @@ class BoxSOLOv2Head(SOLOV2Head):
                 masks = _true_masks(batch_gt_instances, tuple(images.shape[2:]), images.device)
             level_set = self.loss_level_set
             deep = level_set.deep_features(mask_feats) if level_set is not None else None
-            # Sums of nothing: whatever the batch holds, each loss depends on all it could.
+            # Empty sums make each loss depend on the same tensors in every batch: distributed
+            # training waits for their gradients.
             nothing = kernels.new_zeros(())
             if len(positives.cell) == 0:
                 nothing = kernels[:0].sum() + mask_feats[:0].sum()
@@ -242,7 +245,7 @@ class BoxSOLOv2Head(SOLOV2Head):
         positives: Positives,
         sizes: Sequence[tuple[int, int]],
     ) -> Iterator[Group]:
-        """The positive masks, image by image and resolution by resolution."""
+        """Yield the positive masks, image by image and resolution by resolution."""
         resolutions = sorted(set(sizes), reverse=True)
         of_level = torch.tensor([resolutions.index(size) for size in sizes])
         per_image = len(kernels) // len(mask_feats)
@@ -272,7 +275,7 @@ class BoxSOLOv2Head(SOLOV2Head):
         deep: Tensor | None,
         meta: dict,
     ) -> dict[str, Tensor]:
-        """Losses (K,) of each kind for a group of masks, zero where a kind does not apply."""
+        """Losses (K,) of each kind for a group of masks; zero for a mask without that loss."""
         logits = group.logits
         size = logits.shape[1:]
         losses = {}
@@ -311,33 +314,79 @@ class BoxSOLOv2Head(SOLOV2Head):
         iteration = MessageHub.get_current_instance().get_info("iter", 0)
         return iteration < self.warmup_iters
 
+    def predict(
+        self,
+        x: Sequence[Tensor],
+        batch_data_samples: SampleList,
+        rescale: bool = False,
+        results_list: OptInstanceList = None,
+    ) -> InstanceList:
+        """As mmdet's; with a refinement, ``x`` must be :class:`ImageFeatures`."""
+        images = None if self.refinement is None else images_of(x, DETECTOR)
+        return super().predict(x, batch_data_samples, rescale, results_list, images=images)
+
     def predict_by_feat(
         self,
         mlvl_kernel_preds: list[Tensor],
         mlvl_cls_scores: list[Tensor],
         mask_feats: Tensor,
         batch_img_metas: list[dict],
+        images: Tensor | None = None,
         **kwargs,
     ) -> InstanceList:
         """As mmdet's; each result also has the boxes that bound its masks.
 
-        With a refinement, the masks of the ``test_cfg.nms_pre`` cells with the best class scores
-        are refined, and the other cells dropped. Without one, where more cells are above
-        ``score_thr``, mmdet chooses as many by the class score times the masks' mean probability.
+        With a refinement, the ``test_cfg.nms_pre`` cells with the best class scores are kept and
+        their masks refined on ``images`` (B, 3, H, W). Without a refinement, mmdet keeps as many
+        cells, by the class score times the masks' mean probability.
         """
-        metas = batch_img_metas
-        if self.refinement is not None:
-            if self.images is None:
-                raise RuntimeError(
-                    "refinement needs the input images: use the detector type"
-                    " 'mmlevelset.BoxLevelSet', or set mask_head.images"
-                )
-            metas = [
-                dict(meta, image=image) for meta, image in zip(metas, self.images, strict=True)
-            ]
-        return super().predict_by_feat(
-            mlvl_kernel_preds, mlvl_cls_scores, mask_feats, metas, **kwargs
-        )
+        if self.refinement is None:
+            return super().predict_by_feat(
+                mlvl_kernel_preds, mlvl_cls_scores, mask_feats, batch_img_metas, **kwargs
+            )
+        if images is None:
+            raise ValueError("images must be given where refinement is, but are None")
+        count = len(batch_img_metas)
+        kernels = _cells(mlvl_kernel_preds).chunk(count)
+        scores = _cells([_peaks(logits.sigmoid()) for logits in mlvl_cls_scores]).chunk(count)
+        return [
+            self._predict_by_feat_single(*self._refined(*predictions), meta)
+            for *predictions, meta in zip(
+                kernels, scores, mask_feats, images, batch_img_metas, strict=True
+            )
+        ]
+
+    def _refined(
+        self,
+        kernels: Tensor,
+        scores: Tensor,
+        mask_feats: Tensor,
+        image: Tensor,
+        cfg: OptConfigType = None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return kernels, class scores and mask features: mmdet makes refined masks of them.
+
+        Args:
+            kernels: Kernels of the N cells (N, E).
+            scores: Probabilities of the classes (N, num_classes).
+            mask_feats: Mask features of the image (E, H, W).
+            image: The normalised image (3, H', W').
+            cfg: Settings in place of ``test_cfg``.
+        """
+        assert self.refinement is not None
+        settings = self.test_cfg if cfg is None else cfg
+        best = scores.amax(1)
+        cells = (best > settings.score_thr).nonzero()[:, 0]
+        if 0 < settings.nms_pre < len(cells):
+            cells = cells[best[cells].topk(settings.nms_pre).indices]
+            others = torch.ones_like(best, dtype=torch.bool).index_fill(0, cells, False)
+            scores = scores.masked_fill(others[:, None], 0)
+        logits = (kernels[cells] @ mask_feats.flatten(1)).unflatten(1, mask_feats.shape[1:])
+        # mmdet multiplies kernels and mask features: unit kernels pick the refined masks.
+        refined = self.refinement(logits, image, mask_feats)[None]
+        unit = refined.new_zeros(len(kernels), len(cells))
+        unit[cells, torch.arange(len(cells), device=cells.device)] = 1
+        return unit, scores, refined
 
     def _predict_by_feat_single(
         self,
@@ -347,20 +396,6 @@ class BoxSOLOv2Head(SOLOV2Head):
         img_meta: dict,
         cfg: OptConfigType = None,
     ) -> InstanceData:
-        if self.refinement is not None:
-            settings = self.test_cfg if cfg is None else cfg
-            best = cls_scores.amax(1)
-            cells = (best > settings.score_thr).nonzero()[:, 0]
-            if 0 < settings.nms_pre < len(cells):
-                cells = cells[best[cells].topk(settings.nms_pre).indices]
-                others = torch.ones_like(best, dtype=torch.bool).index_fill(0, cells, False)
-                cls_scores = cls_scores.masked_fill(others[:, None], 0)
-            features = mask_feats[0]
-            logits = (kernel_preds[cells] @ features.flatten(1)).unflatten(1, features.shape[1:])
-            # mmdet takes masks from mask features by kernels: from refined masks by unit kernels.
-            mask_feats = self.refinement(logits, img_meta["image"], features)[None]
-            kernel_preds = mask_feats.new_zeros(len(kernel_preds), len(cells))
-            kernel_preds[cells, torch.arange(len(cells), device=cells.device)] = 1
         results = super()._predict_by_feat_single(
             kernel_preds, cls_scores, mask_feats, img_meta, cfg
         )
@@ -370,25 +405,26 @@ class BoxSOLOv2Head(SOLOV2Head):
 
 
 def _cells(levels: Sequence[Tensor]) -> Tensor:
-    """Predictions (B * N, C) of all cells, from levels (B, C, S, S)."""
+    """Predictions (B * N, C) of the N cells of all levels, from levels (B, C, S, S)."""
     flat = [level.flatten(2).transpose(1, 2) for level in levels]
     return torch.cat(flat, 1).flatten(0, 1)
+
+
+def _peaks(scores: Tensor) -> Tensor:
+    """Scores (B, C, S, S) of a level; a score below a neighbour's becomes zero, as in mmdet."""
+    highest = F.max_pool2d(scores, 2, stride=1, padding=1)[:, :, :-1, :-1]
+    return scores * (highest == scores)
 
 
 def _true_masks(
     instances: Sequence[InstanceData], size: Sequence[int], device: torch.device
 ) -> Tensor:
     """All masks of the batch (G, H, W), bool, on the padded images."""
-    padded = [one.masks.pad(size).to_tensor(torch.bool, device) for one in instances]
+    padded = [own.masks.pad(size).to_tensor(torch.bool, device) for own in instances]
     return torch.cat(padded)
 
 
 def _shrunk(masks: Tensor, size: Sequence[int]) -> Tensor:
-    """Masks (K, H, W), bool, at another size, sampled as mmdet does."""
+    """Masks (K, H, W), bool, at another size, sampled as in mmdet."""
     small = F.interpolate(masks[None].float(), size, mode="bilinear", align_corners=False)
     return small[0] >= 0.5
-
-
-def _require(name: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise ValueError(f"{name} must be one of {', '.join(known)}, but is {value!r}")

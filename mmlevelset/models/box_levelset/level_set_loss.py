@@ -6,12 +6,13 @@ import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from mmlevelset.models.common import check_choice
 from mmlevelset.ops import contour_length, minimum_spanning_tree, region_energy, tree_filter
 from mmlevelset.registry import MODELS
 
 
 class Masks(NamedTuple):
-    """K positive masks of one image at one resolution, and what they are measured on.
+    """K positive masks of one image at one resolution, with the maps of their energy.
 
     Attributes:
         scores: sigmoid(phi), (K, H, W) in [0, 1].
@@ -31,31 +32,31 @@ class Masks(NamedTuple):
 class BoxLevelSetLoss(BaseModule):
     r"""Chan-Vese energy of masks inside their boxes (BoxLevelSet eqs. 3 and 8).
 
-    :math:`\lambda_1 E(\phi, I_u) + \lambda_2 E(\phi, I_f)` for each positive mask, both divided by
-    the number of channels and of the domain's pixels, which the paper leaves open. :math:`I_u` is
-    the normalised image. What :math:`I_f` is depends on the mode:
+    The loss of a positive mask is :math:`\lambda_1 E(\phi, I_u) + \lambda_2 E(\phi, I_f)`. Both
+    energies are divided by the number of channels and of the domain's pixels; the paper leaves this
+    open. :math:`I_u` is the normalised image. :math:`I_f` depends on the mode:
 
-    - ``released`` (the authors' code, which made the published numbers): two channels, the mask
-      itself filtered along the image's minimum spanning tree (t1), and that filtered along the tree
-      of a convolution of the mask features (t2).
-    - ``paper``: a convolution of the mask features, filtered along the image's tree. Taken
-      literally, nothing keeps these features from collapsing to a constant, whose energy is 0;
-      so they are detached and standardised by default.
+    - ``released`` (the authors' code, which made the published numbers): two channels. t1 is the
+      mask filtered along the image's minimum spanning tree; t2 is t1 filtered along the tree of a
+      convolution of the mask features.
+    - ``paper``: a convolution of the mask features, filtered along the image's tree. Such features
+      can collapse to a constant, which has energy 0; so they are detached and standardised by
+      default.
 
     Args:
         in_channels: Channels of the mask features.
         mode: ``released`` or ``paper``.
         image_weight: lambda_1; 0 leaves the term out.
         feature_weight: lambda_2; 0 leaves the term out, with its trees and its convolution.
-        length_weight: gamma, weight of the contour's length in each of the two energies. With
-            ``released`` both the mask and its complement are cut out by the box and their lengths
-            added, and the published numbers had it off; their code has 1e-5, the paper 1e-4.
-        domain: ``box`` or ``image``, for the head: where the energy is summed.
+        length_weight: gamma, weight of the contour's length in each of the two energies. In
+            ``released``, the box cuts out the mask and its complement, and their lengths are added.
+            The published numbers are without the length; their code has 1e-5, the paper 1e-4.
+        domain: Where the head sums the energy: ``box`` or ``image``.
         feature_channels: Channels of the convolution.
-        second_filter: Whether t2 stands beside t1 (``released``).
-        tree_filter: Whether the deep features are filtered (``paper``).
-        detach_features: Whether no gradient flows through the masks inside t1 and t2
-            (``released``) or through the deep features (``paper``). None: False and True.
+        second_filter: Use t2 beside t1 (``released``).
+        tree_filter: Filter the deep features (``paper``).
+        detach_features: Stop the gradients through the masks inside t1 and t2 (``released``) or
+            through the deep features (``paper``). None: False in ``released``, True in ``paper``.
         standardize_features: Give each deep feature mean 0 and deviation 1 over the map
             (``paper``).
         sigma: Scale of the squared colour distances in the image's tree filter.
@@ -82,8 +83,8 @@ class BoxLevelSetLoss(BaseModule):
         init_cfg: dict | Sequence[dict] | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        _require("mode", mode, ("released", "paper"))
-        _require("domain", domain, ("box", "image"))
+        check_choice("mode", mode, ("released", "paper"))
+        check_choice("domain", domain, ("box", "image"))
         weights = dict(
             image_weight=image_weight, feature_weight=feature_weight, length_weight=length_weight
         )
@@ -109,11 +110,11 @@ class BoxLevelSetLoss(BaseModule):
             self.feature_conv = nn.Conv2d(in_channels, feature_channels, 3, padding=1)
 
     def deep_features(self, mask_feats: Tensor) -> Tensor | None:
-        """The convolution of the mask features (B, C, H, W), if the settings have one."""
+        """Return the convolution of the mask features (B, C, H, W); None where it is not used."""
         return None if self.feature_conv is None else self.feature_conv(mask_feats)
 
     def forward(self, masks: Masks) -> Tensor:
-        """Losses (K,), float32, of an image's masks."""
+        """Return the losses (K,), float32, of an image's masks."""
         pixels = masks.domain.sum((1, 2)).clamp(min=1)
         length = self._length(masks) if self.length_weight else 0
         total = masks.scores.new_zeros(len(masks.scores))
@@ -147,8 +148,8 @@ class BoxLevelSetLoss(BaseModule):
         if masks.deep is None:
             return filtered[0][:, None]
         guide = _resize(masks.deep, masks.image)[None]
-        # The guide's weights are close to 1 and its gradients small differences of t2: in float32
-        # they would be off by a thousandth.
+        # The guide's weights are close to 1, and its gradients are small differences of t2: in
+        # float32 they would be off by a thousandth.
         again = tree_filter(filtered, minimum_spanning_tree(guide), guide.double())
         return torch.stack((filtered[0].double(), again[0]), 1)
 
@@ -171,8 +172,3 @@ def _resize(maps: Tensor, like: Tensor) -> Tensor:
         return maps.to(like)
     size = like.shape[1:]
     return F.interpolate(maps[None].to(like), size, mode="bilinear", align_corners=False)[0]
-
-
-def _require(name: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise ValueError(f"{name} must be one of {', '.join(known)}, but is {value!r}")

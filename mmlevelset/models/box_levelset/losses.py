@@ -9,10 +9,10 @@ from mmlevelset.registry import MODELS
 
 @MODELS.register_module()
 class BoxProjectionLoss(nn.Module):
-    r"""Dice of a mask's projections and its box's (Tian et al. 2021; BoxLevelSet eq. 9).
+    r"""Dice loss of the projections of a mask and its box (Tian et al. 2021; BoxLevelSet eq. 9).
 
-    :math:`\sum_{x, y} 1 - 2 \sum p q / (\sum p^2 + \sum q^2)`, with p and q the maxima of the mask
-    and the box along an axis.
+    The loss is :math:`\sum_{x, y} 1 - 2 \sum p q / (\sum p^2 + \sum q^2)`; p and q are the maxima
+    of the mask and the box along an axis.
 
     Args:
         loss_weight: alpha of BoxLevelSet eq. 11.
@@ -36,16 +36,16 @@ def _dice(first: Tensor, second: Tensor) -> Tensor:
 
 @MODELS.register_module()
 class LocalConsistencyLoss(nn.Module):
-    """Box2Mask's local consistency (Li et al. 2022): masks agree with what neighbours make of them.
+    """Box2Mask's local consistency (Li et al. 2022): masks agree with their neighbours' average.
 
-    Inside the box, the mean difference between a mask and itself after ``num_iterations`` averages
-    over the eight neighbours ``dilation`` pixels away, each with the softmax of minus the mean
-    absolute difference of colours, relative to their spread over the eight. The averaged masks
-    are targets: no gradient flows through them.
+    The loss is the mean difference, inside the box, between a mask and its average. The average is
+    taken ``num_iterations`` times over the eight neighbours ``dilation`` pixels away. The weights
+    are a softmax of minus the mean absolute difference of colours, relative to its spread over the
+    eight. The averaged masks are targets: no gradient flows through them.
 
     Args:
         loss_weight: Weight of the loss.
-        num_iterations: Averages taken, at least 1.
+        num_iterations: Number of averages, at least 1.
         dilation: Distance of the neighbours in pixels, at least 1.
         sharpness: Factor on the relative differences: larger follows edges more closely.
     """
@@ -80,13 +80,13 @@ class LocalConsistencyLoss(nn.Module):
         return self.loss_weight * apart / boxes.sum((1, 2)).clamp(min=1)
 
     def _weights(self, image: Tensor) -> Tensor:
-        """(8, H, W), which sum to 1."""
+        """Weights (8, H, W) of the neighbours; they sum to 1."""
         difference = (self._neighbours(image) - image[:, None]).abs()
         spread = difference.std(1, keepdim=True) + 1e-6
         return (-self.sharpness * difference / spread).mean(0).softmax(0)
 
     def _neighbours(self, maps: Tensor) -> Tensor:
-        """(N, 8, H, W) of (N, H, W); the border is repeated outwards."""
+        """Neighbours (N, 8, H, W) of the pixels (N, H, W); the border is repeated outwards."""
         reach, (height, width) = self.dilation, maps.shape[1:]
         padded = F.pad(maps[:, None], [reach] * 4, mode="replicate")[:, 0]
         starts = [

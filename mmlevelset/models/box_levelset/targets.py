@@ -1,4 +1,4 @@
-"""What the boxes of a batch ask of SOLOv2's grid cells, for all of them at once."""
+"""Targets of SOLOv2's grid cells from the boxes of a batch, for all boxes at once."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 MINIMUM_BOX_AREA = 10.0
-"""Smaller boxes, in square pixels, are not trained, as in the released code."""
+"""Least area of a trained box, in square pixels, as in the released code."""
 
 
 class Boxes(NamedTuple):
@@ -17,7 +17,7 @@ class Boxes(NamedTuple):
         corners: x1, y1, x2, y2 (G, 4) in pixels of the padded images, right and bottom exclusive.
         labels: Classes (G,).
         image: Index in the batch (G,).
-        edges: The corners of what the box masks cover (G, 4): the same, or rounded outwards.
+        edges: The corners of the box masks (G, 4): the boxes', or rounded outwards.
     """
 
     corners: Tensor
@@ -27,15 +27,15 @@ class Boxes(NamedTuple):
 
     @classmethod
     def of(cls, instances: Sequence, inclusive: bool) -> "Boxes":
-        """From each image's ``InstanceData``; inclusive: rounded, the last pixel belongs to it."""
-        corners = torch.cat([one.bboxes for one in instances]).float()
+        """Boxes of each image's ``InstanceData``; inclusive: rounded edges, with the last pixel."""
+        corners = torch.cat([own.bboxes for own in instances]).float()
         edges = corners
         if inclusive:
             edges = corners.round()
             edges = torch.cat((edges[:, :2], edges[:, 2:] + 1), 1)
-        counts = torch.tensor([len(one.bboxes) for one in instances], device=corners.device)
+        counts = torch.tensor([len(own.bboxes) for own in instances], device=corners.device)
         image = torch.arange(len(instances), device=corners.device).repeat_interleave(counts)
-        return cls(corners, torch.cat([one.labels for one in instances]), image, edges)
+        return cls(corners, torch.cat([own.labels for own in instances]), image, edges)
 
 
 class Positives(NamedTuple):
@@ -62,9 +62,9 @@ def assign_cells(
 ) -> Positives:
     """SOLO's assignment (Wang et al. 2020), with the box's centre for the mask's centre of mass.
 
-    A box belongs to every level whose scale range holds the root of its area. There its centre's
-    cell is positive, and the neighbours of that cell that the box, shrunk by ``pos_scale``,
-    touches. Of two boxes that claim a cell the later one gets it.
+    A box belongs to every level whose scale range holds the root of its area. On such a level the
+    cell of the box's centre is positive, and so are the neighbours of that cell that the box,
+    shrunk by ``pos_scale``, touches. If two boxes claim a cell, the later box gets it.
 
     Args:
         boxes: The ground truth.
@@ -88,13 +88,13 @@ def assign_cells(
     covered = (edges[:, 2:] - edges[:, :2]).clamp(min=0).prod(1)
     fits = (scale >= ranges[:, 0]) & (scale <= ranges[:, 1]) & (covered >= MINIMUM_BOX_AREA)
 
-    # Coordinates of pixels by their index, not their centre: as mmdet's centre of mass.
+    # Pixels are counted by index, not by centre, as in mmdet's centre of mass.
     middle = (edges[:, :2] + edges[:, 2:]) / 2 - 0.5
     reach = extent * pos_scale / 2
     side = 1.0 / grids[:, None, None].double()
 
     def cell_of(point: Tensor) -> Tensor:
-        """Column and row (levels, G, 2) by floor division, which decides ties as SOLO does."""
+        """Column and row (levels, G, 2), by floor division as in SOLO, which decides ties."""
         return torch.floor_divide(point / size, side).long()
 
     last = grids[:, None, None] - 1
@@ -123,11 +123,11 @@ def assign_cells(
 
 
 def box_masks(edges: Tensor, size: Sequence[int], image_size: Sequence[int]) -> Tensor:
-    """Masks (K, H, W), bool, of boxes (K, 4) on images of ``image_size``, shrunk to ``size``.
+    """Return masks (K, H, W), bool, of boxes (K, 4) on ``image_size``, shrunk to ``size``.
 
-    The mask at full resolution is sampled bilinearly at the cells' centres; half is inside. A box
-    that holds no centre has the cell that its middle is in, and one that would still be empty the
-    cells it covers most.
+    The box's mask at full resolution is sampled bilinearly at the cells' centres; a cell is inside
+    from one half on. A box without a centre gets the cell that holds its middle. If the mask would
+    still be empty, it gets the cells that the box covers most.
     """
     columns = _coverage(edges[:, 0], edges[:, 2], size[1], image_size[1] / size[1])
     rows = _coverage(edges[:, 1], edges[:, 3], size[0], image_size[0] / size[0])

@@ -9,20 +9,20 @@ from mmlevelset.registry import MODELS
 class CRLS(TwoStageDetector):
     """Contextual recurrent level sets (Le et al., Recurrent Level Set Networks, 2019).
 
-    Three stages share the features of a backbone: proposals (:class:`CRLSRPNHead`), the mask of
-    each by a recurrent level set (:class:`CRLSMaskHead`), and its class by its features and its
-    mask (:class:`CRLSBBoxHead`). Their losses are trained together, and a later loss reaches the
-    stages before: masks have gradients, and with ``warp="grid_sample"`` in :class:`RoIWarp` the
-    coordinates of the proposals too. Not differentiated are the choice of proposals by scores,
-    non-maximum suppression and sampling, the level of a pyramid, and the targets, which depend on
-    the proposals; a coordinate that is cut off at the image's edge has no gradient.
+    Three stages share the features of a backbone: proposals (:class:`CRLSRPNHead`); the mask of
+    each proposal by a recurrent level set (:class:`CRLSMaskHead`); the proposal's class by its
+    features and its mask (:class:`CRLSBBoxHead`). The stages are trained together. A later loss
+    reaches the earlier stages: masks have gradients, and with ``warp="grid_sample"`` in
+    :class:`RoIWarp` the coordinates of the proposals too. Not differentiated are: the choice of
+    proposals by scores, non-maximum suppression and sampling; the level of a pyramid; the targets,
+    which depend on the proposals; a coordinate that is cut off at the image's edge.
 
     Args:
-        *args: Of mmdet's :class:`TwoStageDetector`.
-        **kwargs: Likewise.
+        *args: Arguments of mmdet's :class:`TwoStageDetector`.
+        **kwargs: The same.
 
     Raises:
-        TypeError: ``rpn_head`` or ``roi_head`` is not of this system.
+        TypeError: ``rpn_head`` or ``roi_head`` is not CRLS's.
     """
 
     def __init__(self, *args, **kwargs) -> None:
@@ -33,5 +33,3 @@ class CRLS(TwoStageDetector):
                 raise TypeError(
                     f"{name} must be a mmlevelset.{kind.__name__}, but is {type(head).__name__}"
                 )
-        warp = getattr(self.roi_head.bbox_roi_extractor, "warp", None)
-        self.rpn_head.attached = warp == "grid_sample"

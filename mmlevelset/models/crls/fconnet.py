@@ -3,8 +3,9 @@ from collections.abc import Sequence
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmlevelset.models.crls.recurrent_level_set import check_size
-from mmlevelset.models.crls.result import Segmentation, segmentation_loss
+from mmlevelset.models.common import check_positive_integers
+from mmlevelset.models.recurrent.recurrent_level_set import check_size
+from mmlevelset.models.recurrent.result import Segmentation, segmentation_loss
 from mmlevelset.ops.checks import check_floating, check_shape
 from mmlevelset.registry import MODELS
 
@@ -18,7 +19,7 @@ class FConNet(BaseModule):
     Args:
         size: Height and width of the images.
         in_channels: Channels of the images.
-        hidden: Units between the layers; as many as pixels if None, as in the paper.
+        hidden: Units between the layers; None: as many as pixels (the paper's).
 
     Raises:
         ValueError: An argument is out of its range.
@@ -35,9 +36,7 @@ class FConNet(BaseModule):
         self.size = height, width = check_size(size)
         pixels = height * width
         hidden = pixels if hidden is None else hidden
-        for name, number in dict(in_channels=in_channels, hidden=hidden).items():
-            if not isinstance(number, int) or number < 1:
-                raise ValueError(f"{name} must be a positive integer, but is {number!r}")
+        check_positive_integers(in_channels=in_channels, hidden=hidden)
         self.in_channels = in_channels
         self.layers = nn.Sequential(
             nn.Linear(in_channels * pixels, hidden), nn.ReLU(), nn.Linear(hidden, 2 * pixels)
@@ -51,5 +50,5 @@ class FConNet(BaseModule):
         return Segmentation(logits, logits.new_zeros(0, len(image), *self.size))
 
     def loss(self, result: Segmentation, target: Tensor, ignore_index: int = 255) -> Tensor:
-        """Cross-entropy of a :meth:`forward`, a scalar; see :func:`segmentation_loss`."""
+        """Return the cross-entropy, a scalar; see :func:`segmentation_loss`."""
         return segmentation_loss(result.logits, target, ignore_index)

@@ -8,17 +8,12 @@ from mmlevelset.registry import MODELS
 
 @MODELS.register_module()
 class CRLSRPNHead(RPNHead):
-    """mmdet's region proposal network, whose proposals depend on its weights.
+    """mmdet's region proposal network; its proposals have gradients.
 
-    mmdet detaches proposals. Here their coordinates have gradients to the regression, so that what
-    is made of a box trains the box (Le et al. 2019, section 4). Which proposals are chosen, by
-    scores and non-maximum suppression, is not differentiated.
-
-    Attributes:
-        attached: False: proposals are detached; :class:`CRLS` sets it.
+    mmdet detaches proposals. Here the coordinates have gradients to the regression, so that the
+    losses of the later stages train the boxes (Le et al. 2019, section 4). The choice of proposals
+    by scores and non-maximum suppression is not differentiated.
     """
-
-    attached = True
 
     def predict_by_feat(
         self,
@@ -30,15 +25,11 @@ class CRLSRPNHead(RPNHead):
         rescale: bool = False,
         with_nms: bool = True,
     ) -> InstanceList:
-        """The proposals of each image, as mmdet's."""
+        """Return the proposals of each image; arguments are mmdet's."""
         metas = batch_img_metas or []
-        # Also under autocast: in half precision a box is rounded to pixels.
+        # float32 under autocast too: in half precision a box is rounded to pixels.
         cls_scores = [scores.float() for scores in cls_scores]
         bbox_preds = [deltas.float() for deltas in bbox_preds]
-        if not self.attached:
-            return super().predict_by_feat(
-                cls_scores, bbox_preds, score_factors, metas, cfg, rescale, with_nms
-            )
         priors = self.prior_generator.grid_priors(
             [scores.shape[2:] for scores in cls_scores],
             dtype=cls_scores[0].dtype,

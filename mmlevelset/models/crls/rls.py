@@ -9,8 +9,8 @@ from mmdet.structures import OptSampleList, SampleList
 from mmengine.structures import PixelData
 from torch import Tensor
 
-from mmlevelset.models.crls.recurrent_level_set import check_size
-from mmlevelset.models.losses import label_map
+from mmlevelset.models.common import label_map
+from mmlevelset.models.recurrent.recurrent_level_set import check_size
 from mmlevelset.registry import MODELS
 
 IGNORED = 255
@@ -27,18 +27,18 @@ class RLS(BaseDetector):
 
     Args:
         network: ``dict(type="mmlevelset.RecurrentLevelSet", ...)`` or
-            ``dict(type="mmlevelset.FConNet", ...)``: any module with ``size`` (None: any), whose
-            result has ``logits`` (M, 2, H, W), and with ``loss(result, labels)``.
+            ``dict(type="mmlevelset.FConNet", ...)``: any module with ``size`` (None: any size), a
+            :class:`Segmentation` as its result, and ``loss(result, labels)``.
         input_size: Height and width that images are resized to, bilinearly. None: the network's
             ``size``; if that is None too, images stay as they are.
-        standardise: Give each channel of an image zero mean and unit variance, after it has been
-            resized: forces are squares of brightness, and would differ a hundredfold between images
-            of low and high contrast (our choice).
+        standardise: Give each channel of a resized image zero mean and unit variance (our choice).
+            Forces are squares of brightness: between images of low and high contrast they would
+            differ a hundredfold.
         data_preprocessor: mmdet's ``DetDataPreprocessor``.
         train_cfg: Must be None; there is nothing to set.
-        test_cfg: ``dict(level_sets=True)``: predictions have ``level_sets.data`` (N+1, h, w) on
-            the grid that the network sees: foreground minus background scores V phi_t + b_V of
-            t = 0..N, of which the last one's zero contour is the prediction's.
+        test_cfg: ``dict(level_sets=True)``: predictions also have ``level_sets.data`` (N+1, h, w),
+            on the network's grid: foreground minus background scores V phi_t + b_V of t = 0..N. The
+            zero contour of the last map is the prediction's.
 
     Raises:
         ValueError: An argument is out of its range, or ``input_size`` is not the network's size.
@@ -72,11 +72,11 @@ class RLS(BaseDetector):
                 )
 
     def extract_feat(self, batch_inputs: Tensor) -> tuple[Tensor, ...]:
-        """The images themselves: the network has no backbone."""
+        """Return the images: the network has no backbone."""
         return (batch_inputs,)
 
     def loss(self, batch_inputs: Tensor, batch_data_samples: SampleList) -> dict[str, Tensor]:
-        """``loss_ce`` of images (B, C, H, W): the mean over images of those over pixels."""
+        """``loss_ce`` of images (B, C, H, W): the mean over images of the mean over pixels."""
         labels = [
             self._labels(sample, tuple(batch_inputs.shape[2:])) for sample in batch_data_samples
         ]
@@ -88,7 +88,7 @@ class RLS(BaseDetector):
         return dict(loss_ce=total / len(labels))
 
     def predict(self, batch_inputs: Tensor, batch_data_samples: SampleList) -> SampleList:
-        """Adds ``pred_sem_seg``: where in the original images the object is."""
+        """Add ``pred_sem_seg`` to the samples: the object in the original images."""
         for numbers, images in self._batches(batch_inputs, batch_data_samples):
             found = self.network(images)
             for number, logits in zip(numbers, found.logits, strict=True):
@@ -102,12 +102,12 @@ class RLS(BaseDetector):
         return batch_data_samples
 
     def _forward(self, batch_inputs: Tensor, batch_data_samples: OptSampleList = None) -> Tensor:
-        """Logits (B, 2, h, w) of images (B, C, H, W), at the size that the network sees."""
+        """Logits (B, 2, h, w) of images (B, C, H, W), at the network's size."""
         images = torch.stack([self._prepared(image) for image in batch_inputs])
         return self.network(images).logits
 
     def _batches(self, images: Tensor, samples: SampleList) -> list[tuple[list[int], Tensor]]:
-        """Images of one size as the network sees them (M, C, h, w), and their numbers."""
+        """Groups of images of one size: their numbers in the batch, and the network's input."""
         groups: dict[tuple[int, ...], list[tuple[int, Tensor]]] = {}
         for number, (image, sample) in enumerate(zip(images, samples, strict=True)):
             height, width = sample.img_shape[:2]
@@ -119,13 +119,13 @@ class RLS(BaseDetector):
         ]
 
     def _prepared(self, image: Tensor) -> Tensor:
-        """An image (C, H, W) as the network sees it."""
+        """The network's input (C, h, w) from an image (C, H, W)."""
         if self.input_size is not None:
             image = _resized(image, self.input_size)
         return F.instance_norm(image[None])[0] if self.standardise else image
 
     def _labels(self, sample, size: tuple[int, ...]) -> Tensor:
-        """(H, W) of the image without its padding."""
+        """Labels (H, W) of the image without its padding."""
         loaders = "mmlevelset.LoadMaskAnnotations or mmlevelset.LoadSemanticAnnotations"
         labels = label_map(sample, size, loaders)
         wrong = ((labels < 0) | (labels > 1)) & (labels != IGNORED)
@@ -139,7 +139,7 @@ class RLS(BaseDetector):
 
 
 def _resized(maps: Tensor, size: tuple[int, ...]) -> Tensor:
-    """Maps (C, h, w) of another size, bilinearly; smoothed where they shrink."""
+    """Maps (C, h, w) at another size, bilinearly; smoothed where they shrink."""
     if maps.shape[1:] == size:
         return maps
     maps = maps.float() if maps.element_size() < 4 else maps
@@ -147,7 +147,7 @@ def _resized(maps: Tensor, size: tuple[int, ...]) -> Tensor:
 
 
 def _resized_labels(labels: Tensor, size: tuple[int, ...]) -> Tensor:
-    """Labels (h, w) of another size: those at the centres of the new pixels."""
+    """Labels (h, w) at another size: the labels at the centres of the new pixels."""
     if labels.shape == size:
         return labels
     return F.interpolate(labels[None, None].float(), size, mode="nearest-exact")[0, 0].long()

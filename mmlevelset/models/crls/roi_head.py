@@ -8,7 +8,8 @@ from mmdet.utils import InstanceList
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from mmlevelset.models.crls.result import Segmentation
+from mmlevelset.models.common import check_choice
+from mmlevelset.models.recurrent.result import Segmentation
 from mmlevelset.registry import MODELS
 
 MASK_BOXES = ("proposals", "detections")
@@ -19,15 +20,15 @@ class CRLSRoIHead(StandardRoIHead):
     """Stages 2 and 3 of CRLS: the mask of each proposal, then its class and box by the mask.
 
     Le et al., Recurrent Level Set Networks, 2019, sections 3.2, 3.3 and 4. The loss of a stage
-    reaches the stages before: through the mask, and through the coordinates of proposals if they
+    reaches the earlier stages: through the mask, and through the coordinates of proposals if they
     have gradients. Targets are constant.
 
     Args:
-        *args: Of mmdet's :class:`StandardRoIHead`; ``bbox_roi_extractor`` serves both stages,
-            ``mask_head`` is a :class:`CRLSMaskHead`, ``bbox_head`` a :class:`CRLSBBoxHead`.
+        *args: Arguments of mmdet's :class:`StandardRoIHead`. ``bbox_roi_extractor`` serves both
+            stages, ``mask_head`` is a :class:`CRLSMaskHead`, ``bbox_head`` a :class:`CRLSBBoxHead`.
         mask_boxes: ``proposals``: a detection has its proposal's mask, within the proposal
-            (paper). ``detections``: masks are made once more, within the regressed boxes.
-        **kwargs: Likewise.
+            (paper). ``detections``: masks are made again, within the regressed boxes.
+        **kwargs: The same.
 
     Raises:
         ValueError: An argument is out of its range.
@@ -35,10 +36,7 @@ class CRLSRoIHead(StandardRoIHead):
 
     def __init__(self, *args, mask_boxes: str = "proposals", **kwargs) -> None:
         super().__init__(*args, **kwargs)
-        if mask_boxes not in MASK_BOXES:
-            raise ValueError(
-                f"mask_boxes must be one of {', '.join(MASK_BOXES)}, but is {mask_boxes!r}"
-            )
+        check_choice("mask_boxes", mask_boxes, MASK_BOXES)
         if not (self.with_bbox and self.with_mask and self.share_roi_extractor):
             raise ValueError(
                 "bbox_head and mask_head must be given and mask_roi_extractor must be None: both"
@@ -60,7 +58,7 @@ class CRLSRoIHead(StandardRoIHead):
     def loss(
         self, x: tuple[Tensor, ...], rpn_results_list: InstanceList, batch_data_samples: SampleList
     ) -> dict[str, Tensor]:
-        """``loss_mask``, ``loss_cls`` and ``loss_bbox`` of sampled proposals."""
+        """Return ``loss_mask``, ``loss_cls`` and ``loss_bbox`` of sampled proposals."""
         truths, ignored, _ = unpack_gt_instances(batch_data_samples)
         sampled, boxes, positive = [], [], []
         for proposals, truth, ignore in zip(rpn_results_list, truths, ignored, strict=True):
@@ -93,7 +91,7 @@ class CRLSRoIHead(StandardRoIHead):
         batch_data_samples: SampleList,
         rescale: bool = False,
     ) -> InstanceList:
-        """Detections of each image with ``bboxes``, ``scores``, ``labels`` and ``masks``."""
+        """Return each image's detections: ``bboxes``, ``scores``, ``labels`` and ``masks``."""
         metas = [sample.metainfo for sample in batch_data_samples]
         proposals = [found.bboxes for found in rpn_results_list]
         counts = [len(boxes) for boxes in proposals]

@@ -9,8 +9,8 @@ from mmengine.config import ConfigDict
 from mmengine.model import Sequential
 from torch import Tensor, nn
 
-from mmlevelset.models.crls.result import Segmentation
-from mmlevelset.models.losses import mean_count, mean_iou
+from mmlevelset.models.common import mean_count, mean_iou
+from mmlevelset.models.recurrent.result import Segmentation
 from mmlevelset.registry import MODELS
 
 
@@ -18,16 +18,16 @@ from mmlevelset.registry import MODELS
 class CRLSMaskHead(FCNMaskHead):
     """Stage 2: a recurrent level set in each RoI (Le et al. 2019, section 3.2).
 
-    One fully connected layer with a ReLU makes the image I of the warped features; the masks are
-    of no class.
+    One fully connected layer with a ReLU turns the warped features into the image I. The masks
+    have no class.
 
     Args:
         in_channels: Channels of the RoI features.
         roi_feat_size: Side of the RoI features and of the masks.
-        network: ``dict(type="mmlevelset.RecurrentLevelSet", ...)``, or any network of one object
-            that :class:`RLS` takes. Its ``in_channels`` are the channels of I.
+        network: ``dict(type="mmlevelset.RecurrentLevelSet", ...)``, or any network that
+            :class:`RLS` takes. Its ``in_channels`` are the channels of I.
         standardise: Give I zero mean and unit variance in each RoI, so that its scale does not
-            depend on the features' (our choice); False: I as it is.
+            depend on the scale of the features (our choice).
         loss_weight: Factor on the cross-entropy.
 
     Raises:
@@ -51,7 +51,7 @@ class CRLSMaskHead(FCNMaskHead):
             class_agnostic=True,
             upsample_cfg=dict(type=None),
         )
-        # The layers and the loss of mmdet's own head, of which targets and pasting remain.
+        # Of mmdet's head, targets and pasting are used; its last layer and its loss are not.
         self.conv_logits = None
         del self.loss_mask
         if not loss_weight > 0:
@@ -68,13 +68,13 @@ class CRLSMaskHead(FCNMaskHead):
         self.fc = nn.Linear(in_channels * pixels, self.network.in_channels * pixels)
 
     def init_weights(self) -> None:
-        """Initial weights; those of the network are its own."""
+        """Set the initial weights; the network sets its own."""
         super().init_weights()
         nn.init.kaiming_normal_(self.fc.weight, nonlinearity="relu")
         nn.init.zeros_(self.fc.bias)
 
     def forward(self, x: Tensor) -> Segmentation:
-        """RoI features (R, in_channels, m, m) to logits (R, 2, m, m) and level sets."""
+        """Return logits (R, 2, m, m) and level sets of RoI features (R, in_channels, m, m)."""
         shape = (self.network.in_channels, *self.roi_feat_size)
         image = F.relu(self.fc(x.flatten(1))).unflatten(1, shape)
         if self.standardise:
@@ -98,9 +98,9 @@ class CRLSMaskHead(FCNMaskHead):
         batch_gt_instances: InstanceList,
         rcnn_train_cfg: ConfigType,
     ) -> dict:
-        """``loss_mask`` of the positive RoIs, whose :class:`Segmentation` is ``mask_preds``.
+        """Return ``loss_mask``, the mean over the positive RoIs of all processes.
 
-        It is the mean over those of all processes.
+        Arguments are mmdet's; ``mask_preds`` is the :class:`Segmentation` of the positive RoIs.
 
         Returns:
             ``loss_mask``: a dict of the loss and, for the log, of the masks' mean IoU with the
@@ -116,22 +116,22 @@ class CRLSMaskHead(FCNMaskHead):
 
 @MODELS.register_module()
 class CRLSBBoxHead(BBoxHead):
-    """Stage 3: class and box of the RoI features and of the features under the mask.
+    """Stage 3: class and box from the RoI features and from the features under the mask.
 
-    Le et al. 2019, section 3.3. Both are pooled by their maximum (our choice: the paper has no
-    sizes, and VGG's fully connected layers take 7 x 7) and go through two fully connected layers
-    of their own; class scores and box are made of the results together.
+    Le et al. 2019, section 3.3. Both kinds of features are pooled by their maximum (our choice: the
+    paper has no sizes, and VGG's fully connected layers take 7 x 7) and go through two fully
+    connected layers of their own. Class scores and box come from both results together.
 
     Args:
         in_channels: Channels of the RoI features.
         pool_size: Side to which features are pooled.
         fc_out_channels: Width of the fully connected layers.
-        dropout_ratio: After each of them.
-        fc_init_cfg: Initial weights of each pair of layers. They are named as torchvision's
-            ``classifier`` of VGG: ``dict(type="mmlevelset.Pretrained", prefix="classifier",
-            checkpoint=..., option="model.roi_head.bbox_head.fc_init_cfg.checkpoint")`` loads it.
-            Default: Xavier.
-        **kwargs: Of mmdet's :class:`BBoxHead`.
+        dropout_ratio: Ratio of the dropout after each of these layers.
+        fc_init_cfg: Initial weights of each pair of layers. The layers have the names of
+            torchvision's ``classifier`` of VGG, so that ``dict(type="mmlevelset.Pretrained",
+            prefix="classifier", checkpoint=...,
+            option="model.roi_head.bbox_head.fc_init_cfg.checkpoint")`` loads it. Default: Xavier.
+        **kwargs: Arguments of mmdet's :class:`BBoxHead`.
     """
 
     def __init__(
@@ -159,7 +159,7 @@ class CRLSBBoxHead(BBoxHead):
         )
 
     def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Scores (R, num_classes + 1) and box deltas.
+        """Return scores (R, num_classes + 1) and box deltas.
 
         Args:
             x: RoI features (R, in_channels, m, m).

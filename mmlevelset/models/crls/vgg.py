@@ -11,11 +11,11 @@ from mmlevelset.registry import MODELS
 class CRLSVGG(VGG, BaseModule):
     """VGG's convolutions, 13 in VGG-16, with four poolings: one map of 512 channels and stride 16.
 
-    Layers are named ``features.N`` as torchvision names them: its files of VGG load.
+    Layers are named ``features.N`` as in torchvision, so that its checkpoints of VGG load.
 
     Args:
         depth: 11, 13, 16 or 19.
-        frozen_stages: So many of the five stages do not learn.
+        frozen_stages: How many of the five stages do not learn.
         with_bn: Batch norm after each convolution, as in torchvision's ``vgg16_bn``; its
             statistics do not change in training.
         init_cfg: Default: Kaiming. ``dict(type="mmlevelset.Pretrained", checkpoint=...)`` loads
@@ -47,12 +47,12 @@ class CRLSVGG(VGG, BaseModule):
             dict(type="Kaiming", layer="Conv2d"),
             dict(type="Constant", val=1, layer="_BatchNorm"),
         ]
-        self.train()  # frozen before an optimizer or DDP looks
+        self.train()  # freezes before an optimizer or DDP reads the parameters
 
     def init_weights(self, pretrained: None = None) -> None:
-        """Initial weights as ``init_cfg`` says."""
+        """Set the initial weights by ``init_cfg``."""
         BaseModule.init_weights(self)
 
     def forward(self, x: Tensor) -> tuple[Tensor]:
-        """Images (B, 3, H, W) to features (B, 512, H // 16, W // 16)."""
+        """Return features (B, 512, H // 16, W // 16) of images (B, 3, H, W)."""
         return (super().forward(x),)

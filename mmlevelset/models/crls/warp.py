@@ -1,10 +1,11 @@
-"""RoI warping: features of a box on a grid of one size, differentiable in the box too."""
+"""RoI warping: features of a box on a grid of fixed size, with gradients to the box too."""
 
 import torch
 import torch.nn.functional as F
 from mmdet.models.roi_heads.roi_extractors import SingleRoIExtractor
 from torch import Tensor, nn
 
+from mmlevelset.models.common import check_choice, check_positive_integers
 from mmlevelset.registry import MODELS
 
 WARPS = ("grid_sample", "roi_align")
@@ -13,9 +14,9 @@ WARPS = ("grid_sample", "roi_align")
 class GridWarp(nn.Module):
     """Bilinear samples at the centres of the cells that divide each box.
 
-    Le et al., Recurrent Level Set Networks, 2019, section 4, whose section 3.2 instead takes the
-    maximum of each cell. What :class:`mmcv.ops.RoIAlign` gives with ``sampling_ratio=1`` inside the
-    map, with gradients to the boxes.
+    Le et al., Recurrent Level Set Networks, 2019, section 4 (section 3.2 takes the maximum of each
+    cell instead). Inside the map the values are those of :class:`mmcv.ops.RoIAlign` with
+    ``sampling_ratio=1``; here the boxes have gradients too.
 
     Args:
         output_size: Cells along each side.
@@ -28,10 +29,10 @@ class GridWarp(nn.Module):
         self.spatial_scale = spatial_scale
 
     def forward(self, maps: Tensor, rois: Tensor) -> Tensor:
-        """Warp maps (B, C, H, W) within RoIs.
+        """Warp maps within RoIs.
 
         Args:
-            maps: (B, C, H, W); beyond their edges they go on as their border samples.
+            maps: (B, C, H, W); beyond their edges the border samples are repeated.
             rois: (R, 5), R > 0: number in the batch, then x1, y1, x2, y2 in pixels of the image.
 
         Returns:
@@ -42,7 +43,7 @@ class GridWarp(nn.Module):
         for number, image in enumerate(maps):
             owner = torch.nonzero(rois[:, 0] == number)[:, 0]
             if len(owner):
-                # All boxes of an image below each other: one map, which is not repeated.
+                # One grid holds all boxes of an image, so that the map is not repeated.
                 grid = self._grid(rois[owner, 1:], image.shape[1], image.shape[2]).flatten(0, 1)
                 samples = F.grid_sample(
                     image[None], grid[None], padding_mode="border", align_corners=False
@@ -53,7 +54,7 @@ class GridWarp(nn.Module):
         return warped if len(parts) == 1 else warped[torch.cat(owners).argsort()]
 
     def _grid(self, boxes: Tensor, height: int, width: int) -> Tensor:
-        """Centres (R, rows, columns, 2) of the cells, x and y from -1 to 1 over the map."""
+        """Centres (R, rows, columns, 2) of the cells; x and y run from -1 to 1 over the map."""
         rows, columns = self.output_size
         x1, y1, x2, y2 = (boxes * self.spatial_scale)[..., None].unbind(1)
         across, down = (
@@ -69,19 +70,19 @@ class GridWarp(nn.Module):
 
 @MODELS.register_module()
 class RoIWarp(SingleRoIExtractor):
-    """mmdet's extractor of RoI features, with a warp that is differentiable in the boxes.
+    """mmdet's extractor of RoI features, with a warp that gives gradients to the boxes.
 
-    Not differentiated is the level of a pyramid that a box is read from. Under autocast maps and
-    boxes are float32: in half precision a box is rounded to half a pixel.
+    The choice of a pyramid's level for a box is not differentiated. Under autocast maps and boxes
+    are float32: in half precision a box is rounded to half a pixel.
 
     Args:
         out_channels: Channels of the maps.
         featmap_strides: Pixels of the image per sample of each map.
         warp: ``grid_sample``, one bilinear sample in each cell and gradients to the boxes;
-            ``roi_align``, the mean of several and no gradients to the boxes.
+            ``roi_align``, the mean of several samples and no gradients to the boxes.
         output_size: Cells along each side of a box.
-        sampling_ratio: Samples along each side of a cell for ``roi_align``; 0: as many as the map
-            has there.
+        sampling_ratio: Samples along each side of a cell for ``roi_align``; 0: as many as the
+            map has there.
         finest_scale: See mmdet's :class:`SingleRoIExtractor`.
 
     Raises:
@@ -98,10 +99,8 @@ class RoIWarp(SingleRoIExtractor):
         finest_scale: int = 56,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
-        if warp not in WARPS:
-            raise ValueError(f"warp must be one of {', '.join(WARPS)}, but is {warp!r}")
-        if not isinstance(output_size, int) or output_size < 1:
-            raise ValueError(f"output_size must be a positive integer, but is {output_size!r}")
+        check_choice("warp", warp, WARPS)
+        check_positive_integers(output_size=output_size)
         if warp == "grid_sample":
             layer = dict(type=GridWarp, output_size=output_size)
         else:
@@ -112,6 +111,6 @@ class RoIWarp(SingleRoIExtractor):
     def forward(
         self, feats: tuple[Tensor, ...], rois: Tensor, roi_scale_factor: float | None = None
     ) -> Tensor:
-        """Maps (B, C, H, W) of each level and RoIs (R, 5) to (R, C, output_size, output_size)."""
+        """Warp the levels' maps (B, C, H, W) in RoIs (R, 5) to (R, C, output_size, output_size)."""
         feats = tuple(maps.float() if maps.element_size() < 4 else maps for maps in feats)
         return super().forward(feats, rois, roi_scale_factor)

@@ -1,4 +1,4 @@
-"""Inference that works on any detector with masks: in tiles, and with test-time augmentation."""
+"""Inference of any detector with masks: in tiles, and with test-time augmentation."""
 
 from mmlevelset.models.inference.encoded import EncodedMasks, place_mask
 from mmlevelset.models.inference.merge import join_pieces, mask_nms

@@ -1,4 +1,4 @@
-"""Masks that stay run-length encoded: a large image has no room for a bitmap of each."""
+"""Run-length encoded masks: bitmaps of a large image's masks would not fit into memory."""
 
 from collections.abc import Iterator, Sequence
 
@@ -13,15 +13,15 @@ from torch import Tensor
 class EncodedMasks:
     """The masks (n, H, W) of an image in COCO's run-length encoding (RLE).
 
-    Stands where mmdet has a bool tensor, in ``pred_instances.masks``: COCO metrics take RLEs as
-    they are, and what asks for arrays or tensors gets them. An index gives a mask's RLE; a slice,
-    or an index array through ``InstanceData``, gives fewer masks; iterating decodes one mask
-    after the other.
+    ``EncodedMasks`` replaces mmdet's bool tensor in ``pred_instances.masks``. COCO metrics read the
+    RLEs; other code calls ``numpy()``, ``astype()`` or ``cpu()`` and gets all masks decoded. An
+    index returns the RLE of a mask. A slice, or an index array in ``InstanceData``, returns the
+    chosen masks. Iteration decodes the masks one by one.
 
     Args:
         rles: ``dict(size=[H, W], counts=bytes)`` for each mask.
-        height: H.
-        width: W.
+        height: Height H of the image.
+        width: Width W of the image.
 
     Raises:
         ValueError: A mask has another size.
@@ -32,23 +32,23 @@ class EncodedMasks:
         self.size = (int(height), int(width))
         for rle in self.rles:
             if tuple(rle["size"]) != self.size:
-                raise ValueError(f"masks must be of size {self.size}, but one is {rle['size']}")
+                raise ValueError(f"masks must have size {self.size}, but a mask has {rle['size']}")
 
     @classmethod
     def encode(cls, masks: Tensor | np.ndarray) -> "EncodedMasks":
-        """Of masks (n, H, W), 0 or 1."""
+        """Encode masks (n, H, W) of 0 and 1."""
         height, width = masks.shape[1:]
         array = masks.detach().cpu().numpy() if isinstance(masks, Tensor) else masks
         return cls(encode_mask_results(array), height, width)
 
     @staticmethod
     def cat(parts: Sequence["EncodedMasks"]) -> "EncodedMasks":
-        """The masks of all parts, of which there must be at least one."""
+        """Concatenate the masks of one or more parts."""
         return EncodedMasks([rle for part in parts for rle in part.rles], *parts[0].size)
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """(n, H, W)."""
+        """The shape (n, H, W)."""
         return len(self.rles), *self.size
 
     def __len__(self) -> int:
@@ -67,45 +67,45 @@ class EncodedMasks:
         return f"EncodedMasks(shape={self.shape})"
 
     def areas(self) -> np.ndarray:
-        """Pixels of each mask (n,), float64."""
-        # One by one: of more than 255 masks at once, pycocotools 2.0.x fails with NumPy 2.
+        """Return the number of pixels of each mask, float64 (n,)."""
+        # Mask by mask: pycocotools 2.0.x with NumPy 2 fails for a list of more than 255 masks.
         return np.array([mask_util.area(rle) for rle in self.rles], dtype=np.float64)
 
     def boxes(self) -> np.ndarray:
-        """Boxes (n, 4) that bound the masks, as x1, y1, x2, y2, float64; zeros for no pixel."""
+        """Return the masks' bounding boxes (x1, y1, x2, y2), float64 (n, 4); 0 for empty masks."""
         boxes = np.asarray(mask_util.toBbox(self.rles), dtype=np.float64).reshape(len(self), 4)
         boxes[:, 2:] += boxes[:, :2]
         return np.where(self.areas()[:, None] > 0, boxes, 0.0)
 
     def numpy(self) -> np.ndarray:
-        """All masks decoded, bool (n, H, W)."""
+        """Decode all masks to a bool array (n, H, W)."""
         masks = np.zeros(self.shape, dtype=bool)
         for index, mask in enumerate(self):
             masks[index] = mask
         return masks
 
     def astype(self, dtype: np.typing.DTypeLike) -> np.ndarray:
-        """All masks decoded, as an array's method of this name gives them."""
+        """Decode all masks to an array (n, H, W) of ``dtype``."""
         return self.numpy().astype(dtype, copy=False)
 
     def detach(self) -> "EncodedMasks":
-        """Themselves."""
+        """Return this object, as encoded masks have no gradient."""
         return self
 
     def cpu(self) -> Tensor:
-        """All masks decoded, as a bool tensor (n, H, W)."""
+        """Decode all masks to a bool tensor (n, H, W)."""
         return torch.from_numpy(self.numpy())
 
 
 def place_mask(mask: np.ndarray, left: int, top: int, height: int, width: int) -> dict:
-    """The RLE of a mask (h, w) that lies in an image (height, width), without making the image.
+    """Return the RLE of a mask (h, w) placed in an image, without a bitmap of the image.
 
     Args:
-        mask: Bool or 0 and 1.
-        left: The image's column of the mask's first one.
-        top: The image's row of the mask's first one.
-        height: Of the image.
-        width: Of the image.
+        mask: Mask (h, w) of bool, or of 0 and 1.
+        left: Column of the image at which the mask starts.
+        top: Row of the image at which the mask starts.
+        height: Height of the image.
+        width: Width of the image.
 
     Raises:
         ValueError: The mask reaches beyond the image.
@@ -118,7 +118,7 @@ def place_mask(mask: np.ndarray, left: int, top: int, height: int, width: int) -
     x, y, w, h = 0, 0, 0, 0
     if mask.size:
         x, y, w, h = cv2.boundingRect(np.ascontiguousarray(mask, dtype=np.uint8))
-    # An RLE runs along columns, from one column on into the next.
+    # The runs of an RLE go down the columns, and continue from the end of a column into the next.
     columns = np.zeros((w, h + 2), dtype=np.int8)
     columns[:, 1:-1] = mask[y : y + h, x : x + w].T
     steps = np.diff(columns, axis=1)

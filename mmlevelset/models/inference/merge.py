@@ -1,4 +1,4 @@
-"""Merging the detections of overlapping tiles: suppression of doubles, joining of pieces."""
+"""Merging the detections of overlapping tiles: mask NMS, and joining the pieces of objects."""
 
 from collections.abc import Sequence
 
@@ -23,26 +23,27 @@ def mask_nms(
     cut: np.ndarray | None = None,
     sources: Sequence[frozenset[int]] | None = None,
 ) -> np.ndarray:
-    """Greedy non-maximum suppression by the overlap of masks.
+    """Return the detections that greedy non-maximum suppression of masks keeps.
 
-    The best detection stays, and others of its class that overlap it too much go; so on with the
-    best of the rest. Overlap is the intersection over the union (IoU), and the intersection over
-    the smaller of both masks (IoS), which also sees a piece of an object under the whole object.
+    The best detection is kept, and detections of its class that overlap it too much are removed.
+    This repeats with the best of the remaining detections. The overlap is measured as intersection
+    over union (IoU) and as intersection over the smaller mask (IoS). IoS is also large between a
+    piece of an object and the whole object.
 
     Args:
         masks: n masks.
-        scores: (n,).
-        labels: (n,).
-        iou_thr: What has a greater IoU goes; None: IoU does not matter.
-        ios_thr: What has a greater IoS goes; None: IoS does not matter.
-        ios_of: ``all``; ``cut``: ``ios_thr`` holds for those alone that are cut.
-        class_agnostic: Compare detections of different classes too.
-        cut: Bool (n,), what may be a piece of an object. These come after all others, the largest
-            first, so that the more complete detection stays.
-        sources: Where each detection comes from; those from just the same stay side by side.
+        scores: Scores (n,).
+        labels: Labels (n,).
+        iou_thr: A detection with a larger IoU is removed; None to ignore the IoU.
+        ios_thr: A detection with a larger IoS is removed; None to ignore the IoS.
+        ios_of: Detections that ``ios_thr`` can remove: ``all``, or only ``cut`` detections.
+        class_agnostic: Whether detections of different classes are compared.
+        cut: Bool (n,), whether a detection may be a piece of an object. Cut detections come after
+            all others, the largest first, so that the most complete detection is kept.
+        sources: The set of tiles of each detection. Detections with equal sets are not compared.
 
     Returns:
-        Indices of what stays, in the order of choice: by score, without ``cut``.
+        Indices of the kept detections in the order of choice; without ``cut``, by score.
 
     Raises:
         ValueError: A length does not fit, or ``ios_of`` is unknown.
@@ -51,7 +52,9 @@ def mask_nms(
         raise ValueError(f"ios_of must be one of {', '.join(IOS_OF)}, but is {ios_of!r}")
     for name, values in dict(scores=scores, labels=labels, cut=cut, sources=sources).items():
         if values is not None and len(values) != len(masks):
-            raise ValueError(f"{name} must be of {len(masks)} masks, but is of {len(values)}")
+            raise ValueError(
+                f"{name} must have a value for each of {len(masks)} masks, but has {len(values)}"
+            )
     areas, boxes = masks.areas(), masks.boxes()
     late = np.zeros(len(masks), dtype=bool) if cut is None else np.asarray(cut, dtype=bool)
     order = np.lexsort((-scores, np.where(late, -areas, 0.0), late))
@@ -70,7 +73,7 @@ def mask_nms(
             rivals = rivals[np.array(apart, dtype=bool)]
         if not len(rivals):
             continue
-        # Of a crowd, COCO's IoU is the intersection over the other mask's area.
+        # With iscrowd=1, pycocotools' IoU is the intersection over the area of the first mask.
         others = [masks.rles[rival] for rival in rivals]
         share = mask_util.iou(others, [masks.rles[best]], [1])[:, 0]
         common = np.rint(share * areas[rivals])
@@ -95,23 +98,23 @@ def join_pieces(
     join_thr: float = 0.5,
     class_agnostic: bool = False,
 ) -> list[list[int]]:
-    """Find which detections of different tiles are pieces of one object.
+    """Group the detections of different tiles that are pieces of the same object.
 
-    Two cut detections belong together if they agree where their tiles overlap: the IoU of their
-    masks within both windows is at least ``join_thr``. The pairs that agree best are joined
-    first, and a group has at most one detection of each tile.
+    Two cut detections are joined if they agree where their tiles overlap: the IoU of their masks
+    inside both windows is at least ``join_thr``. Pairs with the highest IoU are joined first. A
+    group has at most one detection of each tile.
 
     Args:
         masks: n masks in the whole image.
-        labels: (n,).
-        tiles: The tile of each detection (n,).
-        windows: Each tile's (left, top, right, bottom).
-        cut: Bool (n,), what may be a piece.
-        join_thr: Least IoU.
-        class_agnostic: Join detections of different classes too.
+        labels: Labels (n,).
+        tiles: Index of each detection's tile (n,).
+        windows: (left, top, right, bottom) of each tile.
+        cut: Bool (n,), whether a detection may be a piece.
+        join_thr: Minimum IoU of joined detections.
+        class_agnostic: Whether detections of different classes can be joined.
 
     Returns:
-        Groups of indices, which hold each detection once; all that are not cut stand alone.
+        Groups of indices. Each detection is in one group; a detection that is not cut is alone.
     """
     boxes = masks.boxes()
     shared: dict[tuple[int, int], dict] = {}
@@ -133,15 +136,15 @@ def join_pieces(
                 pairs.append((agreement, first, second))
     groups = {index: [index] for index in range(len(masks))}
     for _, first, second in sorted(pairs, key=lambda pair: -pair[0]):
-        one, other = groups[first], groups[second]
-        if {tiles[index] for index in one}.isdisjoint(tiles[index] for index in other):
-            one.extend(other)
-            groups.update((index, one) for index in other)
+        group, other = groups[first], groups[second]
+        if {tiles[index] for index in group}.isdisjoint(tiles[index] for index in other):
+            group.extend(other)
+            groups.update((index, group) for index in other)
     return list({id(group): sorted(group) for group in groups.values()}.values())
 
 
 def _touching(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """Which of the boxes (n, 4) overlap a box (4,)."""
+    """Return whether each of the boxes (n, 4) overlaps a box (4,)."""
     return np.all((boxes[:, :2] < box[2:]) & (box[:2] < boxes[:, 2:]), axis=1)
 
 

@@ -1,4 +1,4 @@
-"""Detectors that look at a large image in overlapping tiles."""
+"""Inference of a detector on overlapping tiles of large images."""
 
 import math
 from collections.abc import Sequence
@@ -24,16 +24,16 @@ MASKS = ("masks", "initial_masks")
 def tile_windows(
     height: int, width: int, tile_size: tuple[int, int], overlap: tuple[int, int]
 ) -> list[Window]:
-    """Windows (left, top, right, bottom) of equal size that cover an image.
+    """Return windows (left, top, right, bottom) of equal size that cover an image.
 
-    Neighbours overlap by at least ``overlap``, evenly; there are no more windows than that needs.
-    A side of the image that is shorter than the tile's is covered at once.
+    Neighbours overlap by at least ``overlap``. The windows are as few as possible, at equal
+    distances. A window is not longer than the image.
 
     Args:
-        height: Of the image.
-        width: Of the image.
+        height: Height of the image.
+        width: Width of the image.
         tile_size: Height and width of a tile.
-        overlap: Least overlap in height and width, less than the tile's.
+        overlap: Minimum overlap in height and width, smaller than the tile.
     """
     (tops, rows), (lefts, columns) = (
         _starts(*side) for side in zip((height, width), tile_size, overlap, strict=True)
@@ -50,41 +50,43 @@ def _starts(length: int, tile: int, overlap: int) -> tuple[list[int], int]:
 
 @MODELS.register_module()
 class TiledDetector(BaseTTAModel):
-    """Runs a detector on overlapping tiles of each image and merges what it finds.
+    """Run a detector on overlapping tiles of each image and merge the detections.
 
-    An image no larger than a tile gives just what the detector gives. Of a larger one, the masks
-    stay run-length encoded (:class:`EncodedMasks`) from tile to result, so that memory is that of
-    one batch of tiles. The detections of one tile are never compared with each other, since the
-    detector has done so; those of different tiles are merged in two steps:
+    If the image is not larger than a tile, the result is the detector's own. If it is larger, the
+    masks are run-length encoded (:class:`EncodedMasks`) from the tiles to the result, so that
+    bitmaps exist only for a batch of tiles. Detections of the same tile are never compared, because
+    the detector has compared them. Detections of different tiles are merged in two steps:
 
-    1. What touches an inner edge of its tile may be a piece of an object. With ``cut="join"``,
-       pieces that agree where their tiles overlap are united (:func:`join_pieces`), with the
-       highest of their scores and the box around their boxes; with ``"drop"`` they go.
-    2. Mask NMS (:func:`mask_nms`): whole objects first, by score, then pieces, the largest first.
+    1. A detection near an inner edge of its tile is cut: it may be a piece of an object. With
+       ``cut="join"``, pieces that agree where their tiles overlap are united
+       (:func:`join_pieces`), with the highest of their scores and the box around their boxes. With
+       ``cut="drop"``, cut detections are removed.
+    2. Mask NMS (:func:`mask_nms`) takes whole objects first, by score, then pieces, the largest
+       first.
 
-    The test pipeline must not resize images: tiles are in original pixels, and ``tile_scale``
-    resizes each for the network, as the detector's own pipeline did with training images.
-    Results hold boxes, scores, labels, masks and ``initial_masks``, and no detection without a
-    pixel. Checkpoints of the detector fit.
+    The test pipeline must not resize images, because tiles are cut from the original pixels.
+    ``tile_scale`` resizes each tile for the network, as the detector's own pipeline resizes
+    training images. Results have boxes, scores, labels, masks and, if the detector predicts them,
+    ``initial_masks``. Detections with an empty mask are removed. Checkpoints of the detector load.
 
     Args:
         module: The detector, or its config.
-        tile_size: Side of a tile in pixels of the image, or height and width.
-        overlap: Least overlap of neighbouring tiles, likewise. An object smaller than that, less
-            two margins, is whole in one of them.
+        tile_size: Side of a tile, or its height and width, in pixels of the image.
+        overlap: Minimum overlap of neighbouring tiles, a number or two. An object that is smaller
+            than the overlap minus two margins is whole in a tile.
         tile_scale: (width, height) that bounds the resized tile, as ``scale`` of mmdet's
-            ``Resize`` with ``keep_ratio``; None: tiles are not resized.
-        batch_size: Tiles that the detector sees at a time.
-        cut: What becomes of pieces: ``join``, ``keep`` (NMS alone) or ``drop``.
-        margin: A detection whose box or mask comes nearer than this to an inner edge is cut, in
+            ``Resize`` with ``keep_ratio``; None to keep the size.
+        batch_size: Number of tiles in a batch of the detector.
+        cut: Treatment of pieces: ``join``, ``keep`` (only NMS) or ``drop``.
+        margin: A detection is cut if its box or mask is nearer than this to an inner edge, in
             pixels of the image.
         join_thr: See :func:`join_pieces`.
         iou_thr: See :func:`mask_nms`.
         ios_thr: See :func:`mask_nms`.
-        ios_of: Which detections ``ios_thr`` is for: those that are ``cut``, or ``all``.
-        class_agnostic: Merge detections of different classes too.
-        max_per_img: Most detections of an image; None: all.
-        data_preprocessor: Of the detector, if given.
+        ios_of: See :func:`mask_nms`.
+        class_agnostic: Whether detections of different classes are merged.
+        max_per_img: Maximum number of detections of an image; None for all.
+        data_preprocessor: Replaces the detector's data preprocessor if ``module`` is a config.
 
     Raises:
         ValueError: An argument is out of its range.
@@ -144,18 +146,18 @@ class TiledDetector(BaseTTAModel):
     def forward(
         self, inputs: Tensor, data_samples: OptSampleList = None, mode: str = "tensor"
     ) -> dict | list | tuple | Tensor:
-        """The detector's own, on whole images: tiles are of :meth:`test_step` alone."""
+        """Run the detector on whole images; only :meth:`test_step` cuts tiles."""
         return self.module(inputs, data_samples, mode=mode)
 
     def val_step(self, data: dict) -> SampleList:
-        """As :meth:`test_step`."""
+        """Return the result of :meth:`test_step`."""
         return self.test_step(data)
 
     def test_step(self, data: dict) -> SampleList:
-        """Detections in each image of a batch, in pixels of the image.
+        """Return the detections in each image of a batch, in pixels of the image.
 
         Args:
-            data: ``inputs``, images (3, H, W) as the pipeline packs them, and ``data_samples``.
+            data: ``inputs``, a list of images (3, H, W), and ``data_samples``.
 
         Raises:
             ValueError: The pipeline has resized or flipped an image, or the detector predicts no
@@ -171,8 +173,8 @@ class TiledDetector(BaseTTAModel):
         if sample.get("flip", False) or tuple(sample.ori_shape[:2]) != (height, width):
             raise ValueError(
                 "the test pipeline must neither resize nor flip images that are cut into tiles"
-                f" (tile_scale resizes tiles), but one of {tuple(sample.ori_shape[:2])} came as"
-                f" {(height, width)}"
+                f" (tile_scale resizes tiles), but an image of size {tuple(sample.ori_shape[:2])}"
+                f" came with size {(height, width)} and flip={sample.get('flip', False)}"
             )
         windows = tile_windows(height, width, self.tile_size, self.overlap)
         tiles = [
@@ -194,12 +196,12 @@ class TiledDetector(BaseTTAModel):
         return self.merge_preds([(sample, found, windows)])[0]
 
     def _prepare(self, tile: Tensor, sample: DetDataSample) -> tuple[Tensor, DetDataSample]:
-        """A tile as the network sees it, and a sample whose original image is the tile."""
+        """Return a tile resized for the network, and a sample whose original image is the tile."""
         sample = sample.new()
         shape = tuple(tile.shape[-2:])
         settings = dict(ori_shape=shape, img_shape=shape, scale_factor=(1.0, 1.0))
         if self.resize is not None:
-            # Channels last, in memory too, as OpenCV wants them.
+            # OpenCV needs contiguous arrays with channels last.
             results = self.resize(dict(img=np.ascontiguousarray(tile.permute(1, 2, 0).numpy())))
             tile = torch.from_numpy(results["img"]).permute(2, 0, 1).contiguous()
             settings.update(img_shape=results["img_shape"], scale_factor=results["scale_factor"])
@@ -209,9 +211,9 @@ class TiledDetector(BaseTTAModel):
     def _placed(
         self, instances: InstanceData, window: Window, size: tuple[int, int]
     ) -> InstanceData:
-        """A tile's detections in the image, those without a pixel left out."""
+        """Return a tile's detections in the image's coordinates, without empty masks."""
         if "masks" not in instances:
-            raise ValueError("module must predict masks, but predicts boxes alone")
+            raise ValueError("module must predict masks, but predicts only boxes")
         left, top, _, _ = window
         placed = InstanceData(scores=instances.scores, labels=instances.labels)
         placed.bboxes = instances.bboxes + instances.bboxes.new_tensor([left, top, left, top])
@@ -221,7 +223,7 @@ class TiledDetector(BaseTTAModel):
                     place_mask(mask, left, top, *size) for mask in instances[name].cpu().numpy()
                 ]
                 placed[name] = EncodedMasks(rles, *size)
-        # Some detectors have no boxes, and give zeros.
+        # Detectors without boxes return zeros for boxes.
         tight = torch.from_numpy(placed.masks.boxes()).to(placed.bboxes)
         without = (instances.bboxes[:, 2:] <= instances.bboxes[:, :2]).any(1)
         placed.bboxes = torch.where(without[:, None], tight, placed.bboxes)
@@ -232,7 +234,7 @@ class TiledDetector(BaseTTAModel):
         return placed[torch.from_numpy(placed.masks.areas() > 0)]
 
     def _touches(self, boxes: np.ndarray, window: Window, size: tuple[int, int]) -> np.ndarray:
-        """Which boxes (n, 4) come near an inner edge of their tile."""
+        """Return whether each of the boxes (n, 4) is near an inner edge of the tile."""
         left, top, right, bottom = window
         near = [
             (left > 0) & (boxes[:, 0] < left + self.margin),
@@ -245,7 +247,7 @@ class TiledDetector(BaseTTAModel):
     def merge_preds(
         self, data_samples_list: list[tuple[DetDataSample, list[InstanceData], list[Window]]]
     ) -> SampleList:
-        """The samples of images, with the merged detections of their tiles."""
+        """Return the images' samples with the merged detections of their tiles."""
         merged = []
         for sample, found, windows in data_samples_list:
             samplelist_boxtype2tensor([sample])
@@ -254,9 +256,9 @@ class TiledDetector(BaseTTAModel):
         return merged
 
     def _merge(self, found: list[InstanceData], windows: list[Window]) -> InstanceData:
-        counts = [len(one) for one in found]
+        counts = [len(detections) for detections in found]
         tiles = np.repeat(np.arange(len(found)), counts)
-        full = [one for one in found if len(one)]
+        full = [detections for detections in found if len(detections)]
         if not full:
             return _without_cut(found[0])
         detections = InstanceData.cat(full)
@@ -293,7 +295,7 @@ class TiledDetector(BaseTTAModel):
 
 
 def _united(detections: InstanceData, groups: list[list[int]]) -> InstanceData:
-    """One detection for each group: its union, with the score and label of its best."""
+    """Return a detection for each group: the union of its masks, its best score and its label."""
     scores = detections.scores.cpu().numpy()
     best = torch.tensor([max(group, key=lambda index: scores[index]) for group in groups])
     united = detections[best.long()]
@@ -321,5 +323,7 @@ def _batch(prepared: Sequence[tuple[Tensor, DetDataSample]]) -> dict:
 def _pair(name: str, value: int | Sequence[int], least: int) -> tuple[int, int]:
     pair = (value, value) if isinstance(value, int) else tuple(value)
     if len(pair) != 2 or not all(isinstance(side, int) and side >= least for side in pair):
-        raise ValueError(f"{name} must be an integer of at least {least}, or two, but is {value!r}")
+        raise ValueError(
+            f"{name} must be one or two integers of at least {least}, but is {value!r}"
+        )
     return pair

@@ -1,7 +1,7 @@
 """Test-time augmentation of detectors with masks."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -10,13 +10,14 @@ from mmdet.models.roi_heads import StandardRoIHead
 from mmdet.models.roi_heads.base_roi_head import BaseRoIHead
 from mmdet.models.roi_heads.mask_heads import FCNMaskHead
 from mmdet.structures import DetDataSample, SampleList
-from mmdet.structures.bbox import bbox_flip, bbox_overlaps
+from mmdet.structures.bbox import bbox2roi, bbox_flip, bbox_overlaps
 from mmdet.utils import InstanceList
 from mmengine.model import BaseTTAModel
 from mmengine.structures import InstanceData
 from pycocotools import mask as mask_util
 from torch import Tensor, nn
 
+from mmlevelset.models.common import map_fields, split_rois
 from mmlevelset.models.inference.encoded import EncodedMasks
 from mmlevelset.models.inference.views import group_views, vote_masks
 from mmlevelset.registry import MODELS
@@ -26,32 +27,35 @@ FLIPS = {"horizontal": (-1,), "vertical": (-2,), "diagonal": (-2, -1)}
 
 @MODELS.register_module()
 class MaskTTAModel(BaseTTAModel):
-    """Averages what a detector finds in views of an image: scaled, flipped, or both.
+    """Average a detector's results over views of an image: scaled, flipped, or both.
 
-    Detections of different views that overlap are one (:func:`group_views`). Its box is the mean
-    of theirs, weighted by their scores; its score is the mean over all views, 0 where one has not
-    found it. Masks come in one of two ways:
+    Overlapping detections of different views form a group (:func:`group_views`), which becomes one
+    detection. Its box is the mean of the group's boxes, weighted by their scores. Its score is the
+    mean over all views, with 0 for a view without a detection in the group. Masks are merged in
+    one of two ways:
 
-    - ``boxes``, for detectors that predict the mask of a given box (Mask R-CNN, LevelSet R-CNN):
-      each view predicts the masks of the merged boxes, and the maps on the boxes' grids are
-      averaged before the mask is pasted. What the mask head gives besides, such as initial masks,
-      is averaged too. Features are computed twice, so that those of one view are held at a time.
-    - ``vote``, for any detector: boxes and masks are those found in the views, compared by the
-      IoU of masks; a pixel is inside if masks with half of the scores hold it. Results have
-      boxes, those of the masks where the detector has none, scores, labels and masks.
+    - ``boxes`` is for detectors that predict the mask of a given box (Mask R-CNN, LevelSet R-CNN).
+      Each view predicts the masks of the merged boxes. The maps on the boxes' grids are averaged,
+      then the mask is pasted. Other maps of the mask head, such as initial masks, are averaged
+      too. Features are computed twice, so that only a view's features are in memory at a time.
+    - ``vote`` is for any detector. Detections are compared by the IoU of their masks. A pixel is
+      inside the merged mask if masks with at least half of the group's scores contain it. Results
+      have boxes, scores, labels and masks. If the detector has no boxes, the boxes are the masks'
+      bounding boxes.
 
-    Of one view that is neither scaled nor flipped, the detections are the detector's own.
-    Checkpoints of the detector fit.
+    For a single view that is neither scaled nor flipped, the detections are the detector's own.
+    Checkpoints of the detector load.
 
     Args:
         module: The detector, or its config.
-        masks: ``boxes``, ``vote``, or ``auto``: by boxes where the detector can.
-        average: Of maps, before the mean: ``sigmoid``, for logits; ``none``, for level sets.
-        iou_thr: Least IoU, of boxes or of masks, at which detections of two views are one.
-        boxes: ``weighted``, or ``best``: the box of the best detection.
-        scores: ``mean``, or ``max``: the score of the best detection.
-        max_per_img: Most detections of an image.
-        data_preprocessor: Of the detector, if given.
+        masks: ``boxes``, ``vote``, or ``auto`` for ``boxes`` if the detector supports it.
+        average: Function of the maps before the mean: ``sigmoid`` for logits, ``none`` for level
+            sets.
+        iou_thr: Minimum IoU, of boxes or of masks, of detections in a group.
+        boxes: Box of a group: ``weighted`` mean, or ``best`` for the box of the best detection.
+        scores: Score of a group: ``mean``, or ``max`` for the score of the best detection.
+        max_per_img: Maximum number of detections of an image.
+        data_preprocessor: Replaces the detector's data preprocessor if ``module`` is a config.
 
     Raises:
         ValueError: An argument is out of its range.
@@ -96,26 +100,27 @@ class MaskTTAModel(BaseTTAModel):
         self.max_per_img = max_per_img
 
     def test_step(self, data: dict) -> SampleList:
-        """Merged detections in each image of a batch, in pixels of the original image.
+        """Return the merged detections in each image of a batch, in pixels of the original image.
 
         Args:
-            data: As mmcv's ``TestTimeAug`` gives it: ``inputs`` and ``data_samples`` are lists
+            data: A batch from mmcv's ``TestTimeAug``: ``inputs`` and ``data_samples`` are lists
                 over views of lists over images. Samples need ``ori_shape``, ``img_shape``,
                 ``scale_factor``, ``flip`` and ``flip_direction``.
 
         Raises:
-            ValueError: The data are not of several views, or a view says nothing of its flip.
+            ValueError: The data have no views, or a sample lacks ``flip`` or ``flip_direction``.
         """
         samples = data["data_samples"]
         if isinstance(samples[0], DetDataSample):
             raise ValueError(
-                "data must be of views, which the transform TestTimeAug in the test pipeline makes"
+                "data must have views of each image: the test pipeline needs the transform"
+                " TestTimeAug"
             )
         for name in ("flip", "flip_direction"):
             if any(name not in sample for view in samples for sample in view):
                 raise ValueError(
-                    f"each view must say its {name}: put RandomFlip before PackDetInputs, and"
-                    f" {name!r} among its meta_keys"
+                    f"the sample of each view must have {name!r}: put RandomFlip before"
+                    f" PackDetInputs, and {name!r} into its meta_keys"
                 )
         if not self.by_boxes:
             return super().test_step(data)
@@ -126,7 +131,7 @@ class MaskTTAModel(BaseTTAModel):
         return self._test_by_boxes(views)
 
     def merge_preds(self, data_samples_list: Sequence[Sequence[DetDataSample]]) -> SampleList:
-        """Vote: from each image's predicted samples, one of each view, one sample."""
+        """Return a sample for each image, merged by vote from the image's samples of all views."""
         return [self._vote(samples) for samples in data_samples_list]
 
     def _vote(self, samples: Sequence[DetDataSample]) -> DetDataSample:
@@ -134,10 +139,10 @@ class MaskTTAModel(BaseTTAModel):
         for sample in samples:
             own = sample.pred_instances
             if "masks" not in own:
-                raise ValueError("module must predict masks, but predicts boxes alone")
+                raise ValueError("module must predict masks, but predicts only boxes")
             masks = own.masks.flip(FLIPS[sample.flip_direction]) if sample.flip else own.masks
             encoded = EncodedMasks.encode(masks)
-            # Some detectors have no boxes, and give zeros.
+            # Detectors without boxes return zeros for boxes.
             without = (own.bboxes[:, 2:] <= own.bboxes[:, :2]).any(1, keepdim=True)
             boxes = torch.where(
                 without,
@@ -167,12 +172,12 @@ class MaskTTAModel(BaseTTAModel):
     def _merged(
         self, found: InstanceList, overlap: np.ndarray
     ) -> tuple[InstanceData, list[list[int]]]:
-        """One detection for each group of all views' detections, and these groups."""
+        """Return a detection for each group of the views' detections, and the groups."""
         everything = InstanceData.cat(
             [InstanceData(bboxes=f.bboxes, scores=f.scores, labels=f.labels) for f in found]
         )
         scores = everything.scores.cpu().double().numpy()
-        views = np.repeat(np.arange(len(found)), [len(one) for one in found])
+        views = np.repeat(np.arange(len(found)), [len(detections) for detections in found])
         groups = group_views(overlap, scores, everything.labels.cpu().numpy(), views, self.iou_thr)
         if self.scores == "mean":
             means = [scores[group].sum() / len(found) for group in groups]
@@ -205,47 +210,43 @@ class MaskTTAModel(BaseTTAModel):
             found.append(
                 [
                     InstanceData(
-                        bboxes=_flipped(one.bboxes / _scale(one.bboxes, meta), meta),
-                        scores=one.scores,
-                        labels=one.labels,
+                        bboxes=_flipped(own.bboxes / _scale(own.bboxes, meta), meta),
+                        scores=own.scores,
+                        labels=own.labels,
                     )
-                    for one, meta in zip(results, metas, strict=True)
+                    for own, meta in zip(results, metas, strict=True)
                 ]
             )
         merged = []
         for of_image in zip(*found, strict=True):
-            boxes = torch.cat([one.bboxes for one in of_image])
+            boxes = torch.cat([of_view.bboxes for of_view in of_image])
             overlap = bbox_overlaps(boxes, boxes).cpu().numpy()
             merged.append(self._merged(list(of_image), overlap)[0])
         samples = batches[0]["data_samples"]
         return module.add_pred_to_datasample(samples, self._predict_masks(batches, merged))
 
     def _predict_masks(self, batches: list[dict], merged: InstanceList) -> InstanceList:
-        """The merged detections with masks, averaged over the views."""
+        """Return the merged detections with masks from maps averaged over the views."""
         module, head = self.module, self.module.roi_head
-        sums: list[Tensor] = []
-        results: InstanceList = []
+        sums: list = []
         for batch in batches:
             metas = [sample.metainfo for sample in batch["data_samples"]]
             seen = []
-            for one, meta in zip(merged, metas, strict=True):
-                boxes = _flipped(one.bboxes, meta) * _scale(one.bboxes, meta)
-                seen.append(InstanceData(bboxes=boxes, scores=one.scores, labels=one.labels))
+            for own, meta in zip(merged, metas, strict=True):
+                boxes = _flipped(own.bboxes, meta) * _scale(own.bboxes, meta)
+                seen.append(InstanceData(bboxes=boxes, scores=own.scores, labels=own.labels))
             features = module.extract_feat(batch["inputs"])
-            with _recorded_maps(head.mask_head) as recorded:
-                results = head.predict_mask(features, metas, seen, rescale=False)
-            for number, (maps, meta) in enumerate(zip(recorded, metas, strict=bool(recorded))):
-                maps = maps.float().sigmoid() if self.average == "sigmoid" else maps.float()
-                maps = maps.flip(FLIPS[meta["flip_direction"]]) if meta["flip"] else maps
-                if number < len(sums):
-                    sums[number] = sums[number] + maps
-                else:
-                    sums.append(maps)
-        if not sums:  # nothing was found, which mmdet's RoI head does not show its mask head
-            return results
-        means = [one / len(batches) for one in sums]
-        if self.average == "sigmoid":
-            means = [one.logit(eps=1e-6) for one in means]
+            if not any(map(len, seen)):
+                # mmdet's RoI head does not show its mask head an empty batch.
+                return head.predict_mask(features, metas, seen, rescale=True)
+            maps = [
+                map_fields(partial(self._upright, meta=meta), own)
+                for own, meta in zip(_mask_maps(head, features, seen), metas, strict=True)
+            ]
+            if sums:
+                maps = [map_fields(torch.add, *pair) for pair in zip(sums, maps, strict=True)]
+            sums = maps
+        means = [map_fields(partial(self._mean, count=len(batches)), total) for total in sums]
         originals = [
             dict(
                 sample.metainfo,
@@ -256,13 +257,21 @@ class MaskTTAModel(BaseTTAModel):
             )
             for sample in batches[0]["data_samples"]
         ]
-        return head.mask_head.predict_by_feat(
-            tuple(means), merged, originals, head.test_cfg, rescale=True
-        )
+        return head.mask_head.predict_by_feat(means, merged, originals, head.test_cfg, rescale=True)
+
+    def _upright(self, maps: Tensor, meta: dict) -> Tensor:
+        """Maps (n, ..., h, w) of a view's boxes, flipped back, as they are averaged."""
+        maps = maps.float().sigmoid() if self.average == "sigmoid" else maps.float()
+        return maps.flip(FLIPS[meta["flip_direction"]]) if meta["flip"] else maps
+
+    def _mean(self, total: Tensor, count: int) -> Tensor:
+        """Maps of the mask head's kind from the sum over ``count`` views."""
+        mean = total / count
+        return mean.logit(eps=1e-6) if self.average == "sigmoid" else mean
 
 
 def _predicts_masks_of_boxes(detector: nn.Module) -> bool:
-    """Whether the detector is mmdet's first boxes, then the masks of boxes."""
+    """Return whether the detector predicts boxes first, then their masks, with mmdet's methods."""
     head = getattr(detector, "roi_head", None)
     return (
         isinstance(detector, TwoStageDetector)
@@ -270,24 +279,18 @@ def _predicts_masks_of_boxes(detector: nn.Module) -> bool:
         and detector.with_rpn
         and isinstance(head, StandardRoIHead)
         and type(head).predict is BaseRoIHead.predict
+        and (hasattr(head, "mask_maps") or type(head).predict_mask is StandardRoIHead.predict_mask)
         and isinstance(getattr(head, "mask_head", None), FCNMaskHead)
     )
 
 
-@contextmanager
-def _recorded_maps(mask_head: nn.Module) -> Iterator[list[Tensor]]:
-    """Collects the maps of each image that a mask head is given to paste, and pastes nothing."""
-    maps: list[Tensor] = []
-
-    def record(mask_preds: Sequence[Tensor], results_list: InstanceList, *_, **__) -> InstanceList:
-        maps.extend(mask_preds)
-        return results_list
-
-    mask_head.predict_by_feat = record  # type: ignore[assignment]
-    try:
-        yield maps
-    finally:
-        del mask_head.predict_by_feat
+def _mask_maps(head: StandardRoIHead, features: tuple[Tensor, ...], seen: InstanceList) -> list:
+    """Return the mask head's result for the boxes of each image, before masks are pasted."""
+    if hasattr(head, "mask_maps"):
+        return head.mask_maps(features, seen)
+    rois = bbox2roi([one.bboxes for one in seen])
+    maps = head._mask_forward(features, rois)["mask_preds"]
+    return split_rois(maps, [len(one) for one in seen])
 
 
 def _scale(boxes: Tensor, meta: dict) -> Tensor:
@@ -295,7 +298,7 @@ def _scale(boxes: Tensor, meta: dict) -> Tensor:
 
 
 def _flipped(boxes: Tensor, meta: dict) -> Tensor:
-    """Boxes between the original image and the view's flip of it, either way."""
+    """Flip boxes from the original image to the flipped view, or back."""
     if not meta["flip"]:
         return boxes
     return bbox_flip(boxes, meta["ori_shape"], meta["flip_direction"])

@@ -1,4 +1,4 @@
-"""One result out of what a detector finds in several views of an image."""
+"""Merging a detector's results in several views of an image."""
 
 from collections.abc import Sequence
 
@@ -17,20 +17,22 @@ def group_views(
 ) -> list[list[int]]:
     """Group the detections of several views that show the same object.
 
-    The detection with the best score leads a group. Of each other view it takes the detection of
-    its class that overlaps it most, by at least ``threshold``; what else of other views overlaps
-    it so much goes. Then the best of the rest leads the next group. Detections of one view are
-    never compared: of a single view, all stay.
+    The detection with the best score leads the first group. Detections of its class in other views
+    are near the leader if their overlap with it is at least ``threshold``. The nearest detection of
+    each view joins the group; the other near detections are removed. Then the best of the
+    remaining detections leads the next group. Detections of the same view are never compared, so
+    with a single view all detections stay.
 
     Args:
         overlap: IoU of all pairs (n, n).
-        scores: (n,).
-        labels: (n,).
-        views: The view of each detection (n,).
-        threshold: Least overlap.
+        scores: Scores (n,).
+        labels: Labels (n,).
+        views: Index of each detection's view (n,).
+        threshold: Minimum overlap.
 
     Returns:
-        Groups of indices, the leader first, by the leaders' scores; at most one of each view.
+        Groups of indices in the order of their leaders' scores. A group starts with its leader and
+        has at most one detection of each view.
     """
     left = np.ones(len(scores), dtype=bool)
     groups = []
@@ -41,7 +43,7 @@ def group_views(
         same = left & (labels == labels[leader]) & (views != views[leader])
         near = np.flatnonzero(same & (overlap[leader] >= threshold))
         left[near] = False
-        # The first of each view in the order of overlap.
+        # np.unique returns the first index of each view, in the order of overlap.
         near = near[np.argsort(-overlap[leader, near], kind="stable")]
         _, first = np.unique(views[near], return_index=True)
         groups.append([int(leader), *near[first].tolist()])
@@ -51,12 +53,12 @@ def group_views(
 def vote_masks(
     masks: EncodedMasks, weights: np.ndarray, groups: Sequence[Sequence[int]]
 ) -> EncodedMasks:
-    """One mask for each group: where masks with at least half of the group's weight are.
+    """Return a mask for each group: the pixels in masks with at least half of the group's weight.
 
     Args:
         masks: n masks.
-        weights: (n,), positive.
-        groups: Indices of masks.
+        weights: Positive weights (n,).
+        groups: Indices of each group's masks.
     """
     boxes = masks.boxes().astype(int)
     voted = []

@@ -1,4 +1,4 @@
-"""Semantic networks and the level-set loss (Kim et al. 2019): FCN and DeepLab."""
+"""Semantic networks (FCN and DeepLab) and the level-set loss of Kim et al. 2019."""
 
 from mmlevelset.models.levelset_loss.heads import ASPPHead, FCNHead, LargeFOVHead
 from mmlevelset.models.levelset_loss.init import DecimatedVGG, Pretrained

@@ -1,4 +1,4 @@
-"""What semantic heads share: class scores, their losses and what is only watched."""
+"""Base of semantic heads: class scores, trained losses and monitored losses."""
 
 import re
 from abc import abstractmethod
@@ -8,8 +8,8 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from mmlevelset.models.common import mean_count
 from mmlevelset.models.levelset_loss.resize import resize_maps, shrink_labels
-from mmlevelset.models.losses import mean_count
 from mmlevelset.registry import MODELS
 
 CROSS_ENTROPY = dict(type="mmdet.CrossEntropyLoss", avg_non_ignore=True)
@@ -18,22 +18,23 @@ CROSS_ENTROPY = dict(type="mmdet.CrossEntropyLoss", avg_non_ignore=True)
 class DecodeHead(BaseModule):
     """Base of heads that turn a backbone's features into class scores (logits).
 
-    A loss is called as ``loss(logits, labels, weight=None, ignore_index=ignore_index)`` with
-    logits (B, K, H, W) and labels (B, H, W), as mmsegmentation calls it; mmdet's CrossEntropyLoss
-    needs ``avg_non_ignore=True`` to be a mean over the labelled pixels, in distributed training
-    over those of all processes.
+    As in mmsegmentation, a loss is called as ``loss(logits, labels, weight=None,
+    ignore_index=ignore_index)`` with logits (B, K, H, W) and labels (B, H, W). mmdet's
+    CrossEntropyLoss needs ``avg_non_ignore=True`` to be a mean over the labelled pixels; in
+    distributed training the mean is over the pixels of all processes.
 
     Args:
-        num_classes: K, at least 2; where there is a background, it is one of them.
+        num_classes: K, at least 2, the background included.
         in_channels: Channels of the feature map at ``in_index``, or of all feature maps.
-        in_index: Which of the feature maps is read; negative numbers count from the last.
-        loss_decode: A loss or several, whose sum is trained. They are named by their
-            ``loss_name``, or by their type: ``loss_ce`` for mmdet's CrossEntropyLoss.
-        monitor: Losses that are logged and not trained, by their name with ``energy`` in place of
-            ``loss``, such as ``energy_level_set``. They see the same maps as ``loss_decode``.
+        in_index: Index of the feature map that is read; negative numbers count from the last.
+        loss_decode: A loss or several, whose sum is trained. A loss with ``loss_weight=0`` is left
+            out. A loss is logged by its ``loss_name``, or by its type: ``loss_ce`` for mmdet's
+            CrossEntropyLoss.
+        monitor: Losses that are logged and not trained. In their name ``energy`` takes the place
+            of ``loss``: ``energy_level_set``. They see the same maps as ``loss_decode``.
         ignore_index: Label of the pixels without a label.
-        dropout_ratio: Dropout's probability in training.
-        loss_size: Where the losses are taken. ``full``: on logits resized to the labels.
+        dropout_ratio: Probability of dropout in training.
+        loss_size: Size at which the losses are taken. ``full``: on logits resized to the labels.
             ``logits``: on labels shrunk to the logits, as DeepLab was trained.
         align_corners: Whether resizing aligns the centres of the corner pixels instead of the
             corners. It fits networks of odd kernels at sizes of stride * n + 1, such as 321.
@@ -70,7 +71,7 @@ class DecodeHead(BaseModule):
             in_channels
         ):
             raise ValueError(
-                f"in_index must be that of one of the {len(in_channels)} in_channels, but is"
+                f"in_index must be an index of the {len(in_channels)} in_channels, but is"
                 f" {in_index!r}"
             )
         self.num_classes = num_classes
@@ -82,18 +83,22 @@ class DecodeHead(BaseModule):
         self.align_corners = align_corners
         self.losses = _build_losses(loss_decode)
         self.monitors = _build_losses(monitor)
+        if not self.losses:
+            raise ValueError(
+                f"loss_decode must have a loss whose loss_weight is not 0, but is {loss_decode!r}"
+            )
         for name in (_loss_name(loss) for loss in (*self.losses, *self.monitors)):
             if "loss" not in name:
                 raise ValueError(
-                    f"loss_name must contain 'loss', which marks what is trained, but is {name!r}"
+                    f"loss_name must contain 'loss', or it is not trained, but is {name!r}"
                 )
 
     @abstractmethod
     def forward(self, features: Sequence[Tensor]) -> Tensor:
-        """Feature maps (B, C_i, h_i, w_i) to logits (B, K, h, w)."""
+        """Return the logits (B, K, h, w) of feature maps (B, C_i, h_i, w_i)."""
 
     def loss(self, logits: Tensor, labels: Tensor, monitor: bool = True) -> dict[str, Tensor]:
-        """Losses by name, and without a gradient what is monitored.
+        """Return the losses by name, and the monitored losses without a gradient.
 
         Args:
             logits: (B, K, h, w).
@@ -130,7 +135,9 @@ class DecodeHead(BaseModule):
 
 def _build_losses(configs: dict | Sequence[dict]) -> nn.ModuleList:
     configs = [configs] if isinstance(configs, dict) else configs
-    return nn.ModuleList(MODELS.build(config) for config in configs)
+    return nn.ModuleList(
+        MODELS.build(config) for config in configs if config.get("loss_weight") != 0
+    )
 
 
 def _loss_name(loss: nn.Module) -> str:

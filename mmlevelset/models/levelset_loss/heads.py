@@ -13,21 +13,25 @@ from mmlevelset.registry import MODELS
 
 @MODELS.register_module()
 class FCNHead(DecodeHead):
-    """Fully convolutional networks (Long et al., CVPR 2015): class scores of one to three stages.
+    """Head of fully convolutional networks: the sum of the class scores of one or more stages.
 
-    ``skips`` 0, 1 and 2 are FCN-32s, -16s and -8s on a backbone of stride 32: the scores of the
-    last stage are resized bilinearly to the stage before, whose own scores are added. Scores are
-    1x1 convolutions; those of the skips start at 0, so that a network of coarser scores goes on.
+    Each stage has a 1x1 convolution for its scores. The scores of the last stage are resized
+    bilinearly to the size of the stage before and added to its scores, and so on. On a backbone of
+    stride 32, ``skips`` 0, 1 and 2 are FCN-32s, -16s and -8s. The convolutions of the earlier
+    stages start at 0, so that training can go on from a network with fewer skips.
 
     Args:
         num_classes: See :class:`DecodeHead`.
-        in_channels: Channels of all feature maps, or of the one at ``in_index`` if ``skips`` is 0.
-        in_index: The last stage.
-        skips: How many stages before it add their scores.
-        **kwargs: Of :class:`DecodeHead`.
+        in_channels: Channels of all feature maps, or of the map at ``in_index`` if ``skips`` is 0.
+        in_index: Index of the last stage.
+        skips: Number of stages before the last that add their scores.
+        **kwargs: For :class:`DecodeHead`.
 
     Raises:
         ValueError: An argument is out of its range.
+
+    Reference:
+        Long et al., Fully Convolutional Networks for Semantic Segmentation, CVPR 2015.
     """
 
     def __init__(
@@ -44,8 +48,8 @@ class FCNHead(DecodeHead):
             stages = in_index % len(in_channels) + 1
         if not isinstance(skips, int) or not 0 <= skips < stages:
             raise ValueError(
-                f"skips must be a whole number of stages before in_index {in_index} whose channels"
-                f" are in in_channels {in_channels!r}, 0 to {stages - 1}, but is {skips!r}"
+                f"skips must be a whole number from 0 to {stages - 1}, the stages of in_channels"
+                f" {in_channels!r} before in_index {in_index}, but is {skips!r}"
             )
         self.stages = [in_index - back for back in range(skips + 1)]
         self.dropout = nn.Dropout(self.dropout_ratio)
@@ -60,7 +64,7 @@ class FCNHead(DecodeHead):
         super().init_weights()
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
-        """Feature maps to logits (B, K, h, w) of the size of the earliest stage read."""
+        """Return the logits (B, K, h, w) of feature maps, at the size of the earliest stage."""
         logits, *skipped = (
             classifier(self.dropout(features[stage]))
             for stage, classifier in zip(self.stages, self.classifiers, strict=True)
@@ -72,24 +76,29 @@ class FCNHead(DecodeHead):
 
 @MODELS.register_module()
 class LargeFOVHead(DecodeHead):
-    """DeepLab-LargeFOV (Chen et al., ICLR 2015): VGG's fully connected layers as convolutions.
+    """Head of DeepLab-LargeFOV: VGG's fully connected layers as convolutions.
 
-    A dilated fc6, fc7 and a 1x1 classifier, with ReLU and dropout between them. The classifier
-    starts as Gaussian noise of 0.01; ``init_cfg=dict(type="mmlevelset.DecimatedVGG", ...)``
-    gives fc6 and fc7 ImageNet weights, else they start as He et al. (2015) have it.
+    The layers are a dilated fc6, a 1x1 fc7 and a 1x1 classifier, with ReLU and dropout after fc6
+    and fc7. The classifier starts as Gaussian noise of standard deviation 0.01. fc6 and fc7 start
+    from ImageNet weights with ``init_cfg=dict(type="mmlevelset.DecimatedVGG", ...)``, and as in He
+    et al. (2015) otherwise.
 
     Args:
         num_classes: See :class:`DecodeHead`.
         in_channels: See :class:`DecodeHead`.
         in_index: See :class:`DecodeHead`.
-        fc_channels: Width of fc6 and fc7.
-        kernel_size: Odd size of fc6's kernel.
-        dilation: Distance of its taps.
-        dropout_ratio: After fc6 and after fc7.
-        **kwargs: Of :class:`DecodeHead`.
+        fc_channels: Channels of fc6 and fc7.
+        kernel_size: Size of fc6's kernel, odd.
+        dilation: Dilation of fc6.
+        dropout_ratio: Probability of dropout after fc6 and after fc7.
+        **kwargs: For :class:`DecodeHead`.
 
     Raises:
         ValueError: An argument is out of its range.
+
+    Reference:
+        Chen et al., Semantic Image Segmentation with Deep Convolutional Nets and Fully Connected
+        CRFs, ICLR 2015.
     """
 
     def __init__(
@@ -123,7 +132,7 @@ class LargeFOVHead(DecodeHead):
         super().init_weights()
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
-        """Feature maps to logits (B, K, h, w) of the size of the one at ``in_index``."""
+        """Return the logits (B, K, h, w) of the feature map at ``in_index``, at its size."""
         x = features[self.in_index]
         for layer in (self.fc6, self.fc7):
             x = F.dropout(F.relu(layer(x)), self.dropout_ratio, self.training)
@@ -132,19 +141,24 @@ class LargeFOVHead(DecodeHead):
 
 @MODELS.register_module()
 class ASPPHead(DecodeHead):
-    """DeepLab-v2's atrous spatial pyramid pooling on a ResNet (Chen et al., PAMI 2018).
+    """Head of DeepLab-v2 on a ResNet: atrous spatial pyramid pooling.
 
-    Parallel 3x3 classifiers of different dilations, summed; they start as Gaussian noise of 0.01.
+    The logits are the sum of parallel 3x3 classifiers with different dilations. The classifiers
+    start as Gaussian noise of standard deviation 0.01.
 
     Args:
         num_classes: See :class:`DecodeHead`.
         in_channels: See :class:`DecodeHead`.
         in_index: See :class:`DecodeHead`.
-        dilations: One classifier each.
-        **kwargs: Of :class:`DecodeHead`.
+        dilations: The dilation of each classifier.
+        **kwargs: For :class:`DecodeHead`.
 
     Raises:
         ValueError: An argument is out of its range.
+
+    Reference:
+        Chen et al., DeepLab: Semantic Image Segmentation with Deep Convolutional Nets, Atrous
+        Convolution, and Fully Connected CRFs, PAMI 2018.
     """
 
     def __init__(
@@ -158,7 +172,7 @@ class ASPPHead(DecodeHead):
         super().__init__(num_classes, in_channels, in_index, **kwargs)
         if not dilations or any(not isinstance(step, int) or step < 1 for step in dilations):
             raise ValueError(
-                f"dilations must be whole numbers of at least 1, one or more, but is {dilations!r}"
+                f"dilations must be one or more whole numbers of at least 1, but is {dilations!r}"
             )
         self.dropout = nn.Dropout(self.dropout_ratio)
         self.classifiers = nn.ModuleList(
@@ -172,7 +186,7 @@ class ASPPHead(DecodeHead):
         super().init_weights()
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
-        """Feature maps to logits (B, K, h, w) of the size of the one at ``in_index``."""
+        """Return the logits (B, K, h, w) of the feature map at ``in_index``, at its size."""
         x = self.dropout(features[self.in_index])
         logits = self.classifiers[0](x)
         for classifier in self.classifiers[1:]:

@@ -1,4 +1,4 @@
-"""How a network is run on whole images: at once, in a sliding window, at several scales."""
+"""Settings of a semantic network's inference: whole image, sliding window, several scales."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ class Inference:
     Attributes:
         mode: ``whole`` or ``slide``.
         crop_size: Height and width of the window in pixels of the network's input.
-        stride: Its steps down and to the right, at most ``crop_size``.
+        stride: Steps of the window down and to the right in pixels, at most ``crop_size``.
 
     Raises:
         ValueError: A value is out of its range.
@@ -36,16 +36,18 @@ class Inference:
         for step, side in zip(self.stride or (), self.crop_size or (), strict=True):
             if step > side:
                 raise ValueError(
-                    f"test_cfg.stride must be at most crop_size {tuple(self.crop_size or ())}, or"
-                    f" pixels are left out, but is {tuple(self.stride or ())}"
+                    f"test_cfg.stride must be at most crop_size {tuple(self.crop_size or ())} (a"
+                    f" larger stride skips pixels), but is {tuple(self.stride or ())}"
                 )
 
     def run(self, network: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
-        """Logits (B, K, H, W) of images (B, C, H, W); where windows overlap, their mean.
+        """Return the logits (B, K, H, W) of images (B, C, H, W).
+
+        Where windows overlap, the logits are their mean.
 
         Args:
-            network: Logits (B, K, h, w) of images (B, C, h, w), at their size.
-            images: Any size; a window larger than it is cut to it.
+            network: Function that returns logits (B, K, h, w) of images (B, C, h, w).
+            images: Images of any size. A window larger than the images is cut to their size.
         """
         if self.mode == "whole" or self.crop_size is None or self.stride is None:
             return network(images)
@@ -66,8 +68,8 @@ class MultiScale:
     """``multi_scale`` of :class:`SemanticSegmentor`.
 
     Attributes:
-        scales: Scales of the image, 1 among them.
-        supervise_scales: Whether each scale's logits are trained too, beside their maximum.
+        scales: Scales of the image; 1 must be one of them.
+        supervise_scales: Whether each scale's logits have a loss, beside the maximum's loss.
 
     Raises:
         ValueError: A value is out of its range.
@@ -79,12 +81,13 @@ class MultiScale:
     def __post_init__(self) -> None:
         if 1 not in self.scales or min(self.scales) <= 0:
             raise ValueError(
-                f"multi_scale.scales must be positive, and 1 among them, but is {self.scales!r}"
+                f"multi_scale.scales must be positive numbers that include 1, but is"
+                f" {self.scales!r}"
             )
 
 
 def _windows(length: int, window: int, stride: int) -> list[slice]:
-    """Windows that cover ``length`` pixels, the last of them at its end."""
+    """Return the windows that cover ``length`` pixels; the last window ends at ``length``."""
     window = min(window, length)
     starts = [*range(0, length - window, stride), length - window]
     return [slice(start, start + window) for start in starts]

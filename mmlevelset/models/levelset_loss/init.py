@@ -1,4 +1,4 @@
-"""Initial weights from files or URLs, with an error where nothing could be loaded."""
+"""Initial weights from files or URLs, with an error if nothing was loaded."""
 
 from collections.abc import Mapping
 from pickle import UnpicklingError
@@ -14,24 +14,24 @@ from mmlevelset.registry import WEIGHT_INITIALIZERS
 
 @WEIGHT_INITIALIZERS.register_module()
 class Pretrained(PretrainedInit):
-    """mmengine's ``Pretrained``, with a clear error where it fails or would load nothing.
+    """mmengine's ``Pretrained`` with an error if the checkpoint cannot be read or no weight fits.
 
-    Written ``init_cfg=dict(type="mmlevelset.Pretrained", checkpoint=...)``. Weights of the
-    checkpoint without a counterpart in the module, and the other way round, are logged. The
-    module's parts are initialised before, so that nothing overwrites what was loaded.
+    In a config: ``init_cfg=dict(type="mmlevelset.Pretrained", checkpoint=...)``. Weights that only
+    the checkpoint has, or only the module, are logged. The module's children are initialised
+    first, so that their initialisation does not overwrite loaded weights.
 
     Args:
-        checkpoint: File or URL of a state dict, or of a checkpoint that has one as ``state_dict``.
+        checkpoint: File or URL of a state dict, or of a checkpoint with the key ``state_dict``.
             torchvision's files are at ``https://download.pytorch.org/models/``.
-        prefix: Only the weights whose names start so are taken, and the prefix is removed:
-            ``backbone`` for the backbone of a whole model.
-        map_location: Device that the checkpoint is read to.
-        option: Where the checkpoint stands in a model's config, for the error's advice; default:
-            the backbone's.
+        prefix: Load only the weights whose names start with this prefix, without the prefix. For
+            example ``backbone`` loads the backbone of a whole model.
+        map_location: Device on which the checkpoint is loaded.
+        option: Config key of the checkpoint, named in the error message. Default: the key of the
+            backbone's checkpoint.
 
     Raises:
         OSError: The checkpoint cannot be read.
-        ValueError: None of its weights fits the module.
+        ValueError: No weight of the checkpoint fits the module.
     """
 
     option = "model.backbone.init_cfg.checkpoint"
@@ -59,14 +59,15 @@ class Pretrained(PretrainedInit):
             of_prefix = "" if self.prefix is None else f" with prefix {self.prefix!r}"
             raise ValueError(
                 f"init_cfg.checkpoint {self.checkpoint!r}{of_prefix} has no weight that fits"
-                f" {type(module).__name__}, which needs {_shapes(own)}; it has {_shapes(weights)}"
+                f" {type(module).__name__}: the module needs {_shapes(own)}, the checkpoint has"
+                f" {_shapes(weights)}"
             )
         load_state_dict(module, weights, strict=False, logger="current")
         if hasattr(module, "_params_init_info"):
             update_init_info(module, init_info=self._get_init_info())
 
     def convert(self, weights: dict[str, Tensor], module: nn.Module) -> dict[str, Tensor]:
-        """The checkpoint's weights as the module names and shapes them."""
+        """Return the checkpoint's weights with the names and shapes of the module."""
         return weights
 
     def _read(self, module: nn.Module) -> dict[str, Tensor]:
@@ -77,8 +78,8 @@ class Pretrained(PretrainedInit):
         except (OSError, RuntimeError, EOFError, UnpicklingError, ImportError, KeyError) as error:
             raise OSError(
                 f"init_cfg.checkpoint {self.checkpoint!r} of {type(module).__name__} cannot be"
-                f" read ({type(error).__name__}: {error}). Without a network, download it elsewhere"
-                f" and pass, as a rule, --cfg-options {self.option}=FILE"
+                f" read ({type(error).__name__}: {error}). Without a network, download the file"
+                f" elsewhere and pass, in most configs, --cfg-options {self.option}=FILE"
             ) from error
         if not isinstance(checkpoint, Mapping):
             raise ValueError(
@@ -102,34 +103,37 @@ class Pretrained(PretrainedInit):
 
 @WEIGHT_INITIALIZERS.register_module()
 class DecimatedVGG(Pretrained):
-    """Initialises :class:`LargeFOVHead` from the fully connected layers of an ImageNet VGG.
+    """Initial weights of :class:`LargeFOVHead` from the fully connected layers of an ImageNet VGG.
 
-    DeepLab's decimation (Chen et al., ICLR 2015, section 3.1): fc6, a 7x7 convolution over pool5,
-    keeps the evenly spaced taps of its smaller kernel (0, 3 and 6 for 3x3), and fc6 and fc7 keep
-    every 4th of their 4096 channels for 1024.
+    VGG's fc6 is a 7x7 convolution over pool5. DeepLab's decimation keeps evenly spaced taps of the
+    7x7 kernel (0, 3 and 6 for a 3x3 kernel) and evenly spaced channels of fc6 and fc7 (every 4th
+    of 4096 for 1024).
 
     Args:
         checkpoint: File or URL of VGG in torchvision's layout, with ``classifier.0`` and
             ``classifier.3``.
         prefix: See :class:`Pretrained`.
         map_location: See :class:`Pretrained`.
-        option: See :class:`Pretrained`; default: the decode head's.
+        option: See :class:`Pretrained`. Default: the key of the decode head's checkpoint.
 
     Raises:
         OSError: The checkpoint cannot be read.
         TypeError: The module has no convolutions ``fc6`` and ``fc7``.
-        ValueError: The checkpoint has no such layers, or they do not fit the module.
+        ValueError: The checkpoint has no fully connected layers, or they do not fit the module.
+
+    Reference:
+        Chen et al., ICLR 2015, section 3.1.
     """
 
     option = "model.decode_head.init_cfg.checkpoint"
 
     def convert(self, weights: dict[str, Tensor], module: nn.Module) -> dict[str, Tensor]:
-        """``classifier.0`` and ``classifier.3`` as ``fc6`` and ``fc7``."""
+        """Return ``classifier.0`` and ``classifier.3``, decimated, as ``fc6`` and ``fc7``."""
         for name in ("fc6", "fc7"):
             if not isinstance(getattr(module, name, None), nn.Conv2d):
                 raise TypeError(
-                    f"DecimatedVGG initialises the convolutions fc6 and fc7 of a LargeFOVHead, but"
-                    f" {type(module).__name__} has no {name}"
+                    f"DecimatedVGG needs a module with the convolutions fc6 and fc7, such as"
+                    f" LargeFOVHead, but {type(module).__name__} has no {name}"
                 )
         names = [f"classifier.{layer}.{kind}" for layer in (0, 3) for kind in ("weight", "bias")]
         missing = [name for name in names if name not in weights]
@@ -142,9 +146,9 @@ class DecimatedVGG(Pretrained):
         channels, in_channels, size, _ = module.state_dict()["fc6.weight"].shape
         if fc6.shape[1] != in_channels * 49 or fc6.shape[0] % channels:
             raise ValueError(
-                f"fc6 of {type(module).__name__} has {in_channels} input and {channels} output"
-                f" channels, which must be those of classifier.0 in init_cfg.checkpoint"
-                f" {self.checkpoint!r}, {fc6.shape[1] // 49} and a divisor of {fc6.shape[0]}"
+                f"fc6 of {type(module).__name__} must have {fc6.shape[1] // 49} input channels, and"
+                f" a divisor of {fc6.shape[0]} as output channels, to fit classifier.0 of"
+                f" init_cfg.checkpoint {self.checkpoint!r}, but has {in_channels} and {channels}"
             )
         step = fc6.shape[0] // channels
         taps = torch.linspace(0, 6, size).round().long() if size > 1 else torch.tensor([3])

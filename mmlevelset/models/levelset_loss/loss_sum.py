@@ -9,14 +9,14 @@ from mmlevelset.registry import MODELS
 
 @MODELS.register_module()
 class LossSum(nn.Module):
-    """Several losses where a head takes one, as mmdet's semantic heads do.
+    """The sum of several losses, for heads that take a single loss, such as mmdet's semantic heads.
 
     Args:
-        losses: Configs of at least one loss, each with its weight, called with the same arguments.
-            Types without a scope are mmdet's.
+        losses: Configs of one or more losses, each with its own weight. All losses are called with
+            the same arguments. A type without a scope is mmdet's.
 
     Raises:
-        ValueError: There is no loss.
+        ValueError: ``losses`` is not a list of at least one config.
 
     Example:
         In a config, ``loss_seg`` of :class:`mmlevelset.PanopticFPNHead` or of
@@ -38,5 +38,5 @@ class LossSum(nn.Module):
         self.losses = nn.ModuleList(MMDET_MODELS.build(loss) for loss in losses)
 
     def forward(self, *args: Any, **kwargs: Any) -> Tensor:
-        """The sum of the losses of these arguments."""
+        """Return the sum of the losses, each called with these arguments."""
         return sum(loss(*args, **kwargs) for loss in self.losses)

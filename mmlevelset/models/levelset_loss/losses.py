@@ -1,4 +1,4 @@
-"""The level-set loss: how far the soft region of each class is from being of one label."""
+"""The level-set loss: the Chan-Vese energy of each class's soft region on the label map."""
 
 import math
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from mmengine.dist import get_world_size
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from mmlevelset.models.losses import mean_count
+from mmlevelset.models.common import mean_count
 from mmlevelset.ops import dirac, heaviside
 from mmlevelset.ops.checks import (
     accumulation_dtype,
@@ -21,41 +21,47 @@ from mmlevelset.registry import MODELS
 
 KINDS = ("tanh", "arctan", "step")
 REDUCTIONS = ("sum", "image", "pixel")
-# Values that are worked on together: on a CPU what its caches hold, on a GPU enough that it does
-# not wait for the host, and never more than a fraction of the logits, for memory's sake.
+# Number of values that are processed at once. On a CPU they fit its caches; on a GPU they are
+# enough that it does not wait for the host. To save memory they are at most a fraction of the
+# logits.
 TOGETHER_ON_CPU, TOGETHER_ON_GPU = 1 << 18, 1 << 21
 TOGETHER_OF_LOGITS = 1 / 8
 
 
 @MODELS.register_module()
 class LevelSetLoss(nn.Module):
-    r"""Level-set energy of a semantic network's probabilities (Kim et al. 2019, eqs. 5-8).
+    r"""Level-set energy of a semantic network's probabilities, added to the cross-entropy loss.
 
-    For each image and each class l that is present in its labels, background included, the level
-    set is :math:`\phi_l = P_l - 1/2`, P the softmax; the energy is that of the class's binary label
-    map :math:`G_l` about its means inside and outside,
-    :math:`E_l = \sum H (G_l - c_1)^2 + (1 - H)(G_l - c_2)^2`, over the labelled pixels.
-    It is added to the cross-entropy loss. Classes that an image lacks have no term.
+    Let P be the softmax of the logits. For each image and each class l in its labels, background
+    included, the level set is :math:`\phi_l = P_l - 1/2`. With the class's binary label map
+    :math:`G_l` and its means :math:`c_1` inside and :math:`c_2` outside of the level set, the
+    energy over the labelled pixels is
+    :math:`E_l = \sum H(\phi_l) (G_l - c_1)^2 + (1 - H(\phi_l)) (G_l - c_2)^2`.
+    A class that the image's labels lack has no term.
 
-    It is called as the losses of mmsegmentation's heads and of
-    :class:`~mmlevelset.models.levelset_loss.LossSum` are.
+    The loss has the call arguments of the losses in mmsegmentation's heads and in
+    :class:`~mmlevelset.models.levelset_loss.LossSum`.
 
     Args:
-        eps: Width of the Heaviside function, in units of probability. Default 1/20, the paper's;
-            its value for ``arctan`` is 20. ``step`` ignores it.
-        kind: Heaviside function: ``tanh`` (eq. 6), ``arctan``, or ``step``, which passes gradients
-            as if it were the identity, since its own are zero.
-        reduction: ``sum`` over pixels, classes and images, which the paper's weight is for;
-            ``image``: the mean over images of their sums; ``pixel``: the sum divided by the number
-            of labelled pixels of the batch, or by the sum of their weights. In distributed
-            training the batch is that of all processes, and the mean of their results the loss.
+        eps: Width of the Heaviside function, in units of probability. Default 1/20, the paper's
+            value for ``tanh``; the paper's value for ``arctan`` is 20. ``step`` ignores it.
+        kind: Heaviside function: ``tanh`` (eq. 6), ``arctan`` or ``step``. The gradient of a step
+            is zero, so ``step`` passes gradients on as the identity does.
+        reduction: ``sum`` is the sum over pixels, classes and images, for which the paper's weight
+            is made. ``image`` is the mean over images of their sums. ``pixel`` is the sum divided
+            by the batch's number of labelled pixels, or by the sum of their weights. In
+            distributed training the batch is the batch of all processes, and the mean of the
+            processes' losses is the loss.
         loss_weight: Factor on the loss, lambda of eq. 8. Default 4e-4, the paper's.
         ignore_index: Label of pixels that are left out.
-        loss_name: Name in the logs of mmsegmentation's heads. Only values whose name holds
-            ``loss`` are trained on.
+        loss_name: Name in the logs of mmsegmentation's heads. Only values with ``loss`` in their
+            name are trained.
 
     Raises:
         ValueError: A setting is out of its range.
+
+    Reference:
+        Kim et al. 2019, eqs. 5-8.
     """
 
     def __init__(
@@ -85,18 +91,18 @@ class LevelSetLoss(nn.Module):
         ignore_index: int | None = None,
         reduction_override: str | None = None,
     ) -> Tensor:
-        """The loss, a scalar: 0 with zero gradients where no pixel is labelled.
+        """Return the loss, a scalar; 0 with zero gradients if no pixel is labelled.
 
         Args:
             pred: Logits (B, K, H, W) of K >= 2 classes.
-            target: Labels (B, H, W), integers in 0 to K - 1, or the ignored one.
-            weight: Weights of the pixels (B, H, W), at least 0, that all sums are taken with.
-            ignore_index: Used in place of the constructor's if given.
-            reduction_override: Likewise of ``reduction``. There is no loss of single pixels, as
-                samplers ask for with ``none``.
+            target: Labels (B, H, W), integers from 0 to K - 1, or ``ignore_index``.
+            weight: Weights (B, H, W) of the pixels in all sums, at least 0.
+            ignore_index: Replaces the constructor's ``ignore_index``.
+            reduction_override: Replaces the constructor's ``reduction``. ``none``, which samplers
+                ask for, is an error: there is no loss of a single pixel.
 
         Returns:
-            float32, or float64 if the logits are.
+            Scalar float32, or float64 if the logits are float64.
 
         Raises:
             TypeError: An argument is of the wrong type.
@@ -132,15 +138,16 @@ def level_set_energy(
     ignore_index: int | None = 255,
     weight: Tensor | None = None,
 ) -> Tensor:
-    r"""Energies :math:`E_l` of each image and class; arguments as for :class:`LevelSetLoss`.
+    r"""Return the energy :math:`E_l` of each image and class.
 
-    Since G is 0 or 1, :math:`E_l = A_1 c_1 (1 - c_1) + A_2 c_2 (1 - c_2)` with the areas A inside
-    and outside; where one is empty its term is 0. The gradient is exact (once differentiable), and
-    its memory is that of the logits' gradient besides a part that does not grow with the batch.
+    The arguments are those of :class:`LevelSetLoss`. G is 0 or 1, so with the areas :math:`A_1`
+    inside and :math:`A_2` outside :math:`E_l = A_1 c_1 (1 - c_1) + A_2 c_2 (1 - c_2)`. The term of
+    an empty region is 0. The gradient is exact, and the energy is once differentiable. Beside the
+    logits' gradient it needs memory that does not grow with the batch.
 
     Returns:
-        (B, K), in pixels, at least 0; 0 for a class that the image lacks. float32, or float64 if
-        the logits are.
+        Energies (B, K) in pixels, at least 0; 0 for a class that the image lacks. float32, or
+        float64 if the logits are float64.
     """
     _check_heaviside(eps, kind)
     check_shape("pred", pred, ("B", "K", "H", "W"))
@@ -166,7 +173,7 @@ def level_set_energy(
 
 
 class _Group(NamedTuple):
-    """Consecutive images, their pairs of image and class, and the number of these in each."""
+    """A range of images, its range of pairs (image, class), and each image's number of pairs."""
 
     images: slice
     pairs: slice
@@ -174,11 +181,12 @@ class _Group(NamedTuple):
 
 
 class _Energy(torch.autograd.Function):
-    """Keeps the logits, the labels and two numbers for each class; computes the softmax again.
+    """The energy with its own gradient, which computes the softmax again to save memory.
 
-    The energy is least at the means, so they are constants in the gradient: dE/dH is
-    (G - c1)^2 - (G - c2)^2, whose values inside and outside the class are those two numbers. Where
-    an area is empty its term has none.
+    The means minimise the energy, so they are constants in the gradient: dE/dH is
+    (G - c1)^2 - (G - c2)^2. G is 0 or 1, so dE/dH has two values for each pair of image and class.
+    The two values are saved for the backward pass, beside the logits and the labels. The term of
+    an empty region has no gradient.
     """
 
     @staticmethod
@@ -236,8 +244,8 @@ class _Energy(torch.autograd.Function):
                 inside, weight = _sides(labels, mass, image[pairs], label[pairs])
                 part.mul_(weight)
                 part.mul_(torch.where(inside, *slopes[:, pairs], out=weight))
-            # The softmax's: its P_k (g_k - sum_l P_l g_l) is written over P, and g_k is zero but
-            # for the classes that are present, for which `maps` holds P_k g_k.
+            # The softmax's gradient P_k (g_k - sum_l P_l g_l) overwrites P. g_k is zero for absent
+            # classes. `maps` holds P_k g_k of the present classes.
             total = torch.stack([some.sum(0) for some in maps.split(group.counts)])
             probabilities.mul_(total.neg_()[:, None])
             probabilities.flatten(0, 1).index_add_(0, rows, maps)
@@ -247,8 +255,12 @@ class _Energy(torch.autograd.Function):
 
 
 def _present(target: Tensor, classes: int, ignore_index: int | None) -> Tensor:
-    """Pairs (n, 2) of image and class, int64 on the CPU; raises for a label that is neither."""
-    bins = classes + 3  # below the classes, classes, above them, ignored
+    """Return the pairs (n, 2) of image and class that occur in the labels, int64 on the CPU.
+
+    Raises:
+        ValueError: A label is neither a class nor ``ignore_index``.
+    """
+    bins = classes + 3  # labels below 0, the classes, labels above them, ignored labels
     place = target.clamp(-1, classes).add_(1)
     if ignore_index is not None:
         place.masked_fill_(target == ignore_index, bins - 1)
@@ -269,7 +281,7 @@ def _present(target: Tensor, classes: int, ignore_index: int | None) -> Tensor:
 def _mass(
     target: Tensor, ignore_index: int | None, weight: Tensor | None, dtype: torch.dtype
 ) -> Tensor:
-    """Weights of the pixels (B, H, W): 0 where they are ignored."""
+    """Return the weights of the pixels (B, H, W); 0 for ignored pixels."""
     if ignore_index is None:
         return torch.ones_like(target, dtype=dtype) if weight is None else weight.to(dtype)
     labelled = target != ignore_index
@@ -279,13 +291,13 @@ def _mass(
 
 
 def _together(logits: Tensor) -> int:
-    """How many maps (H, W) are worked on together, at least one."""
+    """Return the number of maps (H, W) that are processed at once, at least 1."""
     values = TOGETHER_ON_CPU if logits.device.type == "cpu" else TOGETHER_ON_GPU
     return max(1, int(min(values, TOGETHER_OF_LOGITS * logits.numel())) // logits[0, 0].numel())
 
 
 def _groups(image: Tensor, logits: Tensor) -> list[_Group]:
-    """Images that are worked on together: as many as their maps allow, at least one."""
+    """Split the batch into groups of images that are processed at once, at least one image each."""
     counts = torch.bincount(image, minlength=len(logits)).tolist()
     most = _together(logits)
     groups, start, pair = [], 0, 0
@@ -298,13 +310,13 @@ def _groups(image: Tensor, logits: Tensor) -> list[_Group]:
 
 
 def _rows(present: Tensor, group: _Group, logits: Tensor) -> Tensor:
-    """Where the group's pairs are among its images' maps (n * K, H, W)."""
+    """Return the index of each of the group's pairs in the maps (n * K, H, W) of its images."""
     image, label = present[group.pairs].unbind(1)
     return (image - group.images.start) * logits.shape[1] + label
 
 
 def _parts(maps: Tensor, group: _Group, most: int) -> Iterator[tuple[Tensor, slice]]:
-    """The group's maps (n, H, W), at most so many at a time, with their pairs."""
+    """Yield parts of at most ``most`` of the group's maps (n, H, W), with the range of pairs."""
     start = group.pairs.start
     for part in maps.split(most):
         yield part, slice(start, start + len(part))
@@ -312,18 +324,18 @@ def _parts(maps: Tensor, group: _Group, most: int) -> Iterator[tuple[Tensor, sli
 
 
 def _sides(labels: Tensor, mass: Tensor, image: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
-    """G of each pair, bool, and the weights of its pixels, both (n, H, W)."""
+    """Return G of each pair as bool, and the weights of its pixels, both (n, H, W)."""
     inside = labels.index_select(0, image) == label[:, None, None]
     return inside, mass.index_select(0, image)
 
 
 def _sum(maps: Tensor) -> Tensor:
-    """Over the pixels of (..., H, W), in float64, without a float64 copy of the maps."""
+    """Return the sums of maps (..., H, W) in float64, without a float64 copy of the maps."""
     return maps.sum(-1).sum(-1, dtype=torch.float64)
 
 
 def _means(of_class: Tensor, of_others: Tensor) -> Tensor:
-    """Mean of G over a region, and its difference from 1; both 0 if the region is empty."""
+    """Return the mean of G over a region and 1 minus the mean; both 0 for an empty region."""
     area = of_class + of_others
     return torch.stack((of_class, of_others)) / area.where(area > 0, 1)
 
@@ -344,6 +356,6 @@ def _check_heaviside(eps: float, kind: str) -> None:
 def _check_reduction(name: str, value: str) -> None:
     if value not in REDUCTIONS:
         raise ValueError(
-            f"{name} must be one of {', '.join(REDUCTIONS)}, but is {value!r}: the energy is of "
-            "whole regions, not of pixels"
+            f"{name} must be one of {', '.join(REDUCTIONS)}, but is {value!r}: regions have an "
+            "energy, single pixels have none"
         )

@@ -9,18 +9,18 @@ from mmlevelset.registry import MODELS
 
 @MODELS.register_module()
 class PanopticFPNHead(mmdet.models.PanopticFPNHead):
-    """mmdet's semantic head of Panoptic FPN, for losses that need to know the images.
+    """mmdet's semantic head of Panoptic FPN, for losses of whole images.
 
-    mmdet's flattens the pixels of a batch, so that those of all images would be one region. This
-    one gives logits (B, K, H, W) and labels (B, H, W) to ``loss_seg``, which is otherwise the same.
+    mmdet's head flattens the pixels of the batch, which would merge the regions of all images.
+    This head passes logits (B, K, H, W) and labels (B, H, W) to ``loss_seg``.
     """
 
     def loss(self, x: tuple[Tensor, ...], batch_data_samples: SampleList) -> dict[str, Tensor]:
-        """``loss_seg`` of the feature maps, at the resolution of the labels shrunk by nearest."""
+        """Return ``loss_seg`` at the resolution of the labels, which are shrunk by nearest."""
         logits = self(x)["seg_preds"]
         labels = torch.stack([sample.gt_sem_seg.sem_seg for sample in batch_data_samples])
         if self.seg_rescale_factor != 1:
-            # Labels up to 255 pass through a float unchanged.
+            # float32 holds labels up to 255 exactly.
             labels = F.interpolate(labels.float(), scale_factor=self.seg_rescale_factor)
         labels = self._set_things_to_void(labels[:, 0]).long()
         if logits.shape[2:] != labels.shape[1:]:

@@ -1,4 +1,4 @@
-"""Maps of one size to another, on one convention for logits, labels and images."""
+"""Resizing of logits, labels and images with one convention of alignment."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def resize_maps(maps: Tensor, size: Sequence[int], align_corners: bool = False) -> Tensor:
-    """Maps (B, C, h, w) resized bilinearly to (B, C, *size), in float32 at least."""
+    """Resize maps (B, C, h, w) bilinearly to (B, C, *size); half precision becomes float32."""
     if maps.dtype in (torch.float16, torch.bfloat16):
         maps = maps.float()
     if maps.shape[2:] == tuple(size):
@@ -17,7 +17,7 @@ def resize_maps(maps: Tensor, size: Sequence[int], align_corners: bool = False) 
 
 
 def shrink_labels(labels: Tensor, size: Sequence[int], align_corners: bool = False) -> Tensor:
-    """Labels (B, H, W) at the pixels that the centres of (B, *size) pixels lie in."""
+    """Shrink labels (B, H, W) to (B, *size): each pixel takes the label under its centre."""
     rows, columns = (
         _nearest(before, after, align_corners).to(labels.device)
         for before, after in zip(labels.shape[1:], size, strict=True)
@@ -33,7 +33,11 @@ def _nearest(before: int, after: int, align_corners: bool) -> Tensor:
 
 
 def scaled_size(size: Sequence[int], scale: float, align_corners: bool) -> tuple[int, int]:
-    """Height and width, at least 1, of a map of ``size`` scaled; 8n + 1 keeps its corners."""
+    """Return the scaled height and width, at least 1.
+
+    With ``align_corners`` the distance between the corner pixels is scaled: a side of 8n + 1 stays
+    of this form.
+    """
     corner = int(align_corners)
     height, width = (max(round((side - corner) * scale) + corner, 1) for side in size)
     return height, width

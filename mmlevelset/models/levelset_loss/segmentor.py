@@ -9,35 +9,37 @@ from mmdet.structures import OptSampleList, SampleList
 from mmengine.structures import PixelData
 from torch import Tensor
 
+from mmlevelset.models.common import label_map
 from mmlevelset.models.levelset_loss.inference import Inference, MultiScale
 from mmlevelset.models.levelset_loss.resize import resize_maps, scaled_size
-from mmlevelset.models.losses import label_map
 from mmlevelset.registry import MODELS
 
 
 @MODELS.register_module()
 class SemanticSegmentor(BaseDetector):
-    """A network of backbone, optional neck and head that gives each pixel a class.
+    """A network of backbone, optional neck and head that predicts the class of each pixel.
 
-    Labels are ``gt_sem_seg.sem_seg`` (1, H, W) of mmdet's data samples, padded to the batch by
-    ``DetDataPreprocessor(pad_seg=True)``; predictions are ``pred_sem_seg.sem_seg`` (1, H, W) at
-    ``ori_shape``, as mmdet's SemSegMetric reads them. Images of a batch may differ in size.
+    Labels are ``gt_sem_seg.sem_seg`` (1, H, W) of mmdet's data samples. They must have the padded
+    size of the batch, as from ``DetDataPreprocessor(pad_seg=True)``. Predictions are
+    ``pred_sem_seg.sem_seg`` (1, H, W) at ``ori_shape``, as mmdet's SemSegMetric reads them. Images
+    of a batch may differ in size.
 
     Args:
-        backbone: Gives a tuple of feature maps (B, C_i, h_i, w_i).
-        decode_head: A :class:`DecodeHead`; so is the auxiliary head.
+        backbone: Returns a tuple of feature maps (B, C_i, h_i, w_i).
+        decode_head: A :class:`DecodeHead`.
         neck: Between backbone and heads.
-        auxiliary_head: A head that is trained only, on the features at the image's own scale; its
-            losses are logged as ``aux.*``.
+        auxiliary_head: A :class:`DecodeHead` that is used only in training, on the features of
+            scale 1. Its losses are logged as ``aux.*``.
         multi_scale: ``dict(scales=(0.5, 0.75, 1.0), supervise_scales=True)``: DeepLab-v2's
-            multi-scale inputs (Chen et al., PAMI 2018, section 4.1.2). The network sees the image
-            at each scale, the logits are resized to those of scale 1, and their maximum is the
-            result. With ``supervise_scales`` each scale is trained too, as
-            ``scale_0.5.loss_ce`` and so on; what is monitored is the result alone.
+            multi-scale inputs (Chen et al., PAMI 2018, section 4.1.2). The network runs on the
+            image at each scale. The logits are resized to the size of scale 1, and their maximum
+            is the result. With ``supervise_scales`` each scale has losses too, named
+            ``scale_0.5.loss_ce`` and so on. Monitored losses are computed only for the result.
+            ``scales=(1.0,)`` is the same as None.
         data_preprocessor: mmdet's ``DetDataPreprocessor``.
-        train_cfg: Must be None; there is nothing to set.
+        train_cfg: Must be None; it has no settings.
         test_cfg: ``dict(mode="whole")``, or ``dict(mode="slide", crop_size=(h, w), stride=(h,
-            w))``: the mean logits of overlapping windows, the last of them at the border.
+            w))`` for the mean logits of overlapping windows. The last window ends at the border.
 
     Raises:
         ValueError: An argument is out of its range.
@@ -59,6 +61,8 @@ class SemanticSegmentor(BaseDetector):
         if train_cfg:
             raise ValueError(f"train_cfg has no settings and must be None, but is {train_cfg!r}")
         self.multi_scale = None if multi_scale is None else MultiScale(**multi_scale)
+        if self.multi_scale is not None and len(self.multi_scale.scales) == 1:
+            self.multi_scale = None
         self.inference = Inference(**(test_cfg or {}))
         self.backbone = MODELS.build(backbone)
         if neck is not None:
@@ -67,12 +71,12 @@ class SemanticSegmentor(BaseDetector):
         self.auxiliary_head = None if auxiliary_head is None else MODELS.build(auxiliary_head)
 
     def extract_feat(self, batch_inputs: Tensor) -> tuple[Tensor, ...]:
-        """Feature maps of images (B, C, H, W)."""
+        """Return the feature maps of images (B, C, H, W)."""
         features = self.backbone(batch_inputs)
         return self.neck(features) if self.with_neck else features
 
     def loss(self, batch_inputs: Tensor, batch_data_samples: SampleList) -> dict[str, Tensor]:
-        """Losses, and what is monitored, of images (B, C, H, W) with labels of the same size."""
+        """Return the losses and the monitored losses of images (B, C, H, W)."""
         labels = self._labels(batch_inputs, batch_data_samples)
         features = self.extract_feat(batch_inputs)
         logits, scales = self._classify(batch_inputs, features)
@@ -87,18 +91,19 @@ class SemanticSegmentor(BaseDetector):
         return losses
 
     def predict(self, batch_inputs: Tensor, batch_data_samples: SampleList) -> SampleList:
-        """Adds ``pred_sem_seg``, the class of each pixel of the original images."""
+        """Add ``pred_sem_seg``, the class of each pixel of the original image, to the samples."""
         logits = self.predict_logits(batch_inputs, batch_data_samples)
         for sample, scores in zip(batch_data_samples, logits, strict=True):
             sample.pred_sem_seg = PixelData(sem_seg=scores.argmax(0, keepdim=True))
         return batch_data_samples
 
     def predict_logits(self, batch_inputs: Tensor, batch_data_samples: SampleList) -> list[Tensor]:
-        """Logits (K, H, W) of each image at its ``ori_shape``.
+        """Return the logits (K, H, W) of each image at its ``ori_shape``.
 
         Args:
             batch_inputs: Images (B, C, H, W), padded at the right and the bottom.
-            batch_data_samples: Their ``img_shape`` before the padding, and ``ori_shape``.
+            batch_data_samples: Samples with ``img_shape``, the size before padding, and
+                ``ori_shape``.
         """
         batch = self.inference.run(self._full_logits, batch_inputs)
         align_corners = self.decode_head.align_corners
@@ -110,7 +115,7 @@ class SemanticSegmentor(BaseDetector):
         return results
 
     def _forward(self, batch_inputs: Tensor, batch_data_samples: OptSampleList = None) -> Tensor:
-        """Logits (B, K, h, w) of images (B, C, H, W), at the size that the head gives them."""
+        """Return the logits (B, K, h, w) of images (B, C, H, W) as the head returns them."""
         return self._classify(batch_inputs, self.extract_feat(batch_inputs))[0]
 
     def _full_logits(self, images: Tensor) -> Tensor:
@@ -120,7 +125,7 @@ class SemanticSegmentor(BaseDetector):
     def _classify(
         self, images: Tensor, features: tuple[Tensor, ...]
     ) -> tuple[Tensor, dict[float, Tensor]]:
-        """The result and the logits of each scale; ``features`` are those of scale 1."""
+        """Return the result and the logits of each scale; ``features`` are of scale 1."""
         logits = self.decode_head(features)
         if self.multi_scale is None:
             return logits, {}
@@ -136,7 +141,7 @@ class SemanticSegmentor(BaseDetector):
         return reduce(torch.maximum, resized), scales
 
     def _labels(self, images: Tensor, samples: SampleList) -> Tensor:
-        """(B, H, W) of int64."""
+        """Return the labels of the samples, int64 (B, H, W)."""
         loaders = "mmlevelset.LoadSemanticAnnotations or mmlevelset.SemanticFromInstances"
         size = tuple(images.shape[2:])
         labels = torch.cat([label_map(sample, size, loaders) for sample in samples]).long()
@@ -144,8 +149,8 @@ class SemanticSegmentor(BaseDetector):
         wrong = ((labels < 0) | (labels >= classes)) & (labels != self.decode_head.ignore_index)
         if wrong.any():
             raise ValueError(
-                f"gt_sem_seg must have labels 0 to {classes - 1}, for num_classes {classes}, and"
-                f" {self.decode_head.ignore_index} where there is none, but has"
+                f"gt_sem_seg must have labels from 0 to {classes - 1}, for num_classes {classes},"
+                f" or {self.decode_head.ignore_index} for no label, but has"
                 f" {labels[wrong][0].item()}"
             )
         return labels

@@ -1,4 +1,4 @@
-"""DeepLab's VGG: dense features of stride 8."""
+"""DeepLab's VGG with features of stride 8."""
 
 from mmcv.cnn import VGG, build_norm_layer
 from mmengine.model import BaseModule
@@ -14,23 +14,26 @@ FROM_SCRATCH = [
 
 @MODELS.register_module()
 class DeepLabVGG(BaseModule):
-    """VGG made dense for segmentation (Chen et al., ICLR 2015): stride 8 instead of 32.
+    """VGG for dense prediction: stride 8 instead of 32.
 
-    All five poolings are 3x3 with padding 1; the last two do not stride, and the convolutions
-    between them are dilated by 2. Layers are named ``features.N`` as torchvision names them, so
-    its files of VGG (``norm_cfg=None``) and of VGG with batch norm load.
+    All five poolings are 3x3 with padding 1. The last two poolings have stride 1, and the
+    convolutions between them have dilation 2. Layers have torchvision's names ``features.N``, so
+    that torchvision's weights of VGG (``norm_cfg=None``) and of VGG with batch norm load.
 
     Args:
         depth: 11, 13, 16 or 19.
-        base_channels: Width of the first stage; 64 is VGG's. The stages have 1, 2, 4, 8 and 8
-            times as many channels.
-        norm_cfg: Normalisation after each convolution; default none.
+        base_channels: Channels of the first stage, 64 in VGG. The five stages have 1, 2, 4, 8 and
+            8 times as many channels.
+        norm_cfg: Normalisation after each convolution; None for none.
         in_channels: Channels of the image.
         init_cfg: Default: Kaiming. ``dict(type="mmlevelset.Pretrained", checkpoint=...)`` loads
             ImageNet weights.
 
     Raises:
         ValueError: An argument is out of its range.
+
+    Reference:
+        Chen et al., ICLR 2015.
     """
 
     def __init__(
@@ -63,9 +66,9 @@ class DeepLabVGG(BaseModule):
             self.features.append(nn.MaxPool2d(3, stride=2 if stage < 3 else 1, padding=1))
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Images (B, in_channels, H, W) to the features of the five stages after their pooling.
+        """Return the features of the five stages, after their pooling, of images (B, C, H, W).
 
-        Their strides are 2, 4, 8, 8, 8; a stride s gives ceil(H / s) rows and ceil(W / s) columns.
+        The strides are 2, 4, 8, 8 and 8. A map of stride s has size (ceil(H / s), ceil(W / s)).
         """
         stages = []
         for index, layer in enumerate(self.features):

@@ -3,10 +3,11 @@ from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
-from mmdet.utils import ConfigType, InstanceList
+from mmdet.utils import ConfigType
 from torch import Tensor
 
 from mmlevelset.models.levelset_rcnn.geodesic import evolve_geodesic
+from mmlevelset.models.levelset_rcnn.result import LevelSets
 from mmlevelset.models.levelset_rcnn.targets import boundary_directions, inside_rois
 from mmlevelset.models.levelset_rcnn.tsdf_mask_head import Stage, TSDFMaskHead
 from mmlevelset.ops import signed_distance
@@ -17,23 +18,24 @@ from mmlevelset.registry import MODELS
 class DELSEMaskHead(TSDFMaskHead):
     """DELSE (Wang et al., CVPR 2019) in Mask R-CNN, as in LevelSet R-CNN's Table 3.
 
-    The level set phi_0 of the TSDF head is moved along a predicted velocity, the direction to the
-    nearest boundary, and smoothed by its curvature where a predicted modulation lets it; the mask
-    is ``phi_N > 0``. :func:`~mmlevelset.models.levelset_rcnn.geodesic.evolve_geodesic` has the
+    A predicted velocity, the direction to the nearest boundary, moves the level set phi_0 of the
+    TSDF head; its curvature smooths it where a predicted modulation allows that. The mask is
+    ``phi_N > 0``. :func:`~mmlevelset.models.levelset_rcnn.geodesic.evolve_geodesic` has the
     equation. The RoI head must be ``mmlevelset.LevelSetRoIHead``.
 
-    By default the hyperparameters are fixed and the losses DELSE's (the paper's first setting). Its
-    second has ``mmlevelset.DELSEHyperparameterHead`` and twice ``mmlevelset.TSDFLoss``.
+    The defaults are the paper's first setting: fixed hyperparameters and DELSE's losses. Its second
+    setting has ``mmlevelset.DELSEHyperparameterHead`` and ``mmlevelset.TSDFLoss`` for phi_0 and
+    phi_N.
 
     Args:
-        *args: Of the trunk, see :class:`TSDFMaskHead`.
+        *args: Arguments of the trunk, see :class:`TSDFMaskHead`.
         mask_size: Side of phi, velocity and modulation, in samples of the RoI's grid.
         num_steps: N, steps of the evolution, at least 1.
         truncation: Truncation of the TSDF, in samples of the trunk's output (28 x 28).
         detach_initial: Stop the gradients from phi_N into phi_0.
         eta: See :func:`~mmlevelset.models.levelset_rcnn.geodesic.evolve_geodesic`.
-        hyperparameter_head: Config of what gives alpha, beta, gamma and dt; ``in_channels`` and
-            ``num_steps`` are set from this head's.
+        hyperparameter_head: Config of the module that gives alpha, beta, gamma and dt;
+            ``in_channels`` and ``num_steps`` are set from this head's.
         velocity_head: Config of the velocity head, with two output channels; ``in_channels`` is
             set from this head's.
         modulation_head: The same for the modulation head, with one output channel.
@@ -43,7 +45,7 @@ class DELSEMaskHead(TSDFMaskHead):
         initial_weight: Weight of the loss of phi_0.
         final_weight: Weight of the loss of phi_N.
         velocity_weight: Weight of the loss of the velocity.
-        **kwargs: Of the trunk.
+        **kwargs: Arguments of the trunk.
 
     Raises:
         ValueError: An argument is out of its range.
@@ -111,7 +113,7 @@ class DELSEMaskHead(TSDFMaskHead):
 
     def forward(
         self, x: Tensor, labels: Tensor | None = None, image: Tensor | None = None
-    ) -> Tensor:
+    ) -> LevelSets:
         """Level sets and velocity of M RoIs.
 
         Args:
@@ -121,8 +123,7 @@ class DELSEMaskHead(TSDFMaskHead):
             image: Unused.
 
         Returns:
-            phi_0..phi_N, positive inside, and x and y of the velocity, a unit vector:
-            (M, N+3, mask_size, mask_size), float32.
+            The trajectory (M, N+1, mask_size, mask_size) and the velocity.
 
         Raises:
             ValueError: A shape does not fit, or the labels are missing.
@@ -130,7 +131,7 @@ class DELSEMaskHead(TSDFMaskHead):
         initial = self.initial_level_set(x, labels)
         settings = self.hyperparameter_head(x)
         velocity = F.normalize(self.velocity_head(x, self.mask_size).float(), dim=1, eps=1e-6)
-        level_sets = evolve_geodesic(
+        trajectory = evolve_geodesic(
             initial[:, 0].detach() if self.detach_initial else initial[:, 0],
             velocity,
             self.modulation_head(x, self.mask_size)[:, 0].float().sigmoid(),
@@ -141,16 +142,16 @@ class DELSEMaskHead(TSDFMaskHead):
             truncation=self.samples_in_truncation,
             eta=self.eta,
         )
-        return torch.cat([initial, level_sets[:, 1:], velocity], 1)
+        return LevelSets(torch.cat([initial, trajectory[:, 1:]], 1), velocity=velocity)
 
-    def stages(self) -> Iterator[Stage]:
-        yield Stage("initial", 0, self.loss_initial, self.initial_weight)
-        yield Stage("final", self.num_steps, self.loss_final, self.final_weight)
+    def stages(self, level_sets: LevelSets) -> Iterator[Stage]:
+        yield Stage("initial", level_sets.initial, self.loss_initial, self.initial_weight)
+        yield Stage("final", level_sets.final, self.loss_final, self.final_weight)
 
-    def _losses(self, mask_preds: Tensor, *targets: Tensor) -> dict[str, Tensor]:
+    def _losses(self, level_sets: LevelSets, *targets: Tensor) -> dict[str, Tensor]:
         masks, tsdfs, directions = targets
-        losses = super()._losses(mask_preds, masks, tsdfs)
-        loss = self.loss_velocity(mask_preds[:, -2:], directions)
+        losses = super()._losses(level_sets, masks, tsdfs)
+        loss = self.loss_velocity(level_sets.velocity, directions)
         losses["loss_velocity"] = self.velocity_weight * loss
         return losses
 
@@ -164,10 +165,3 @@ class DELSEMaskHead(TSDFMaskHead):
         directions = boundary_directions(inside)
         window = slice(margin, margin + self.mask_size)
         return tuple(maps[..., window, window] for maps in (inside, tsdfs, directions))
-
-    def predict_by_feat(
-        self, mask_preds: tuple[Tensor, ...], results_list: InstanceList, *args, **kwargs
-    ) -> InstanceList:
-        """As :meth:`TSDFMaskHead.predict_by_feat`, from what :meth:`forward` gives."""
-        level_sets = tuple(maps[:, :-2] for maps in mask_preds)
-        return super().predict_by_feat(level_sets, results_list, *args, **kwargs)

@@ -1,4 +1,4 @@
-"""Where the hyperparameters of a DELSE evolution come from."""
+"""The hyperparameters of a DELSE evolution: predicted, learned or fixed."""
 
 from typing import NamedTuple
 
@@ -9,9 +9,9 @@ from torch import Tensor
 from mmlevelset.models.levelset_rcnn.heads import GlobalHyperparameters, HyperparameterHead
 from mmlevelset.registry import MODELS
 
-# By hand, on noisy and shifted distances of generated shapes with their true directions: near the
-# contour the terms are about 0.8, 0.1 and 0.1 samples in a unit of time, and three steps improve
-# the mask without leaving the range where they are stable.
+# Tuned by hand on noisy and shifted distances of generated shapes with their true directions. Near
+# the contour the terms are about 0.8, 0.1 and 0.1 samples in a unit of time. Three steps improve
+# the mask and stay stable.
 ALPHA, BETA, GAMMA, DT = 1.0, 0.5, 0.1, 0.7
 
 
@@ -25,22 +25,22 @@ class DELSEHyperparameters(NamedTuple):
 
     @classmethod
     def split(cls, values: Tensor) -> "DELSEHyperparameters":
-        """From all of them side by side, (M, 3 + N)."""
+        """Return the settings from one tensor (M, 3 + N): alpha, beta, gamma and N dt."""
         alpha, beta, gamma = values[:, :3].unbind(1)
         return cls(alpha, beta, gamma, values[:, 3:])
 
 
 class _Predicted:
-    """What turns :class:`HyperparameterHead` and its like into that of this evolution."""
+    """The part of the predicting and the learned hyperparameters that belongs to this evolution."""
 
     @staticmethod
     def initial_logits(num_steps: int) -> Tensor:
-        """The settings that were tuned by hand."""
+        """Outputs that give the settings that were tuned by hand."""
         return torch.logit(torch.tensor([ALPHA, BETA, GAMMA] + [DT] * num_steps) / 2)
 
     @staticmethod
     def settings(logits: Tensor) -> tuple[Tensor, ...]:
-        """Those of M regions from the outputs (M, 3 + N)."""
+        """The settings of M regions from the outputs (M, 3 + N)."""
         return DELSEHyperparameters.split(2 * logits.float().sigmoid())
 
 
@@ -52,8 +52,8 @@ class DELSEHyperparameterHead(_Predicted, HyperparameterHead):
     All settings start near those of :class:`FixedDELSEHyperparameters`.
 
     Args:
-        *args: Of :class:`HyperparameterHead`.
-        **kwargs: Of :class:`HyperparameterHead`.
+        *args: Arguments of :class:`HyperparameterHead`.
+        **kwargs: Arguments of :class:`HyperparameterHead`.
     """
 
 
@@ -68,7 +68,7 @@ class FixedDELSEHyperparameters(BaseModule):
 
     Args:
         num_steps: N, steps of the evolution.
-        in_channels: Unused; every kind of hyperparameters is given it.
+        in_channels: Unused; the mask head gives it to every kind of hyperparameters.
         alpha: Speed along the velocity, in samples; like the others, an argument of
             :func:`~mmlevelset.models.levelset_rcnn.geodesic.evolve_geodesic`.
         beta: Weight of the curvature.

@@ -1,14 +1,14 @@
 from mmdet.models.detectors import MaskRCNN
 from torch import Tensor
 
+from mmlevelset.models.common import ImageFeatures
 from mmlevelset.registry import MODELS
 
 
 @MODELS.register_module()
 class LevelSetRCNN(MaskRCNN):
-    """mmdet's Mask R-CNN, which also shows its RoI head the normalised input images."""
+    """mmdet's Mask R-CNN; its RoI head gets the normalised images with the features."""
 
-    def extract_feat(self, batch_inputs: Tensor) -> tuple[Tensor, ...]:
-        """Features of the images (B, C, H, W), one map a level."""
-        self.roi_head.images = batch_inputs
-        return super().extract_feat(batch_inputs)
+    def extract_feat(self, batch_inputs: Tensor) -> ImageFeatures:
+        """Features of the images (B, C, H, W), one map a level, and the images."""
+        return ImageFeatures(super().extract_feat(batch_inputs), batch_inputs)

@@ -18,7 +18,7 @@ def evolve_geodesic(
     truncation: float = 1.0,
     eta: float = 1e-2,
 ) -> Tensor:
-    r"""Level sets that are moved by a velocity field, smoothed, and kept distances.
+    r"""Move level sets by a velocity field; smooth them and keep them close to distances.
 
     With d the level set measured in samples, for n = 1..N,
 
@@ -27,16 +27,16 @@ def evolve_geodesic(
         + \gamma\, \mathrm{div}((1 - 1/|\nabla d|) \nabla d) \big).
 
     V is the direction in which the contour moves, alpha samples in a unit of time. A contour that
-    is carried along V obeys :math:`d_t + V \cdot \nabla d = 0` whichever side is positive, hence
-    the minus; where the equation is printed with a plus, V is the gradient of an edge indicator as
-    in geodesic active contours (Caselles et al. 1997), which points away from the edges. The second
-    term is motion by curvature, which shortens the contour. The third has no effect where d has
-    slope 1, lowers steeper slopes and raises flatter ones.
+    moves along V obeys :math:`d_t + V \cdot \nabla d = 0` whichever side is positive, hence the
+    minus. Papers that print a plus take the gradient of an edge indicator for V, as in geodesic
+    active contours (Caselles et al. 1997); it points away from the edges. The second term is motion
+    by curvature, which shortens the contour. The third term has no effect where d has slope 1; it
+    lowers steeper slopes and raises flatter ones.
 
-    The first term takes differences from the side that V comes from (upwind): it is stable while
+    The first term takes differences from the side that V comes from (upwind). It is stable while
     :math:`\alpha \Delta t \le 1/\sqrt 2`, the others while :math:`\beta \Delta t \le 1` and
-    :math:`\gamma \Delta t \le 1/4`. Gradient and divergence of the others are Sobel filters, as of
-    :func:`mmlevelset.ops.curvature`, and :math:`|\nabla d| = \sqrt{d_x^2 + d_y^2 + \eta}`.
+    :math:`\gamma \Delta t \le 1/4`. The other terms take gradient and divergence by Sobel filters,
+    as :func:`mmlevelset.ops.curvature`, with :math:`|\nabla d| = \sqrt{d_x^2 + d_y^2 + \eta}`.
 
     Args:
         initial: phi_0 (M, H, W), positive inside, floating point.
@@ -47,7 +47,7 @@ def evolve_geodesic(
         gamma: Weight of the regularisation (M,).
         dt: Steps of time (M, N).
         truncation: Samples per unit of phi, so that ``d = truncation * phi``.
-        eta: Under the root, in squared slopes of d; positive.
+        eta: Added under the root, in squared slopes of d; positive.
 
     Returns:
         phi_0..phi_N (M, N+1, H, W), float32, or float64 if phi_0 is.
@@ -69,7 +69,7 @@ def evolve_geodesic(
             raise ValueError(f"{name} must be positive, but is {number}")
     dtype = accumulation_dtype(initial)
     level_sets = [initial.to(dtype)]
-    if count == 0:  # all arguments get a gradient, which distributed training waits for
+    if count == 0:  # distributed training waits for a gradient of every argument
         unused = initial + velocity.sum(1) + modulation + (alpha + beta + gamma)[:, None, None]
         return torch.cat([initial[:, None], unused[:, None] + dt[..., None, None]], 1).to(dtype)
     distance = level_sets[0] * truncation
@@ -91,7 +91,7 @@ def evolve_geodesic(
 
 
 def _upwind(distance: Tensor, along_x: Tensor, along_y: Tensor) -> Tensor:
-    """The derivative of d in the direction of V, from the side that V comes from."""
+    """Derivative of d in the direction of V, by differences from the side that V comes from."""
     dx, dy = distance.diff(dim=2), distance.diff(dim=1)
     return (
         along_x.clamp(min=0) * F.pad(dx, (1, 0))

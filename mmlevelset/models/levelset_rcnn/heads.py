@@ -26,18 +26,18 @@ class Hyperparameters(NamedTuple):
 
 
 class _Predicted:
-    """How the outputs are read; another evolution's heads replace both."""
+    """How the outputs become settings; heads of another evolution replace both methods."""
 
     @staticmethod
     def initial_logits(num_steps: int) -> Tensor:
-        """All settings 1, but mu 0.1: at 1 the curvature alone moves the contour at the start."""
+        """Outputs for 1, and 0.1 for mu: with mu = 1 the curvature alone would move the contour."""
         logits = torch.zeros(3 + 2 * num_steps)
         logits[2] = -3
         return logits
 
     @staticmethod
     def settings(logits: Tensor) -> tuple[Tensor, ...]:
-        """Those of M regions from the outputs (M, 3 + 2N)."""
+        """The settings of M regions from the outputs (M, 3 + 2N)."""
         values = 2 * logits.float().sigmoid()
         lambda1, lambda2, mu = values[:, :3].unbind(1)
         eps, dt = values[:, 3:].chunk(2, 1)
@@ -48,14 +48,14 @@ class _Predicted:
 class HyperparameterHead(_Predicted, BaseModule):
     """Predicts each region's lambda1, lambda2, mu, eps_1..N and dt_1..N (LevelSet R-CNN, 4.1).
 
-    Convolutions, average pooling, two fully connected layers and ``2 * sigmoid``; eps is at least
-    0.01. All settings start near 1, and mu near 0.1.
+    Its layers are convolutions, average pooling, two fully connected layers and ``2 * sigmoid``.
+    eps is at least 0.01. All settings start near 1, but mu near 0.1.
 
     Args:
         num_steps: N, steps of the evolution.
         in_channels: Channels of the RoI features.
-        num_convs: 3x3 convolutions before the pooling.
-        conv_channels: Their width.
+        num_convs: Number of 3x3 convolutions before the pooling.
+        conv_channels: Channels of the convolutions.
         fc_channels: Width of the first fully connected layer.
         norm_cfg: Normalisation of the convolutions; default none.
     """
@@ -94,8 +94,8 @@ class HyperparameterHead(_Predicted, BaseModule):
 class GlobalHyperparameters(_Predicted, BaseModule):
     """One learned set of hyperparameters for all regions: the paper's ablation of the head.
 
-    Takes the arguments of :class:`HyperparameterHead`, so that a config or a command line changes
-    the type alone, and ignores all but ``num_steps``.
+    It takes the arguments of :class:`HyperparameterHead`, so that a config changes only the type;
+    all but ``num_steps`` are ignored.
     """
 
     def __init__(
@@ -119,16 +119,16 @@ class GlobalHyperparameters(_Predicted, BaseModule):
 
 @MODELS.register_module()
 class ChanVeseFeatureHead(BaseModule):
-    """Embeds each RoI's pixels so that those of one object lie together (LevelSet R-CNN, 4.1).
+    """Embeds each RoI's pixels: pixels of one object lie together (LevelSet R-CNN, 4.1).
 
-    Convolutions on the RoI features, then upsampling by two with a 3x3 convolution each. The last
-    convolution has no activation.
+    Convolutions on the RoI features are followed by upsamplings by two, each with a 3x3
+    convolution. The last convolution has no activation.
 
     Args:
         in_channels: Channels of the RoI features.
-        num_convs: 3x3 convolutions before the upsampling.
-        conv_channels: Their width.
-        upsample_channels: Width after each upsampling; the last is C, the number of features.
+        num_convs: Number of 3x3 convolutions before the upsampling.
+        conv_channels: Channels of these convolutions.
+        upsample_channels: Channels after each upsampling; the last is C, the number of features.
         norm_cfg: Normalisation of all convolutions but the last; default none.
     """
 

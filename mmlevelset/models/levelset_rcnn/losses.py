@@ -61,8 +61,8 @@ class BalancedMaskLoss(nn.Module):
     r"""DELSE's loss of the final level set: the class-balanced cross-entropy of its mask.
 
     :math:`-w M \log H_\varepsilon(\phi) - (1 - w)(1 - M) \log(1 - H_\varepsilon(\phi))` with the
-    arctan Heaviside function, w the share of the region's pixels outside: pixels of both classes
-    have the same weight in sum. A mean over pixels and regions.
+    arctan Heaviside function; w is the share of the region's pixels that lie outside. So the sums
+    of the weights of inside and outside are equal. The loss is a mean over pixels and regions.
 
     Args:
         eps: Width of the Heaviside function, in units of phi.
@@ -100,7 +100,7 @@ class AngularLoss(nn.Module):
         dot = (velocity * direction).sum(1)
         cross = velocity[:, 0] * direction[:, 1] - velocity[:, 1] * direction[:, 0]
         known = direction.any(1)
-        # Unlike the arccos of the product, this has a gradient at all angles. Elsewhere any
-        # angle would do, but for atan2(0, 0), whose gradient is not finite.
+        # Unlike the arccos of the product, atan2 has a gradient at all angles. Where no direction
+        # is known, the angle must only not be atan2(0, 0), which has no finite gradient.
         angle = torch.atan2(cross, torch.where(known, dot, 1.0))
         return angle.square().sum() / known.sum().clamp(min=1)

@@ -5,6 +5,7 @@ import torch.nn as nn
 from mmdet.utils import ConfigType, OptConfigType
 from torch import Tensor
 
+from mmlevelset.models.levelset_rcnn.result import LevelSets
 from mmlevelset.models.levelset_rcnn.tsdf_mask_head import Stage, TSDFMaskHead
 from mmlevelset.ops import evolve_chan_vese
 from mmlevelset.registry import MODELS
@@ -14,23 +15,23 @@ from mmlevelset.registry import MODELS
 class LevelSetMaskHead(TSDFMaskHead):
     """Mask head of LevelSet R-CNN (Homayounfar et al., ECCV 2020).
 
-    Mask R-CNN's mask head regresses the truncated signed distance (TSDF) of the object, which is
-    upsampled to phi_0; a second head predicts the hyperparameters and a third one the features of
-    a Chan-Vese evolution that is unrolled from phi_0 to phi_N. The mask is ``phi_N > 0``.
+    Mask R-CNN's mask head regresses the truncated signed distance (TSDF) of the object; upsampled,
+    it is phi_0. A second head predicts the hyperparameters of a Chan-Vese evolution, a third head
+    its features. The evolution is unrolled from phi_0 to phi_N. The mask is ``phi_N > 0``.
 
-    The arguments of :class:`TSDFMaskHead`'s trunk apply, too.
+    The arguments of :class:`TSDFMaskHead`'s trunk apply too.
 
     Args:
         mask_size: Side of phi and of the features, in samples of the RoI's grid.
         num_steps: N, steps of the evolution; 0 leaves the TSDF head alone.
         truncation: Truncation of the TSDF, in samples of the trunk's output (28 x 28).
         detach_initial: Stop the gradients from phi_N into phi_0.
-        image_features: Give the evolution the RoI's crop of the normalised image as additional
-            feature channels. Not in the paper.
+        image_features: Add the RoI's crop of the normalised image to the evolution's feature
+            channels. Not in the paper.
         image_channels: Channels of the image.
         data_scale: If given, a learned positive factor on lambda1 and lambda2 that starts at this
             value. Not in the paper.
-        reduction: Of the squared feature distances over channels, ``mean`` or ``sum``.
+        reduction: How squared feature distances are reduced over channels: ``mean`` or ``sum``.
         eta: See :func:`mmlevelset.ops.curvature`.
         delta: See :func:`mmlevelset.ops.evolve_chan_vese`.
         hyperparameter_head: Config of the hyperparameter head; ``in_channels`` and ``num_steps``
@@ -38,8 +39,8 @@ class LevelSetMaskHead(TSDFMaskHead):
         feature_head: Config of the feature head; ``in_channels`` is set from this head's.
         loss_tsdf: Loss of a level set.
         initial_weight: Weight of the loss of phi_0.
-        final_weight: Weight of the loss of phi_N, and of its refinement.
-        refinement: Config of ``mmlevelset.RecurrentRefinement``, which is applied to phi_N;
+        final_weight: Weight of the loss of phi_N, and of the loss of the refined phi_N.
+        refinement: Config of ``mmlevelset.RecurrentRefinement``, which refines phi_N;
             ``in_channels`` and ``slope`` are set for this head. Not in the paper.
     """
 
@@ -103,7 +104,7 @@ class LevelSetMaskHead(TSDFMaskHead):
 
     def forward(
         self, x: Tensor, labels: Tensor | None = None, image: Tensor | None = None
-    ) -> Tensor:
+    ) -> LevelSets:
         """Level sets of M RoIs.
 
         Args:
@@ -114,17 +115,16 @@ class LevelSetMaskHead(TSDFMaskHead):
                 image_channels, mask_size, mask_size).
 
         Returns:
-            phi_0..phi_N (M, N+1, mask_size, mask_size), float32, positive inside; about 1 is the
-            truncation range. With a refinement, the refined phi_N follows.
+            The trajectory (M, N+1, mask_size, mask_size) and, with a refinement, the refined phi_N.
 
         Raises:
             ValueError: A shape does not fit, or the labels or the image are missing.
         """
         initial = self.initial_level_set(x, labels)
-        level_sets = self._evolved(x, initial, image) if self.num_steps else initial
+        trajectory = self._evolved(x, initial, image) if self.num_steps else initial
         if self.refinement is None:
-            return level_sets
-        return torch.cat([level_sets, self.refinement(level_sets[:, -1], image, x)[:, None]], 1)
+            return LevelSets(trajectory)
+        return LevelSets(trajectory, refined=self.refinement(trajectory[:, -1], image, x))
 
     def _evolved(self, x: Tensor, initial: Tensor, image: Tensor | None) -> Tensor:
         start = initial[:, 0].detach() if self.detach_initial else initial[:, 0]
@@ -155,9 +155,10 @@ class LevelSetMaskHead(TSDFMaskHead):
             features.append(image.to(features[0].dtype if features else image.dtype))
         return torch.cat(features, 1)
 
-    def stages(self) -> Iterator[Stage]:
-        yield Stage("initial", 0, self.loss_tsdf, self.initial_weight)
+    def stages(self, level_sets: LevelSets) -> Iterator[Stage]:
+        yield Stage("initial", level_sets.initial, self.loss_tsdf, self.initial_weight)
         if self.num_steps:
-            yield Stage("final", self.num_steps, self.loss_tsdf, self.final_weight)
-        if self.refinement is not None:
-            yield Stage("refined", self.num_steps + 1, self.loss_tsdf, self.final_weight)
+            last = level_sets.trajectory[:, -1]
+            yield Stage("final", last, self.loss_tsdf, self.final_weight)
+        if level_sets.refined is not None:
+            yield Stage("refined", level_sets.refined, self.loss_tsdf, self.final_weight)

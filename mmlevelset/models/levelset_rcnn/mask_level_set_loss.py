@@ -3,6 +3,7 @@ import torch.nn as nn
 from mmdet.utils import OptConfigType
 from torch import Tensor
 
+from mmlevelset.models.common import check_choice
 from mmlevelset.ops import contour_length, heaviside, region_energy
 from mmlevelset.registry import MODELS
 
@@ -13,23 +14,23 @@ KINDS = ("arctan", "tanh", "sigmoid")
 class MaskLevelSetLoss(nn.Module):
     r"""Chan-Vese energy as a loss of Mask R-CNN's masks (LevelSet R-CNN, Table 3, "LS Loss").
 
-    The mask's probability, shifted by -0.5, is the level set phi. As in Hu et al. (CVPR 2017),
-    whose loss this is, the energy is that of the true mask G, not of the image:
+    The mask's probability, shifted by -0.5, is the level set phi. The loss is that of Hu et al.
+    (CVPR 2017): the energy of the true mask G, not of the image,
     :math:`E = \sum H(\phi) (G - c_1)^2 + (1 - H(\phi)) (G - c_2)^2`, with the means of G inside and
-    outside; it is least where H separates G's two values. An inverted mask would have the same
-    energy, so the cross-entropy of the mask stands beside it.
+    outside. The energy is least where H separates G's two values. An inverted mask would have the
+    same energy, so the cross-entropy of the mask is added.
 
-    It takes the place of ``loss_mask`` in mmdet's ``FCNMaskHead`` and those derived from it.
+    The loss replaces ``loss_mask`` in mmdet's ``FCNMaskHead`` and in heads derived from it.
 
     Args:
-        loss_weight: Weight of the energy, divided by the number of pixels, a mean over RoIs.
-        length_weight: mu of the Chan-Vese energy: weight of the length of H's contour beside the
-            energy, in pixels likewise divided. Default 0: the true mask already says where the
-            contour is.
-        eps: Width of the Heaviside function, in units of probability. Default 0.1, that of the
-            paper's own losses.
+        loss_weight: Weight of the energy, which is divided by the number of pixels and averaged
+            over RoIs.
+        length_weight: mu of the Chan-Vese energy: weight of the length of H's contour in pixels.
+            Default 0: the true mask already says where the contour is.
+        eps: Width of the Heaviside function, in units of probability. Default 0.1, as in the
+            paper's other losses.
         kind: See :func:`mmlevelset.ops.heaviside`; ``step`` has no gradient and is refused.
-        loss_cross_entropy: Config of a mask loss that is added; None for the energy alone.
+        loss_cross_entropy: Config of a mask loss that is added; None: the energy alone.
 
     Raises:
         ValueError: A weight is negative or ``eps`` is not positive.
@@ -49,8 +50,7 @@ class MaskLevelSetLoss(nn.Module):
                 raise ValueError(f"{name} must not be negative, but is {weight}")
         if not eps > 0:
             raise ValueError(f"eps must be positive, but is {eps}")
-        if kind not in KINDS:
-            raise ValueError(f"kind must be one of {', '.join(KINDS)}, but is {kind!r}")
+        check_choice("kind", kind, KINDS)
         self.loss_weight = loss_weight
         self.length_weight = length_weight
         self.eps = eps

@@ -1,6 +1,6 @@
-"""What PANet (Liu et al., CVPR 2018) changes in the heads of Mask R-CNN.
+"""PANet's changes to the heads of Mask R-CNN (Liu et al., CVPR 2018).
 
-Its bottom-up path augmentation is mmdet's ``PAFPN``, here are the other two parts.
+mmdet has PANet's bottom-up path augmentation as ``PAFPN``; the other two parts are here.
 """
 
 from functools import reduce
@@ -14,8 +14,8 @@ from mmdet.utils import ConfigType
 from mmengine.model import ModuleList
 from torch import Tensor
 
+from mmlevelset.models.common import check_roi_features
 from mmlevelset.models.levelset_rcnn.mask_head import LevelSetMaskHead
-from mmlevelset.models.losses import check_roi_features
 from mmlevelset.registry import MODELS
 
 
@@ -24,9 +24,8 @@ class AdaptiveFeaturePooling(BaseRoIExtractor):
     """RoI features from all levels (PANet, section 3.2): a layer for each, then the maximum.
 
     The layer is the first 3x3 convolution of PANet's heads, so a head behind this extractor has one
-    less than there. Before a box head of fully connected layers alone, PANet takes the first of
-    these in its place. mmdet's ``GenericRoIExtractor`` sums or concatenates, with one layer for
-    all levels.
+    convolution less. For a box head of fully connected layers, PANet takes the first of them
+    instead. mmdet's ``GenericRoIExtractor`` sums or concatenates, with one layer for all levels.
 
     Args:
         roi_layer: Config of the RoI layer, e.g. RoIAlign.
@@ -73,9 +72,9 @@ class AdaptiveFeaturePooling(BaseRoIExtractor):
 class PANetMaskHead(FCNMaskHead):
     """mmdet's mask head with PANet's fully-connected fusion (section 3.3).
 
-    From the input of the trunk's last convolution, a branch of two 3x3 convolutions, the second
-    half as wide, and one fully connected layer predicts a map that is added to those of all
-    classes. Takes the arguments of ``FCNMaskHead``; the new layers' names start with ``fusion``.
+    A branch starts at the input of the trunk's last convolution: two 3x3 convolutions, the second
+    half as wide, and one fully connected layer. Its map is added to the maps of all classes. The
+    arguments are those of ``FCNMaskHead``; the new layers' names start with ``fusion``.
 
     Raises:
         ValueError: ``num_convs`` is 0.
@@ -121,5 +120,5 @@ class PANetMaskHead(FCNMaskHead):
 
 
 @MODELS.register_module()
-class PANetLevelSetMaskHead(LevelSetMaskHead, PANetMaskHead):
+class PANetLevelSetMaskHead(LevelSetMaskHead, PANetMaskHead):  # type: ignore[misc]
     """``LevelSetMaskHead``, with its arguments, on the trunk of :class:`PANetMaskHead`."""

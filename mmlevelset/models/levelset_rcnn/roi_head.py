@@ -5,6 +5,7 @@ from mmdet.structures.bbox import bbox2roi
 from mmdet.utils import InstanceList
 from torch import Tensor
 
+from mmlevelset.models.common import images_of, split_rois
 from mmlevelset.registry import MODELS
 
 
@@ -12,12 +13,9 @@ from mmlevelset.registry import MODELS
 class LevelSetRoIHead(StandardRoIHead):
     """mmdet's RoI head, which also hands the mask head each RoI's class and crop of the image.
 
-    Attributes:
-        images: The normalised input images (B, C, H, W) of the current batch, set by
-            :class:`LevelSetRCNN`; needed only if the mask head uses image features.
+    Where the mask head uses the image, the features ``x`` must be
+    :class:`~mmlevelset.models.common.ImageFeatures`, as those of :class:`LevelSetRCNN` are.
     """
-
-    images: Tensor | None = None
 
     def _mask_forward(
         self,
@@ -27,9 +25,9 @@ class LevelSetRoIHead(StandardRoIHead):
         bbox_feats: Tensor | None = None,
         labels: Tensor | None = None,
     ) -> dict:
-        """Level sets of the RoIs (M, 5): ``mask_preds``, and the features they come from.
+        """``mask_preds``, the mask head's result for RoIs (M, 5), and ``mask_feats``, its input.
 
-        Without labels, as mmdet's :meth:`forward` calls it, they are those of class 0.
+        Without labels, as mmdet's :meth:`forward` calls it, the masks are those of class 0.
         """
         if rois is None or self.share_roi_extractor:
             raise ValueError("mask_roi_extractor must be given: the level sets need their own RoIs")
@@ -38,18 +36,14 @@ class LevelSetRoIHead(StandardRoIHead):
             mask_feats = self.shared_head(mask_feats)
         if labels is None:
             labels = rois.new_zeros(len(rois), dtype=torch.long)
-        crops = self._crop_images(rois) if self.mask_head.image_features else None
+        crops = self._crop_images(x, rois) if self.mask_head.image_features else None
         mask_preds = self.mask_head(mask_feats, labels, crops)
         return dict(mask_preds=mask_preds, mask_feats=mask_feats)
 
-    def _crop_images(self, rois: Tensor) -> Tensor:
-        if self.images is None:
-            raise RuntimeError(
-                "the mask head needs the input images: use the detector type"
-                " 'mmlevelset.LevelSetRCNN', or set roi_head.images"
-            )
+    def _crop_images(self, x: tuple[Tensor, ...], rois: Tensor) -> Tensor:
         size = self.mask_head.mask_size
-        images = self.images.contiguous()  # roi_align reads memory as if it were
+        images = images_of(x, "mmlevelset.LevelSetRCNN")
+        images = images.contiguous()  # roi_align reads memory as if it were
         return roi_align(images, rois.to(images), (size, size), 1.0, 0, "avg", True)
 
     def mask_loss(
@@ -78,13 +72,20 @@ class LevelSetRoIHead(StandardRoIHead):
         rescale: bool = False,
     ) -> InstanceList:
         """Adds the masks, and what else ``test_cfg.rcnn`` asks for, to the detections."""
+        maps = self.mask_maps(x, results_list)
+        return self.mask_head.predict_by_feat(
+            maps, results_list, batch_img_metas, self.test_cfg, rescale
+        )
+
+    def mask_maps(self, x: tuple[Tensor, ...], results_list: InstanceList) -> list:
+        """The mask head's result for each image's detections, on the grids of their boxes.
+
+        Args:
+            x: Features of the images.
+            results_list: Detections with ``bboxes`` in pixels of the network's input and
+                ``labels``.
+        """
         rois = bbox2roi([results.bboxes for results in results_list])
         labels = torch.cat([results.labels for results in results_list])
-        level_sets = self._mask_forward(x, rois, labels=labels)["mask_preds"]
-        return self.mask_head.predict_by_feat(
-            level_sets.split([len(results) for results in results_list]),
-            results_list,
-            batch_img_metas,
-            self.test_cfg,
-            rescale,
-        )
+        maps = self._mask_forward(x, rois, labels=labels)["mask_preds"]
+        return split_rois(maps, [len(results) for results in results_list])

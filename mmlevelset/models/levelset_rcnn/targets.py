@@ -8,16 +8,16 @@ from torch import Tensor
 from mmlevelset.ops import signed_distance
 
 MINIMUM_SLOPE = 0.1
-"""Where the distance's slope, 1 elsewhere, is less, the nearest boundary is not unique."""
+"""The distance has slope 1; where it is flatter than this, the nearest boundary is not unique."""
 
 
 def tsdf_targets(
     masks: Tensor, boxes: Tensor, indices: Tensor, size: int, truncation: float
 ) -> tuple[Tensor, Tensor]:
-    """Ground truth of every RoI of one image: its mask and the mask's exact TSDF.
+    """Return the ground truth of the RoIs of one image: masks and their exact TSDFs.
 
     The mask is averaged over each cell of the RoI's grid and cut at one half. The distance also
-    sees what lies outside the box, as far as the truncation reaches; outside the image is
+    sees the object outside the box, as far as the truncation reaches. Outside the image is
     background.
 
     Args:
@@ -40,7 +40,9 @@ def tsdf_targets(
 def inside_rois(
     masks: Tensor, boxes: Tensor, indices: Tensor, size: int, margin: int = 0
 ) -> Tensor:
-    """Each RoI's mask with ``margin`` more samples on each side; arguments as above.
+    """Return each RoI's mask with ``margin`` more samples on each side.
+
+    The other arguments are those of :func:`tsdf_targets`.
 
     Returns:
         (M, size + 2 margin, size + 2 margin), bool.
@@ -56,10 +58,10 @@ def inside_rois(
 
 
 def boundary_directions(inside: Tensor) -> Tensor:
-    """The unit vector from each pixel to the nearest boundary of its mask.
+    """Return the unit vector from each pixel towards the nearest boundary of its mask.
 
-    It is the gradient of the exact distance to the boundary, negated: on a medial axis, where two
-    boundaries are nearest, it is anything, or zero.
+    The vector is minus the gradient of the exact distance to the boundary. On a medial axis, where
+    two boundaries are equally near, it can be any vector, or zero.
 
     Args:
         inside: Masks (M, H, W), bool.
@@ -71,7 +73,7 @@ def boundary_directions(inside: Tensor) -> Tensor:
     if not len(inside):
         return torch.zeros(0, 2, *inside.shape[1:], device=inside.device)
     distance = signed_distance(inside)
-    # The signed distance runs through the boundary without a kink, the unsigned one does not.
+    # The signed distance has no kink at the boundary; the unsigned distance has.
     along_y, along_x = torch.gradient(distance, dim=(1, 2))
     towards = torch.stack([along_x, along_y], 1) * torch.where(inside, -1, 1)[:, None]
     length = torch.linalg.vector_norm(towards, dim=1, keepdim=True)

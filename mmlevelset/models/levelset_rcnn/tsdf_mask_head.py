@@ -1,4 +1,5 @@
-from collections.abc import Iterator
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -9,39 +10,39 @@ from mmdet.utils import ConfigType, InstanceList
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from mmlevelset.models.levelset_rcnn.paste import paste_level_sets
-from mmlevelset.models.levelset_rcnn.polygons import level_set_polygons
+from mmlevelset.models.common import check_roi_features, map_of_class, mean_count, mean_iou
+from mmlevelset.models.levelset_rcnn.result import LevelSets
 from mmlevelset.models.levelset_rcnn.targets import tsdf_targets
-from mmlevelset.models.losses import check_roi_features, map_of_class, mean_count, mean_iou
+from mmlevelset.ops.boxes import level_set_polygons, paste_level_sets
 
 
 class Stage(NamedTuple):
-    """A level set that has a loss: its name in the log and its place in the trajectory."""
+    """A level set (M, H, W) that has a loss, with its name in the log."""
 
     name: str
-    step: int
+    phi: Tensor
     loss: nn.Module
     weight: float
 
 
 class TSDFMaskHead(FCNMaskHead):
-    """What the mask heads share that evolve a level set from a predicted distance (TSDF).
+    """Base of mask heads that evolve a level set from a predicted truncated distance (TSDF).
 
-    Mask R-CNN's mask head regresses the truncated signed distance of the object, which is upsampled
-    to phi_0. The trunk is mmdet's ``FCNMaskHead``, so its arguments (``num_convs``,
-    ``in_channels``, ``conv_out_channels``, ``num_classes``, ``class_agnostic``, ``upsample_cfg``,
-    ...) apply and a Mask R-CNN checkpoint initialises it; only ``loss_mask`` and
-    ``test_cfg.rcnn.mask_thr_binary`` have no meaning here.
+    Mask R-CNN's mask head regresses the truncated signed distance of the object; upsampled, it is
+    phi_0. The trunk is mmdet's ``FCNMaskHead``: its arguments (``num_convs``, ``in_channels``,
+    ``conv_out_channels``, ``num_classes``, ``class_agnostic``, ``upsample_cfg``, ...) apply, and a
+    Mask R-CNN checkpoint initialises it. Only ``loss_mask`` and ``test_cfg.rcnn.mask_thr_binary``
+    have no meaning here.
 
     Args:
-        *args: Of :class:`mmdet.models.FCNMaskHead`.
+        *args: Arguments of :class:`mmdet.models.FCNMaskHead`.
         mask_size: Side of phi, in samples of the RoI's grid.
         num_steps: N, steps of the evolution.
         truncation: Truncation of the TSDF, in samples of the trunk's output (28 x 28).
         detach_initial: Stop the gradients from phi_N into phi_0.
         initial_weight: Weight of the loss of phi_0.
         final_weight: Weight of the loss of phi_N.
-        **kwargs: Of :class:`mmdet.models.FCNMaskHead`.
+        **kwargs: Arguments of :class:`mmdet.models.FCNMaskHead`.
     """
 
     image_features = False
@@ -77,26 +78,24 @@ class TSDFMaskHead(FCNMaskHead):
         return self.truncation * self.mask_size / grid
 
     def initial_level_set(self, x: Tensor, labels: Tensor | None) -> Tensor:
-        """phi_0 (M, 1, mask_size, mask_size), float32, of RoI features (M, in_channels, h, w)."""
+        """Return phi_0 (M, 1, mask_size, mask_size), float32, of RoI features (M, C, h, w)."""
         check_roi_features(x, self.roi_feat_size)
         tsdf = map_of_class(super().forward(x), labels, self.class_agnostic)
         size = (self.mask_size, self.mask_size)
         return F.interpolate(tsdf, size=size, mode="bilinear", align_corners=False)
 
-    def stages(self) -> Iterator[Stage]:
-        """The level sets that have a loss."""
-        raise NotImplementedError
+    @abstractmethod
+    def stages(self, level_sets: LevelSets) -> Iterator[Stage]:
+        """Yield the level sets that have a loss."""
 
     def loss_and_target(
         self,
-        mask_preds: Tensor,
+        mask_preds: LevelSets,
         sampling_results: list,
         batch_gt_instances: InstanceList,
         rcnn_train_cfg: ConfigType,
     ) -> dict:
-        """Losses of the level sets, means over the RoIs of all processes.
-
-        Arguments are mmdet's, ``mask_preds`` as :meth:`forward` gives.
+        """Losses of the level sets, means over the RoIs of all processes; arguments are mmdet's.
 
         Returns:
             ``loss_mask``: a dict of the losses and, for the log, of the mean IoU of the initial,
@@ -105,17 +104,18 @@ class TSDFMaskHead(FCNMaskHead):
         """
         targets = self._targets(sampling_results, batch_gt_instances)
         losses = self._losses(mask_preds, *targets)
-        share = len(mask_preds) / mean_count(mask_preds.new_tensor(len(mask_preds)))
+        count = len(targets[0])
+        share = count / mean_count(mask_preds.trajectory.new_tensor(count))
         losses |= {name: share * loss for name, loss in losses.items() if "loss" in name}
         return dict(loss_mask=losses, mask_targets=targets[0])
 
-    def _losses(self, level_sets: Tensor, masks: Tensor, tsdfs: Tensor) -> dict[str, Tensor]:
+    def _losses(self, level_sets: LevelSets, masks: Tensor, tsdfs: Tensor) -> dict[str, Tensor]:
         losses = {}
-        for stage in self.stages():
-            phi = level_sets[:, stage.step]
-            losses[f"loss_tsdf_{stage.name}"] = stage.weight * stage.loss(phi, tsdfs, masks)
+        for stage in self.stages(level_sets):
+            loss = stage.loss(stage.phi, tsdfs, masks)
+            losses[f"loss_tsdf_{stage.name}"] = stage.weight * loss
             with torch.no_grad():
-                losses[f"iou_{stage.name}"] = mean_iou(phi > 0, masks)
+                losses[f"iou_{stage.name}"] = mean_iou(stage.phi > 0, masks)
         return losses
 
     def _targets(
@@ -135,7 +135,7 @@ class TSDFMaskHead(FCNMaskHead):
 
     def predict_by_feat(
         self,
-        mask_preds: tuple[Tensor, ...],
+        mask_preds: Sequence[LevelSets],
         results_list: InstanceList,
         batch_img_metas: list[dict],
         rcnn_test_cfg: ConfigType,
@@ -145,19 +145,19 @@ class TSDFMaskHead(FCNMaskHead):
         """Masks at the size of the image from the level sets of each image's detections.
 
         Args:
-            mask_preds: For each image, the level sets of its n detections, as :meth:`forward`
-                gives: (n, N+1, h, w), or (n, N+2, h, w) with a refinement.
-            results_list: Its detections, with boxes in pixels of the network's input.
-            batch_img_metas: Its meta information.
+            mask_preds: For each image, the level sets of its n detections.
+            results_list: Each image's detections, with boxes in pixels of the network's input.
+            batch_img_metas: Each image's meta information.
             rcnn_test_cfg: ``initial_masks``, ``level_sets`` and ``polygons`` (all off by default)
-                say what each result carries besides the masks.
-            rescale: Give boxes and masks in the original image rather than the input.
+                add fields to the results.
+            rescale: Give boxes and masks in the original image instead of the network's input.
             activate_map: Unused.
 
         Returns:
-            The results with ``masks``, bool (n, H, W), from the last level set; as asked for,
-            ``initial_masks`` from phi_0, ``level_sets`` as in ``mask_preds`` on the grid of the
-            box, and ``polygons``: for each detection a list of closed polygons (P, 2) of x, y.
+            The results with ``masks``, bool (n, H, W), from the refined level set or phi_N. The
+            settings add: ``initial_masks`` from phi_0; ``level_sets``, phi_0..phi_N (n, N+1, h, w)
+            on the boxes' grids, with ``refined_level_sets`` (n, h, w) if there is a refinement;
+            ``polygons``, for each detection a list of closed polygons (P, 2) of x, y.
         """
         for level_sets, results, meta in zip(
             mask_preds, results_list, batch_img_metas, strict=True
@@ -167,7 +167,7 @@ class TSDFMaskHead(FCNMaskHead):
 
     def _predict_single(
         self,
-        level_sets: Tensor,
+        level_sets: LevelSets,
         results: InstanceData,
         meta: dict,
         test_cfg: ConfigType,
@@ -178,13 +178,14 @@ class TSDFMaskHead(FCNMaskHead):
             results.bboxes = results.bboxes / results.bboxes.new_tensor(
                 meta["scale_factor"]
             ).repeat(2)
-        final = level_sets[:, -1]
-        results.masks = paste_level_sets(final, results.bboxes, height, width)
+        results.masks = paste_level_sets(level_sets.final, results.bboxes, height, width)
         if test_cfg.get("initial_masks", False):
             results.initial_masks = paste_level_sets(
-                level_sets[:, 0], results.bboxes, height, width
+                level_sets.initial, results.bboxes, height, width
             )
         if test_cfg.get("level_sets", False):
-            results.level_sets = level_sets
+            results.level_sets = level_sets.trajectory
+            if level_sets.refined is not None:
+                results.refined_level_sets = level_sets.refined
         if test_cfg.get("polygons", False):
-            results.polygons = level_set_polygons(final, results.bboxes)
+            results.polygons = level_set_polygons(level_sets.final, results.bboxes)

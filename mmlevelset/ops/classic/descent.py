@@ -1,7 +1,7 @@
 """Gradient descent on level-set energies: the terms that the classic solvers share, and the loop.
 
-Derivatives are central differences, the Laplacian has five points, and nothing flows through the
-image's border: ``phi`` goes on unchanged there, a flux is mirrored with its sign changed. So
+Derivatives are central differences, and the Laplacian has five points. Nothing flows through the
+image's border: beyond it ``phi`` keeps its value, and a flux is mirrored with the opposite sign. So
 ``divergence`` is minus the adjoint of ``gradient``, and ``distance_force`` is exactly minus the
 derivative of ``distance_energy``.
 """
@@ -20,7 +20,7 @@ ETA = 1e-10
 """Added under the root of |grad phi|: flat regions have no direction."""
 
 CHECK_EVERY = 10
-"""Iterations between two looks at the tolerance; each look waits for the device."""
+"""Iterations between two checks of the tolerance; each check waits for the device."""
 
 
 def gradient(phi: Tensor) -> tuple[Tensor, Tensor]:
@@ -39,6 +39,7 @@ def divergence(along_x: Tensor, along_y: Tensor) -> Tensor:
 
 
 def laplacian(phi: Tensor) -> Tensor:
+    """Sum of the four neighbours minus four times the pixel, of (B, H, W)."""
     padded = F.pad(phi[:, None], (1, 1, 1, 1), mode="replicate")[:, 0]
     sides = padded[:, 1:-1, 2:] + padded[:, 1:-1, :-2] + padded[:, 2:, 1:-1] + padded[:, :-2, 1:-1]
     return sides - 4 * phi
@@ -54,8 +55,8 @@ def distance_force(
 ) -> Tensor:
     r"""Minus the derivative of :math:`\sum p(|\nabla\phi|)`: div(d_p(s) grad phi), d_p = p'(s)/s.
 
-    Split as div((d_p - 1) grad phi) + Laplacian: central differences of central differences alone
-    leave every second pixel to itself.
+    It is computed as div((d_p - 1) grad phi) + Laplacian, because central differences of central
+    differences do not connect neighbouring pixels.
     """
     factor = -1 / steepness
     if potential == "double-well":
@@ -64,10 +65,10 @@ def distance_force(
 
 
 def distance_energy(phi: Tensor, steepness: Tensor, potential: str) -> Tensor:
-    r""":math:`\sum p(|\nabla\phi|)` (B,), p(s) = (s-1)^2 / 2, or with the double well
-    (1 - cos(2 pi s)) / (2 pi)^2 for s <= 1.
+    r"""The distance energy :math:`\sum p(|\nabla\phi|)` (B,) with p(s) = (s-1)^2 / 2.
 
-    Its s^2 / 2 is taken from forward differences, as in :func:`distance_force`.
+    The double well has p(s) = (1 - cos(2 pi s)) / (2 pi)^2 for s <= 1. The term s^2 / 2 is taken
+    from forward differences, which match the Laplacian of :func:`distance_force`.
     """
     excess = 0.5 - steepness
     if potential == "double-well":
@@ -80,8 +81,8 @@ def distance_energy(phi: Tensor, steepness: Tensor, potential: str) -> Tensor:
 def gaussian_matrix(size: int, sigma: float, truncate: float, border: str, like: Tensor) -> Tensor:
     """Banded matrix (size, size) that filters one axis of an image with a Gaussian.
 
-    For the sizes of images a product with it beats a convolution of one channel on a CPU, and is
-    fast on a GPU.
+    At the sizes of images, a product with the matrix is faster than a convolution of one channel on
+    a CPU, and it is fast on a GPU.
 
     Args:
         size: Length of the axis.
@@ -112,20 +113,20 @@ def descend(
 ) -> tuple[Tensor, list[list[float]]]:
     """Repeat ``phi = step(phi)`` until each image's contour has come to rest.
 
-    Every ``CHECK_EVERY`` iterations an image is frozen if its contour has swept at most the share
-    ``tol`` of the image's area an iteration. The area is the change of phi clipped to +-1, halved:
-    exact for a distance and for a step. Far from the contour phi may move on.
+    Every ``CHECK_EVERY`` iterations, an image is frozen if its contour has swept at most the share
+    ``tol`` of the image's area per iteration. The swept area is half of the change of phi clipped
+    to +-1, which is exact for a distance and for a step. Far from the contour phi may still move.
 
     Args:
         phi: Initial level sets (B, H, W).
         step: One iteration, (B, H, W) -> (B, H, W), each image by itself.
-        energy: (B, H, W) -> (B,), recorded before each iteration; None: not wanted.
-        tol: Non-negative.
-        max_num_iter: Most iterations.
+        energy: (B, H, W) -> (B,), recorded before each iteration; None: no energies.
+        tol: Share of the image's area, non-negative.
+        max_num_iter: Largest number of iterations.
 
     Returns:
-        The final level sets, and for each image the energies, one an iteration it made (empty
-        without ``energy``).
+        The final level sets (B, H, W), and for each image the list of the energies before its
+        iterations (empty without ``energy``).
     """
     active = torch.ones(len(phi), dtype=torch.bool, device=phi.device)
     iterations = torch.zeros(len(phi), dtype=torch.long, device=phi.device)
@@ -150,7 +151,7 @@ def descend(
 
 
 class RegionFit(Protocol):
-    """How well two regions are modelled, with the models that are optimal for phi."""
+    """The error of a model of two regions, whose parameters are optimal for phi."""
 
     def derivative(self, phi: Tensor, epsilon: float) -> Tensor:
         """Derivative (B, H, W) of the energy by the Heaviside function of phi."""
@@ -171,7 +172,7 @@ def descend_regions(
     max_num_iter: int,
     with_energies: bool,
 ) -> tuple[Tensor, list[list[float]]]:
-    """Descend on the fit's energy, nu times the length, and mu times the distance energy."""
+    """Descend on the fit's energy plus nu times the length plus mu times the distance energy."""
 
     def step(phi: Tensor) -> Tensor:
         along_x, along_y = gradient(phi)

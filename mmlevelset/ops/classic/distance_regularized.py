@@ -48,58 +48,61 @@ def drlse(
     *,
     potential: str = "double-well",
 ) -> Any:
-    r"""Edge-based segmentation (Li, Xu, Gui and Fox, IEEE Trans. Image Processing 19(12), 2010).
+    r"""Edge-based segmentation by distance regularized level set evolution (DRLSE).
 
-    Gradient descent on
+    Gradient descent on the energy of Li, Xu, Gui and Fox (IEEE Trans. Image Processing 19(12),
+    2010)
 
     .. math::
         E = \mu \sum p(|\nabla\phi|) + \lambda \sum g\, \delta_\varepsilon(\phi) |\nabla\phi|
         + \alpha \sum g\, H_\varepsilon(\phi), \qquad
         g = \frac{1}{1 + |\nabla G_\sigma * I|^2}
 
-    The contour is drawn to edges (length weighted by g), and moves inwards (alpha > 0) or outwards
-    (alpha < 0) until it meets them. The double-well potential p keeps phi a signed distance beside
-    the contour and flat far from it. phi is positive inside as everywhere in this package; in the
-    paper it is negative inside, and its alpha has the same effect.
+    The length, weighted by g, draws the contour to edges. The area moves the contour inwards
+    (alpha > 0) or outwards (alpha < 0) until it meets edges. The double-well potential p keeps phi
+    a signed distance beside the contour and flat far from it. phi is positive inside, as everywhere
+    in this package. In the paper phi is negative inside, but alpha has the same effect.
 
     Args:
-        image: (H, W), (C, H, W) or (B, C, H, W), of any real type, as an array or a tensor; scaled
-            to [0, 255] (see the note). Squared gradients are averaged over channels.
-        mu: Weight of the distance regularization; mu dt < 1/4.
-        lambda_: Weight of the edge-weighted length (lambda in the paper).
-        alpha: Weight of the edge-weighted area: positive shrinks, negative grows, zero leaves the
-            contour to the edges in its reach.
-        epsilon: Half width of the smoothed Dirac and Heaviside functions, in the units of phi.
-        sigma: Standard deviation of the Gaussian, in pixels. The wider it makes the edges, the
-            further the length draws the contour into a small convex object: 0.8 suits images
-            with little noise.
-        tol: An image is done when its contour sweeps at most this share of the image's area an
-            iteration (mean of ten; looked at every ten).
-        max_num_iter: Most iterations.
-        dt: Time step.
-        init_level_set: ``box`` (all but a margin of a tenth on each side), ``disk`` (as wide as
-            the image on its shorter side), ``small disk`` (half of that) or ``checkerboard``
-            (fields of 5 x 5 pixels); or a mask of the inside (bool). All these become phi = +-2, as
-            in the paper. Or a level set (floating point), positive inside. Arrays are (H, W) or
-            (B, H, W). An edge can only be found from one side: start around the object for
-            alpha > 0, in it for alpha < 0.
+        image: Array or tensor (H, W), (C, H, W) or (B, C, H, W) of any real type; it is scaled to
+            [0, 255] (see the note). Squared gradients are averaged over channels.
+        mu: Weight of the distance regularization, non-negative; mu dt < 1/4.
+        lambda_: Weight of the edge-weighted length (lambda in the paper), non-negative.
+        alpha: Weight of the edge-weighted area. A positive weight shrinks the inside, a negative
+            weight grows it; with zero, only edges near the contour move it.
+        epsilon: Half width of the smoothed Dirac and Heaviside functions, positive, in the units of
+            phi.
+        sigma: Standard deviation of the Gaussian, positive, in pixels. The wider the edges, the
+            further the length draws the contour into a small convex object; 0.8 suits images with
+            little noise.
+        tol: An image is finished when its contour sweeps at most this share of the image's area per
+            iteration, on average over ten iterations; non-negative.
+        max_num_iter: Largest number of iterations.
+        dt: Time step, positive.
+        init_level_set: A name: ``box`` (all but a margin of a tenth on each side), ``disk`` (as
+            wide as the shorter side of the image), ``small disk`` (half as wide) or
+            ``checkerboard`` (fields of 5 x 5 pixels). Or an array or a tensor (H, W), for a batch
+            also (B, H, W): a mask of the inside (bool) or a level set (floating point, positive
+            inside). A name or a mask becomes phi = +-2, as in the paper. The contour moves in one
+            direction, so start around the object for alpha > 0, in it for alpha < 0.
         extended_output: Also return phi and the energies.
         potential: ``double-well`` (eq. 16 of the paper) or ``single-well``,
-            p(s) = (s - 1)^2 / 2, which wants a distance everywhere.
+            p(s) = (s - 1)^2 / 2, which keeps phi a distance everywhere.
 
     Returns:
-        Mask of the inside, bool, (H, W), for a batch (B, H, W): an array for an array, a tensor on
-        the image's device for a tensor. With ``extended_output`` (mask, phi, energies): phi of the
-        mask's shape, float32 for float16, bfloat16 and float32 images, float64 for all others; and
-        the list of the energies before each iteration (for a batch, B lists).
+        Mask of the inside, bool, (H, W) or for a batch (B, H, W): an array for an array, a tensor
+        on the image's device for a tensor. With ``extended_output`` the tuple (mask, phi,
+        energies). phi has the mask's shape; it is float32 for float16, bfloat16 and float32 images,
+        float64 for all others. energies is the list of the energies before each iteration, for a
+        batch a list of B lists.
 
     Raises:
-        ValueError: A shape, number or option does not fit; the message names the argument.
-        TypeError: An argument is of the wrong type.
+        ValueError: A shape, a number or an option is wrong, or a value is not finite.
+        TypeError: An argument has the wrong type.
 
     Note:
-        Each image is scaled by its smallest and largest value over all channels, for the paper's
-        settings are for eight-bit images.
+        Each image is scaled by its smallest and largest value over all channels, because the
+        paper's settings are for eight-bit images.
 
     Example:
         >>> import numpy as np
@@ -169,7 +172,7 @@ def total_energy(
     epsilon: float,
     potential: str,
 ) -> Tensor:
-    """E (B,)."""
+    """The energy E (B,)."""
     steepness = slope(*gradient(phi))
     length = (indicator * _dirac(phi, epsilon) * steepness).sum((1, 2))
     area = (indicator * _heaviside(phi, epsilon)).sum((1, 2))

@@ -1,15 +1,15 @@
 """One step of Getreuer's semi-implicit Chan-Vese scheme on a block of pixels, in fixed buffers.
 
-With D the data term, C_i the inverse gradient norms on the four sides of a pixel, phi_i the
-neighbours there, t = mu dt and q = 1 + phi^2 (the inverse of the Dirac function), a step is
+D is the data term, C_i is the inverse gradient norm on each of the four sides of a pixel, phi_i the
+neighbour there, t = mu dt, and q = 1 + phi^2 is the inverse of the Dirac function. A step is
 
-    phi + (dt D + t sum_i C_i (phi_i - phi)) / (q + t sum_i C_i),
+    phi + (dt D + t sum_i C_i (phi_i - phi)) / (q + t sum_i C_i).
 
-which is the published quotient with phi taken out: a fixed point stays exactly fixed, and the
-change that the stopping rule wants is there without subtracting level sets. D is a polynomial of
-the image whose coefficients follow from the region means, so a step reads each channel once for it.
+This is the published quotient with phi taken out. So a fixed point stays exactly fixed, and the
+stopping rule gets the change of phi without subtracting level sets. D is a polynomial of the image
+with coefficients from the region means, so a step reads each channel once for it.
 
-The time goes into passes over memory: every operation writes into a buffer that is there already,
+Most of the time goes into passes over memory. So every operation writes into an existing buffer,
 and a block is small enough for its buffers to stay in a CPU's cache.
 """
 
@@ -30,7 +30,7 @@ SCRATCH = 5
 
 @dataclass(frozen=True)
 class Parameters:
-    """Arguments of ``chan_vese``, by the same names."""
+    """Arguments of ``chan_vese`` under the same names."""
 
     mu: float
     lambda1: float
@@ -44,7 +44,7 @@ class Parameters:
 class DataTerm:
     """dt D = sum_c shares[c] I_c + constant (+ dt (lambda2 - lambda1) mean of I_c^2).
 
-    Shares are tensors (b, 1), or numbers where there is no batch.
+    Shares are tensors (b, 1), or numbers without a batch.
     """
 
     shares: list[Any]
@@ -55,8 +55,9 @@ class DataTerm:
 class Sums:
     """Sums over pixels, a value for each image.
 
-    ``channels`` are sums over the inside; the energy's sums are of the smoothed length, of
-    atan(phi), and of its products with each channel and with their mean square.
+    ``change`` sums squared changes of phi; ``area`` and ``channels`` sum over the inside. The
+    energy needs the sums of the smoothed length, of atan(phi), and of atan(phi) times each channel
+    and times the mean square of the channels.
     """
 
     change: Any
@@ -69,7 +70,7 @@ class Sums:
 
     @classmethod
     def of(cls, rows: list[Any]) -> "Sums":
-        """The fields, in this order, are ``rows``."""
+        """Make the fields, in their order, from ``rows``."""
         channels = (len(rows) - 5) // 2
         change, area, *rest = rows
         first, (length, angle, *second) = rest[:channels], rest[channels:-1]
@@ -84,8 +85,8 @@ class Sums:
 class _Axis:
     """Shifted views of a block along one axis; ``reach`` is the distance to the next pixel."""
 
-    head: Tensor  # (b, n + reach), the block and what follows it
-    tail: Tensor  # (b, n + reach), what precedes the block and the block
+    head: Tensor  # (b, n + reach), the block and the pixels after it
+    tail: Tensor  # (b, n + reach), the pixels before the block and the block
     after: Tensor  # (b, n), next pixels along the other axis
     before: Tensor  # (b, n), previous pixels along the other axis
     difference: Tensor  # (b, n + reach), scratch
@@ -96,13 +97,13 @@ class _Axis:
 class Block:
     """The same rows of all images, as runs of n = rows * (W + 2) pixels.
 
-    The block owns its rows of phi and a border of one pixel around them, so that it is updated in
-    place and all neighbours are shifted views of contiguous memory. Operations run over the border
-    columns too, which the sums leave out and which are then set from their neighbours; border rows
-    are the caller's to set.
+    The block owns its rows of phi and a border of one pixel around them. So phi is updated in
+    place, and all neighbours are shifted views of contiguous memory. Operations also run over the
+    border columns. Sums leave these columns out, and each step copies them anew from their
+    neighbours. The caller sets the border rows.
 
-    All shapes in this file start with a batch dimension b, or else all lack it: then a tensor of a
-    run has one dimension, which spares torch and us some work.
+    All shapes in this file start with a batch dimension b. Without a batch all shapes lack b, and a
+    run is a tensor of one dimension, which is faster.
 
     Args:
         image: (b, C, rows, W).
@@ -111,7 +112,7 @@ class Block:
         scratch: ``SCRATCH`` buffers with room for b runs and a row each.
         data_term: Read in each step.
         sums: Tensors (b,) in float64, written in each step.
-        with_square: Whether the mean square of the channels is needed.
+        with_square: Compute the mean square of the channels.
     """
 
     def __init__(
@@ -162,7 +163,7 @@ class Block:
         self.eta, self.one, self.zero = phi.new_tensor([ETA, 1.0, 0.0])
 
     def advance(self, running: Tensor | None) -> None:
-        """One step of the images that are ``running`` (b, 1), or of all; sums the change."""
+        """Make a step of the images that are ``running`` (b, 1), or of all; sum the change."""
         slope, inverse, denominator, numerator = self.scratch
         self._data_term(numerator)
         torch.addcmul(self.one, self.phi, self.phi, out=denominator)
@@ -185,7 +186,7 @@ class Block:
         self.border.copy_(self.edge)
 
     def measure(self) -> None:
-        """Area inside, and the sum of each channel there."""
+        """Sum the area of the inside, and each channel there."""
         inside, product, *_ = self.scratch
         torch.gt(self.phi, 0, out=inside)
         self.inside_border.zero_()
@@ -194,7 +195,7 @@ class Block:
             sum_of_products(inside, channel, product, total)
 
     def measure_energy(self) -> None:
-        """The sums that the energy consists of."""
+        """Make the sums for the energy."""
         one, other, *_ = self.scratch
         x, y = self.axes
         torch.sub(y.after, y.before, out=one)
@@ -214,7 +215,7 @@ class Block:
         term = self.data_term
         first, *others = zip(self.channels, term.shares, strict=True)
         if isinstance(first[1], Tensor):
-            # One call, with two operands to broadcast, would not be vectorised.
+            # A single call with two broadcast operands would not be vectorised.
             torch.mul(*first, out=out).add_(term.constant)
             for channel, share in others:
                 out.addcmul_(channel, share)
@@ -243,7 +244,7 @@ def _beginning(buffer: Tensor, *shape: int) -> Tensor:
 def invert_root(values: Tensor) -> None:
     """1 / sqrt(values), in place."""
     if values.device.type == "cpu":
-        values.sqrt_().reciprocal_()  # In float64 faster than rsqrt.
+        values.sqrt_().reciprocal_()  # faster than rsqrt in float64
     else:
         values.rsqrt_()
 

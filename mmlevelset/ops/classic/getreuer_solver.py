@@ -1,4 +1,4 @@
-"""The semi-implicit Chan-Vese iteration of a batch, each image until its own end."""
+"""The semi-implicit Chan-Vese iteration of a batch; each image stops by itself."""
 
 import math
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from torch import Tensor
 from mmlevelset.ops.classic.getreuer_block import SCRATCH, Block, DataTerm, Parameters, Sums
 
 PIXELS_PER_THREAD = 32768
-"""torch's elementwise operations take another thread for each so many elements."""
+"""Number of elements for which torch's elementwise operations take another thread."""
 
 
 @dataclass(frozen=True)
@@ -35,18 +35,18 @@ def solve(
 ) -> Solution:
     """Iterate until every image has stopped; images do not influence each other.
 
-    On a CPU the images are solved one after another, small ones in groups and large ones in
-    blocks of rows, so that as much as possible stays in the cache. Other devices take all at once.
+    On a CPU images are solved one after another, small images in groups and large images in blocks
+    of rows, so that most data stays in the cache. Other devices solve all images at once.
 
     Args:
         image: (B, C, H, W), floating point, normalised.
         phi: Initial level sets (B, H, W), of the image's dtype and device.
         parameters: See :class:`Parameters`.
-        with_energies: Whether to compute energies.
-        check_every: Iterations between two looks of the host at the stopping rule; by default 1 on
-            a CPU and 16 on other devices. The result does not depend on it: between two looks,
-            images that have stopped are held on the device.
-        block_pixels: Size of a block; by default what suits the device.
+        with_energies: Compute energies.
+        check_every: Iterations between two checks of the stopping rule by the host; by default 1 on
+            a CPU and 16 on other devices. The result does not depend on it: between two checks, an
+            image that has stopped does not change.
+        block_pixels: Pixels of a block; by default a size that suits the device.
     """
     if not len(image):
         return Solution(phi, [], [])
@@ -107,7 +107,7 @@ def _solve_together(
 def _solve_one(
     image: Tensor, phi: Tensor, parameters: Parameters, with_energies: bool, block_pixels: int
 ) -> Solution:
-    """The same for an image (C, H, W) on a CPU, where numbers are cheaper than small tensors."""
+    """Solve one image (C, H, W) on a CPU, where numbers are cheaper than small tensors."""
     scheme = _Scheme(image, phi, parameters, with_energies, block_pixels)
     iterations = 0
     energies = []
@@ -121,9 +121,9 @@ def _solve_one(
 
 
 class _Scheme:
-    """Blocks of rows, and what they share: region means, and the rows at their seams.
+    """Blocks of rows that share the region means and the rows at their seams.
 
-    Values for each image are tensors (B,), or numbers where there is no batch.
+    Values for each image are tensors (B,), or numbers without a batch.
     """
 
     def __init__(
@@ -150,7 +150,7 @@ class _Scheme:
         self.partial = torch.zeros(
             len(parts), Sums.count(channels), *batch, dtype=torch.float64, device=phi.device
         )
-        # Not one tensor, so that each begins at the start of a cache line.
+        # Separate tensors, so that each begins at the start of a cache line.
         scratch = [
             phi.new_empty(math.prod(batch) * (rows + 1) * (width + 2)) for _ in range(SCRATCH)
         ]
@@ -173,9 +173,9 @@ class _Scheme:
         self._balance()
 
     def step(self, running: Tensor | None = None) -> Any:
-        """One iteration; root mean square change of each image.
+        """Make an iteration; return the root mean square change of each image.
 
-        Where ``running`` (B,) is given, the level sets of other images stay as they are.
+        If ``running`` (B,) is given, the level sets of other images do not change.
         """
         keep = None if running is None else running[:, None]
         for block in self.blocks:
@@ -189,7 +189,7 @@ class _Scheme:
         return torch.cat([block.inner for block in self.blocks], -2)
 
     def energy(self) -> Any:
-        """Energy of the level sets as they are."""
+        """Energy of the present level sets."""
         for block in self.blocks:
             block.measure_energy()
         sums = self._sums()
@@ -207,7 +207,7 @@ class _Scheme:
         return lambda1 * inner + lambda2 * outer + self.parameters.mu / 2 * sums.length
 
     def _balance(self) -> Any:
-        """Set the data term from the region means; root mean square change of each image."""
+        """Set the data term from the region means; return the root mean square change."""
         lambda1, lambda2, dt = self.parameters.lambda1, self.parameters.lambda2, self.parameters.dt
         sums = self._sums()
         first, second = self._means(sums.channels, sums.area)
@@ -223,7 +223,7 @@ class _Scheme:
         return (sums.change / self.pixels) ** 0.5
 
     def _means(self, inside: list[Any], area: Any) -> tuple[list[Any], list[Any]]:
-        """Mean of each channel inside and outside; as in scikit-image, that of no pixels is 0."""
+        """Mean of each channel inside and outside; 0 without pixels, as in scikit-image."""
         rest = self.pixels - area
         first = [value / (area + (area == 0)) for value in inside]
         second = [
@@ -236,11 +236,11 @@ class _Scheme:
         return Sums.of(self._values(self.partial.sum(0)))
 
     def _values(self, table: Tensor) -> list[Any]:
-        """Its rows (B,), or its numbers."""
+        """The rows (B,) of a table, or its numbers without a batch."""
         return list(table) if table.ndim == 2 else table.tolist()
 
     def _seams(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Border rows, each with the row that it repeats: beyond a block's end, or its own last."""
+        """Yield each border row with the row that it copies, of the next block or of its own."""
         grids = [block.grid for block in self.blocks]
         yield grids[0][..., 0, :], grids[0][..., 1, :]
         for upper, lower in pairwise(grids):

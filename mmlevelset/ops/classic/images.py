@@ -1,4 +1,4 @@
-"""What the classic solvers take and give: images, initial level sets, options, results."""
+"""Images, initial level sets, options and results of the classic solvers."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 INITIAL = ("box", "disk", "small disk", "checkerboard")
 
 STEP_HEIGHT = 2.0
-"""Masks start as phi = +-2 (c_0 of Li et al.): no distance has to be computed."""
+"""A mask becomes phi = +-2 (c_0 of Li et al.), so no distance has to be computed."""
 
 FULL_SCALE = 255.0
 
 
 @dataclass(frozen=True)
 class Image:
-    """A solver's image: ``values`` (B, C, H, W) in [0, 255], and how the result is given back."""
+    """An image's ``values`` (B, C, H, W) in [0, 255], and its form, which the result takes."""
 
     values: Tensor
     batched: bool
@@ -35,10 +35,10 @@ class Image:
 
 
 def read_image(image: Array) -> Image:
-    """Scale an image to [0, 255] by its own smallest and largest value, over all channels.
+    """Check an image, and scale it to [0, 255] by its smallest and largest value.
 
-    The papers' settings are for eight-bit images; so they hold for images of any range, and
-    brightness and contrast change nothing. A blank image becomes zero.
+    The papers' settings are for eight-bit images. Scaled images of any range can use them, and
+    brightness and contrast have no effect. A blank image becomes zero.
     """
     numpy = not isinstance(image, Tensor)
     values = to_tensor("image", image)
@@ -53,14 +53,14 @@ def read_image(image: Array) -> Image:
     batched = values.ndim == 4
     values = values.reshape((1,) * (4 - values.ndim) + tuple(values.shape))
     low, high = values.amin((1, 2, 3), keepdim=True), values.amax((1, 2, 3), keepdim=True)
-    # Halved, since the range of finite values may be infinite.
+    # Halved, because the range of finite values may overflow.
     spread = high / 2 - low / 2
     share = (values / 2 - low / 2) / torch.where(spread > 0, spread, 1.0)
     return Image(FULL_SCALE * share, batched, numpy)
 
 
 def initial_level_set(init: str | Array, image: Image) -> Tensor:
-    """phi_0 (B, H, W) from its name, a mask of the inside, or a level set."""
+    """Initial level sets (B, H, W) from a name, a mask of the inside or a level set."""
     count, _, height, width = image.values.shape
     if isinstance(init, str):
         if init not in INITIAL:
@@ -85,12 +85,12 @@ def initial_level_set(init: str | Array, image: Image) -> Tensor:
         phi = STEP_HEIGHT * (2.0 * phi - 1.0)
     phi = phi.to(image.values.dtype)
     check_finite(init_level_set=phi)
-    # A copy: the result of no iterations is not the caller's array.
+    # A copy, so that zero iterations do not return the caller's array.
     return phi.expand(count, height, width).clone(memory_format=torch.contiguous_format)
 
 
 def give_result(image: Image, phi: Tensor, energies: list[list[float]], extended: bool) -> Any:
-    """The mask, or (mask, phi, energies), in the kind and shape that the image had."""
+    """The mask, or (mask, phi, energies), in the form of the image."""
 
     def convert(tensor: Tensor) -> Array:
         return tensor.cpu().numpy() if image.numpy else tensor
@@ -120,7 +120,7 @@ def check_number(
 
 
 def check_loop(tol: float, max_num_iter: int, mu: float, dt: float) -> None:
-    """Check the options that all solvers have, and that the distance term's step is stable."""
+    """Check the options of all solvers, and that the step of the distance term is stable."""
     check_number("mu", mu, least=0)
     check_number("dt", dt, above=0)
     check_number("tol", tol, least=0)
@@ -138,7 +138,7 @@ def check_count(name: str, value: int) -> None:
 
 
 def to_tensor(name: str, array: Array) -> Tensor:
-    """A tensor of the same values; NumPy's floats up to 32 bits become float32, numbers float64."""
+    """The values as a tensor: NumPy floats up to 32 bits as float32, other numbers as float64."""
     if isinstance(array, Tensor):
         if array.is_complex():
             raise TypeError(f"{name} must be real, but is {array.dtype}")
@@ -151,7 +151,7 @@ def to_tensor(name: str, array: Array) -> Tensor:
         raise TypeError(f"{name} must hold real numbers, but is {array.dtype}")
     kind, size = array.dtype.kind, array.dtype.itemsize
     wanted = np.bool_ if kind == "b" else np.float32 if kind == "f" and size <= 4 else np.float64
-    # A copy: torch knows neither other byte orders, negative strides nor read-only memory.
+    # A copy, because torch refuses other byte orders, negative strides and read-only memory.
     return torch.from_numpy(np.array(array, dtype=wanted, order="C"))
 
 

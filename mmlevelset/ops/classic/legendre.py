@@ -38,54 +38,56 @@ def legendre_level_set(
     init_level_set: str | Array = "disk",
     extended_output: bool = False,
 ) -> Any:
-    r"""Region-based segmentation in uneven light, L2S (Mukherjee and Acton, IEEE Signal Processing
-    Letters 22(3), 2015).
+    r"""Region-based segmentation in uneven light by Legendre level sets (L2S).
 
-    Gradient descent on
+    Gradient descent on the energy of Mukherjee and Acton (IEEE Signal Processing Letters 22(3),
+    2015)
 
     .. math::
         E = \sum H(\phi) |I - A^\top P|^2 + \lambda_1 \|A\|^2
         + \sum (1 - H(\phi)) |I - B^\top P|^2 + \lambda_2 \|B\|^2
         + \nu \sum \delta(\phi) |\nabla\phi| + \tfrac{\mu}{2} \sum (|\nabla\phi| - 1)^2
 
-    with P the products P_i(x) P_j(y) of Legendre polynomials, i, j = 0, ..., order, on the image
-    scaled to [-1, 1] x [-1, 1]. In each iteration A and B are the solutions of the two regularised
-    least-squares problems. Order 0 is the model of ``chan_vese``. phi is positive inside.
+    where P are the products P_i(x) P_j(y) of Legendre polynomials, i, j = 0, ..., order, on the
+    image scaled to [-1, 1] x [-1, 1]. In each iteration A and B solve the two regularised
+    least-squares problems. Order 0 is the model of :func:`chan_vese`. phi is positive inside.
 
-    The paper re-initialises phi to a distance; here the distance term does that, as in
-    :func:`region_scalable_fitting`, whose nu, mu, dt and scale of intensities are taken over.
+    The paper re-initialises phi to a distance. Here the distance term keeps phi a distance, as in
+    :func:`region_scalable_fitting`, with the same nu, mu, dt and scale of intensities.
 
     Args:
-        image: (H, W), (C, H, W) or (B, C, H, W), of any real type, as an array or a tensor; scaled
-            to [0, 255] (see the note). Each channel has its own polynomials; squared differences
-            are averaged over channels.
-        order: Highest degree along each axis (m in the paper), 0 or more: 1 for a linear, 2 for a
-            curved change of brightness.
-        mu: Weight of the distance regularization; mu dt < 1/4.
-        nu: Weight of the length.
-        lambda1: Ridge weight of the inside's coefficients, positive, in pixels: regions of much
-            more pixels are fitted freely.
-        lambda2: Ridge weight of the outside's coefficients.
-        epsilon: Width of the Heaviside function (``arctan``), in the units of phi.
-        tol: An image is done when its contour sweeps at most this share of the image's area an
-            iteration (mean of ten; looked at every ten).
-        max_num_iter: Most iterations.
-        dt: Time step.
-        init_level_set: ``box`` (all but a margin of a tenth on each side), ``disk`` (as wide as
-            the image on its shorter side), ``small disk`` (half of that) or ``checkerboard``
-            (fields of 5 x 5 pixels); or a mask of the inside (bool). All these become phi = +-2. Or
-            a level set (floating point), positive inside. Arrays are (H, W) or (B, H, W).
+        image: Array or tensor (H, W), (C, H, W) or (B, C, H, W) of any real type; it is scaled to
+            [0, 255] (see the note). Each channel has its own polynomials; squared differences are
+            averaged over channels.
+        order: Highest degree along each axis (m in the paper), 0 or more. 1 suits a linear change
+            of brightness, 2 a curved change.
+        mu: Weight of the distance regularization, non-negative; mu dt < 1/4.
+        nu: Weight of the length, non-negative.
+        lambda1: Ridge weight of the inside's coefficients, positive, in pixels. It has little
+            effect on a region with many more pixels.
+        lambda2: Ridge weight of the outside's coefficients, as lambda1.
+        epsilon: Width of the Heaviside function (``arctan``), positive, in the units of phi.
+        tol: An image is finished when its contour sweeps at most this share of the image's area per
+            iteration, on average over ten iterations; non-negative.
+        max_num_iter: Largest number of iterations.
+        dt: Time step, positive.
+        init_level_set: A name: ``box`` (all but a margin of a tenth on each side), ``disk`` (as
+            wide as the shorter side of the image), ``small disk`` (half as wide) or
+            ``checkerboard`` (fields of 5 x 5 pixels). Or an array or a tensor (H, W), for a batch
+            also (B, H, W): a mask of the inside (bool) or a level set (floating point, positive
+            inside). A name or a mask becomes phi = +-2.
         extended_output: Also return phi and the energies.
 
     Returns:
-        Mask of the inside, bool, (H, W), for a batch (B, H, W): an array for an array, a tensor on
-        the image's device for a tensor. With ``extended_output`` (mask, phi, energies): phi of the
-        mask's shape, float32 for float16, bfloat16 and float32 images, float64 for all others; and
-        the list of the energies before each iteration (for a batch, B lists).
+        Mask of the inside, bool, (H, W) or for a batch (B, H, W): an array for an array, a tensor
+        on the image's device for a tensor. With ``extended_output`` the tuple (mask, phi,
+        energies). phi has the mask's shape; it is float32 for float16, bfloat16 and float32 images,
+        float64 for all others. energies is the list of the energies before each iteration, for a
+        batch a list of B lists.
 
     Raises:
-        ValueError: A shape, number or option does not fit; the message names the argument.
-        TypeError: An argument is of the wrong type.
+        ValueError: A shape, a number or an option is wrong, or a value is not finite.
+        TypeError: An argument has the wrong type.
 
     Note:
         Each image is scaled by its smallest and largest value over all channels.
@@ -123,10 +125,10 @@ def legendre_level_set(
 
 
 class PolynomialFit:
-    """The least-squares polynomials of the two regions, and how badly they fit the image.
+    """The least-squares polynomials of the two regions, and the error of the image against them.
 
-    The basis is a product of one along y and one along x, so all sums over pixels are products
-    with matrices of a few rows, and no basis image is ever formed.
+    Each basis function is a product of a polynomial in y and a polynomial in x. So all sums over
+    pixels are products with matrices of a few rows, and no basis image is made.
     """
 
     def __init__(self, values: Tensor, order: int, lambda1: float, lambda2: float) -> None:
@@ -143,7 +145,7 @@ class PolynomialFit:
     def derivative(self, phi: Tensor, epsilon: float) -> Tensor:
         """e_1 - e_2 (B, H, W), the energy's derivative by the Heaviside function.
 
-        That the polynomials move with phi does not matter, since they are optimal.
+        The polynomials are optimal for phi, so their own change adds nothing to the derivative.
         """
         (first, second), _, _ = self._errors(phi, epsilon)
         return first - second
@@ -161,8 +163,8 @@ class PolynomialFit:
         gram = (self.y_pairs @ weights @ self.x_pairs.T).unflatten(3, (n, n)).unflatten(2, (n, n))
         gram = gram.transpose(3, 4).flatten(4, 5).flatten(2, 3)
         moments = (self.y @ (weights[:, :, None] * self.values) @ self.x.T).flatten(3)
-        # Small regions make ill-conditioned systems. The unchecked form does not wait for a GPU;
-        # the ridge keeps the matrix positive definite.
+        # float64, since small regions make ill-conditioned systems. solve_ex does not wait for a
+        # GPU to check the matrix; the ridge keeps it positive definite.
         coefficients, _ = torch.linalg.solve_ex(
             gram.double() + self.ridge, moments.transpose(2, 3).double()
         )

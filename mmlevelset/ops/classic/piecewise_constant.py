@@ -36,59 +36,58 @@ def chan_vese(
 ) -> Any:
     r"""Two-region segmentation without edges (Chan and Vese, IEEE Trans. Image Processing, 2001).
 
-    Minimises, with :math:`c_1, c_2` the mean image inside and outside,
+    Minimises
 
     .. math::
         E = \sum \mu\, \delta(\phi) |\nabla\phi| + \frac1C \left( \lambda_1 H(\phi) \|I - c_1\|^2
         + \lambda_2 (1 - H(\phi)) \|I - c_2\|^2 \right), \quad
         H = \frac12 + \frac1\pi \arctan \phi, \quad \delta = \frac{1}{1 + \phi^2}
 
-    by the semi-implicit scheme of Getreuer (Image Processing On Line 2, 2012, eq. 22) in
-    scikit-image's form: all pixels of a step from the same phi, sharp regions for the means in a
-    step, replicated borders. On a grey image the mask, phi, the energies and their number are
-    scikit-image's, up to rounding.
+    where :math:`c_1, c_2` are the mean images inside and outside. The scheme is the semi-implicit
+    scheme of Getreuer (Image Processing On Line 2, 2012, eq. 22) in scikit-image's form: a step
+    computes all pixels from the same phi, takes the means over sharp regions and replicates the
+    border. On a grey image the mask, phi, the energies and their number are scikit-image's, up to
+    rounding.
 
     Args:
-        image: Grey (H, W), vector-valued (C, H, W), or a batch (B, C, H, W), as an array or a
-            tensor, of any real type. Each image is scaled to [0, 1] by its smallest and largest
-            value, over all its channels. Channels come first: (H, W, 3) would be taken as H
-            channels.
+        image: Array or tensor of any real type: grey (H, W), vector-valued (C, H, W) or a batch
+            (B, C, H, W). Each image is scaled to [0, 1] by its smallest and largest value over all
+            channels. Channels come first: (H, W, 3) would be read as H channels.
         mu: Weight of the length, non-negative. Small values keep small objects.
         lambda1: Weight of the inside, non-negative.
         lambda2: Weight of the outside, non-negative.
-        tol: An image is done when the root mean square change of phi in an iteration is at most
-            this, non-negative.
-        max_num_iter: Most iterations.
+        tol: An image is finished when the root mean square change of phi in an iteration is at most
+            this number; non-negative.
+        max_num_iter: Largest number of iterations.
         dt: Time step, positive.
-        init_level_set: ``checkerboard`` (fields of 5 x 5 pixels), ``disk`` (as wide as the image is
-            on its shorter side), ``small disk`` (half of that); or level sets, positive inside,
-            (H, W) or for a batch also (B, H, W).
+        init_level_set: A name: ``checkerboard`` (fields of 5 x 5 pixels), ``disk`` (as wide as the
+            shorter side of the image) or ``small disk`` (half as wide). Or a level set, positive
+            inside, as an array or a tensor (H, W), for a batch also (B, H, W).
         extended_output: Also return phi and the energies.
 
     Returns:
         Mask of the inside ``phi > 0``, bool, (H, W) or for a batch (B, H, W): an array for an
-        array, a tensor on the image's device for a tensor. With ``extended_output`` (mask, phi,
-        energies). phi is float32 for float16, bfloat16 and float32 images, float64 for all others;
-        the computation is in that type, with sums in float64. energies is the list of the energies
-        before each iteration, so it has as many items as iterations were made; for a batch it is a
-        list of B such lists.
+        array, a tensor on the image's device for a tensor. With ``extended_output`` the tuple
+        (mask, phi, energies). phi has the mask's shape; it is float32 for float16, bfloat16 and
+        float32 images, float64 for all others. The computation is in that type, with sums in
+        float64. energies is the list of the energies before each iteration, for a batch a list of B
+        lists.
 
     Raises:
-        ValueError: A shape, value or name does not fit, or the image is not finite; the message
-            names the argument.
-        TypeError: An argument is of the wrong type.
+        ValueError: A shape, a number or a name is wrong, or a value is not finite.
+        TypeError: An argument has the wrong type.
 
     Note:
         The squared distance is averaged over channels (Chan, Sandberg and Vese, J. Visual
-        Communication and Image Representation 11, 2000), so equal channels give the result of one
-        of them. Images of a batch are independent: each gets the result that it would get alone,
-        and stops by itself. On a CUDA device, which the host looks at only every 16 iterations, it
-        is held from then on. A solver, not a layer: no gradient flows. Which of the two regions is
-        the inside depends on the initial level set.
+        Communication and Image Representation 11, 2000), so equal channels give the result of a
+        single channel. Each image of a batch stops by itself and gets the result that it gets
+        alone. On a CUDA device the host checks for the end only every 16 iterations; until then an
+        image that has stopped does not change. No gradient flows. The initial level set decides
+        which of the two regions is the inside.
 
-        The scheme multiplies rounding errors where phi is nearly flat, far from the contour: one
-        unit in the last place of the image may move phi there by 1e-3 after some 150 iterations,
-        in scikit-image's implementation, too. The mask does not depend on it.
+        The scheme amplifies rounding errors far from the contour, where phi is nearly flat. A
+        change of the image in the last digit may move phi there by 1e-3 after some 150 iterations,
+        as in scikit-image. The mask does not depend on this.
 
     Example:
         >>> y, x = torch.meshgrid(torch.arange(60), torch.arange(60), indexing="ij")
@@ -133,7 +132,7 @@ def _parameters(
 
 
 def _read_image(image: Array) -> Tensor:
-    """The image in the type of the computation, checked."""
+    """Check the image and convert it to the type of the computation."""
     values = to_tensor("image", image)
     if values.ndim not in (2, 3, 4) or 0 in values.shape[-3:]:
         raise ValueError(
@@ -146,13 +145,13 @@ def _read_image(image: Array) -> Tensor:
 
 
 def _normalise(image: Tensor) -> Tensor:
-    """Each image (B, C, H, W) to [0, 1], over all its channels; a blank one becomes zero."""
+    """Scale each image (B, C, H, W) to [0, 1] over all channels; a blank image becomes zero."""
     if not len(image):
         return image
     image = image - image.amin((1, 2, 3), keepdim=True)
     largest = image.amax((1, 2, 3), keepdim=True)
     if not bool(largest.isfinite().all()):
-        raise ValueError(f"image must have a range that {image.dtype} holds, but it overflows")
+        raise ValueError(f"image must have a range that fits into {image.dtype}, but it overflows")
     return image / torch.where(largest > 0, largest, 1.0)
 
 

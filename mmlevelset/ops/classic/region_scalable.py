@@ -39,55 +39,57 @@ def region_scalable_fitting(
     *,
     truncate: float = 2.0,
 ) -> Any:
-    r"""Region-based segmentation in uneven light (Li, Kao, Gore and Ding, IEEE Trans. Image
-    Processing 17(10), 2008).
+    r"""Region-based segmentation in uneven light by region-scalable fitting (RSF).
 
-    Gradient descent on
+    Gradient descent on the energy of Li, Kao, Gore and Ding (IEEE Trans. Image Processing 17(10),
+    2008)
 
     .. math::
         E = \sum_x \sum_y K_\sigma(x - y) \left( \lambda_1 H(\phi(y)) |I(y) - f_1(x)|^2
         + \lambda_2 (1 - H(\phi(y))) |I(y) - f_2(x)|^2 \right)
         + \nu \sum \delta(\phi) |\nabla\phi| + \tfrac{\mu}{2} \sum (|\nabla\phi| - 1)^2
 
-    with :math:`f_1(x), f_2(x)` the means of the image inside and outside under the Gaussian window
-    at x. Each pixel is compared with its neighbourhood, not with the whole image as in
-    ``chan_vese``, so slow changes of brightness do not matter; in return the result depends more
-    on the start. phi is positive inside.
+    where :math:`f_1(x), f_2(x)` are the means of the image inside and outside, weighted by the
+    Gaussian window at x. Each pixel is compared with its neighbourhood, not with the whole image as
+    in :func:`chan_vese`, so slow changes of brightness do not matter. But the result depends more
+    on the initial contour. phi is positive inside.
 
     Args:
-        image: (H, W), (C, H, W) or (B, C, H, W), of any real type, as an array or a tensor; scaled
-            to [0, 255] (see the note). Squared differences are averaged over channels.
-        mu: Weight of the distance regularization; mu dt < 1/4.
-        nu: Weight of the length.
-        lambda1: Weight of the inside.
-        lambda2: Weight of the outside.
-        epsilon: Width of the Heaviside function (``arctan``), in the units of phi.
-        sigma: Scale of the window, in pixels: small follows details, large sees more context.
-        tol: An image is done when its contour sweeps at most this share of the image's area an
-            iteration (mean of ten; looked at every ten).
-        max_num_iter: Most iterations.
-        dt: Time step.
-        init_level_set: ``box`` (all but a margin of a tenth on each side), ``disk`` (as wide as
-            the image on its shorter side), ``small disk`` (half of that) or ``checkerboard``
-            (fields of 5 x 5 pixels); or a mask of the inside (bool). All these become phi = +-2, as
-            in the paper. Or a level set (floating point), positive inside. Arrays are (H, W) or
-            (B, H, W).
+        image: Array or tensor (H, W), (C, H, W) or (B, C, H, W) of any real type; it is scaled to
+            [0, 255] (see the note). Squared differences are averaged over channels.
+        mu: Weight of the distance regularization, non-negative; mu dt < 1/4.
+        nu: Weight of the length, non-negative.
+        lambda1: Weight of the inside, non-negative.
+        lambda2: Weight of the outside, non-negative.
+        epsilon: Width of the Heaviside function (``arctan``), positive, in the units of phi.
+        sigma: Standard deviation of the window, positive, in pixels. A small window follows
+            details, a large window takes in more of the surroundings.
+        tol: An image is finished when its contour sweeps at most this share of the image's area per
+            iteration, on average over ten iterations; non-negative.
+        max_num_iter: Largest number of iterations.
+        dt: Time step, positive.
+        init_level_set: A name: ``box`` (all but a margin of a tenth on each side), ``disk`` (as
+            wide as the shorter side of the image), ``small disk`` (half as wide) or
+            ``checkerboard`` (fields of 5 x 5 pixels). Or an array or a tensor (H, W), for a batch
+            also (B, H, W): a mask of the inside (bool) or a level set (floating point, positive
+            inside). A name or a mask becomes phi = +-2, as in the paper.
         extended_output: Also return phi and the energies.
-        truncate: Radius of the window in standard deviations.
+        truncate: Radius of the window in standard deviations, positive.
 
     Returns:
-        Mask of the inside, bool, (H, W), for a batch (B, H, W): an array for an array, a tensor on
-        the image's device for a tensor. With ``extended_output`` (mask, phi, energies): phi of the
-        mask's shape, float32 for float16, bfloat16 and float32 images, float64 for all others; and
-        the list of the energies before each iteration (for a batch, B lists).
+        Mask of the inside, bool, (H, W) or for a batch (B, H, W): an array for an array, a tensor
+        on the image's device for a tensor. With ``extended_output`` the tuple (mask, phi,
+        energies). phi has the mask's shape; it is float32 for float16, bfloat16 and float32 images,
+        float64 for all others. energies is the list of the energies before each iteration, for a
+        batch a list of B lists.
 
     Raises:
-        ValueError: A shape, number or option does not fit; the message names the argument.
-        TypeError: An argument is of the wrong type.
+        ValueError: A shape, a number or an option is wrong, or a value is not finite.
+        TypeError: An argument has the wrong type.
 
     Note:
-        Each image is scaled by its smallest and largest value over all channels, for the paper's
-        settings are for eight-bit images.
+        Each image is scaled by its smallest and largest value over all channels, because the
+        paper's settings are for eight-bit images.
 
     Example:
         >>> import numpy as np
@@ -123,7 +125,7 @@ def region_scalable_fitting(
 
 
 class LocalFit:
-    """The image's local means, and how badly they fit it."""
+    """The local means of an image, and the error of the image against them."""
 
     def __init__(
         self, values: Tensor, sigma: float, truncate: float, lambda1: float, lambda2: float
@@ -138,7 +140,7 @@ class LocalFit:
     def derivative(self, phi: Tensor, epsilon: float) -> Tensor:
         """lambda1 e_1 - lambda2 e_2 (B, H, W), the energy's derivative by the Heaviside function.
 
-        That the local means move with phi does not matter, since they are optimal.
+        The local means are optimal for phi, so their own change adds nothing to the derivative.
         """
         first, second, _ = self._means(phi, epsilon)
         linear = self.lambda1 * first - self.lambda2 * second
@@ -168,5 +170,5 @@ class LocalFit:
         return first, second, weights
 
     def _blur(self, maps: Tensor) -> Tensor:
-        """Filter (..., H, W); the window ends with the image."""
+        """Filter maps (..., H, W) with the window; pixels outside the image have no weight."""
         return self.rows @ maps @ self.columns

@@ -10,7 +10,7 @@ HAS_TRITON = find_spec("triton") is not None
 
 
 def triton_obstacle(tensor: Tensor) -> str | None:
-    """Why Triton's kernels cannot run on this tensor, or None if they can."""
+    """Return why Triton's kernels cannot run on this tensor, or None if they can."""
     if tensor.dtype == torch.float64:
         return "Triton's kernels compute in float32, and the input is float64"
     if not HAS_TRITON:

@@ -1,18 +1,18 @@
-"""The unrolled evolution on CUDA: N+1 passes over the features forward; N+1 and a write backward.
+"""The unrolled evolution on CUDA: N+1 passes over the features, backward also one write of them.
 
-A step needs the region means, a sum over all pixels, so a pass over the features is a launch. It
-moves phi and sums the features under the moved phi for the next step, reading its tile again from
-the cache, last channels first, since they were read last.
-Between two passes a small launch does what needs few bytes: it adds up the tiles' sums and filters
-phi. Sums are added in a fixed order without atomics, so that two runs give the same bits.
+A step needs the region means, which are sums over all pixels, so each pass is a launch of its own.
+A pass moves phi, then sums the features under the moved phi for the next step. For the sums it
+reads its tile again from the cache: last channels first, because they were read last.
+Between two passes a small launch, which moves few bytes, adds up the tiles' sums and filters phi.
+Sums are added in a fixed order without atomics, so that two runs give the same bits.
 
-The features are centred at the median of three pixels, which changes neither the result nor a
-gradient and keeps |F - c|^2 from cancelling; of three, since one may be an outlier. All shapes are
-as in ``mmlevelset.ops.evolution``; P is the number of pixels of a map and T that of its tiles.
+The features are centred, which keeps |F - c|^2 from cancelling and changes neither the result nor a
+gradient. The centre is the median of three pixels, since a single pixel may be an outlier. Shapes
+are as in ``mmlevelset.ops.evolution``; P is the number of pixels of a map, T its number of tiles.
 
-The backward pass follows the reverse step of phi_s -> phi_{s+1}. G is the gradient of phi_{s+1} and
-u = G dt delta(phi_s) that of the force. Its sums U1 = sum u F and U0 = sum u give the gradients
-b1 = 2 lambda1 (U1 - c1 U0) and b2 = -2 lambda2 (U1 - c2 U0) of the means c1 and c2.
+The backward pass reverses the step phi_s -> phi_{s+1}. G is the gradient of phi_{s+1}, and
+u = G dt delta(phi_s) is the gradient of the force. The sums U1 = sum u F and U0 = sum u give the
+gradients b1 = 2 lambda1 (U1 - c1 U0) and b2 = -2 lambda2 (U1 - c2 U0) of the means c1 and c2.
 """
 
 from contextlib import AbstractContextManager, nullcontext
@@ -31,19 +31,19 @@ from mmlevelset.ops.kernels.stencil import (
 )
 from mmlevelset.ops.region import MINIMUM_AREA
 
-MAP_PIXELS = 256  # of a program that filters maps
-MAP_CHANNELS = 32  # of the same program, which also adds up the tiles' sums of these channels
-RUNTIME = ["level", "steps"]  # one kernel for all of them
+MAP_PIXELS = 256  # pixels of a program that filters maps
+MAP_CHANNELS = 32  # channels whose tiles' sums the same program adds up
+RUNTIME = ["level", "steps"]  # arguments for whose values no kernel of its own is compiled
 SUMMED_TILES = tl.constexpr(64)  # tiles added at a time
 AREA = tl.constexpr(MINIMUM_AREA)
 PI = tl.constexpr(3.14159265358979)
 
 # Rows of the channels' coefficients (M, N, 5, C) in the backward pass.
-DIRECTION = tl.constexpr(0)  # 2 (lambda1 c1 - lambda2 c2), which F has in the force
-CONSTANT = tl.constexpr(1)  # lambda2 c2^2 - lambda1 c1^2, whose sum is the force's constant
-PULL = tl.constexpr(2)  # b1 / A1 - b2 / A2, which F has in the gradient through the means
-OFFSET = tl.constexpr(3)  # b2 c2 / A2 - b1 c1 / A1, whose sum is the constant of that
-SHIFT = tl.constexpr(4)  # b2 / A2, all pixels' part in the gradient of F
+DIRECTION = tl.constexpr(0)  # 2 (lambda1 c1 - lambda2 c2): factor of F in the force
+CONSTANT = tl.constexpr(1)  # lambda2 c2^2 - lambda1 c1^2: their sum is the force's constant
+PULL = tl.constexpr(2)  # b1 / A1 - b2 / A2: factor of F in the gradient through the means
+OFFSET = tl.constexpr(3)  # b2 c2 / A2 - b1 c1 / A1: their sum is the constant of that gradient
+SHIFT = tl.constexpr(4)  # b2 / A2: the part of F's gradient that all pixels share
 
 # Rows of the tiles' sums of scalars (M, N, 5, T).
 SUM_CHANGE = tl.constexpr(0)  # sum u
@@ -90,7 +90,7 @@ def _divergence(normals, region, pixel, height, width):
 
 @triton.jit
 def _speed(radius, eps, PRINTED: tl.constexpr):
-    """delta as the evolution uses it: eps times the Heaviside function's slope, or the slope."""
+    """delta in the evolution: the slope of the Heaviside function, times eps if PRINTED."""
     slope = eps / (PI * radius)
     return slope * eps if PRINTED else slope
 
@@ -121,7 +121,7 @@ def _forward_pass(
     MOVE: tl.constexpr, SUM: tl.constexpr, PRINTED: tl.constexpr,
     CHANNELS: tl.constexpr, PIXELS: tl.constexpr,
 ):  # fmt: skip
-    """phi_level from phi_{level-1} (MOVE), and the tile's sums of features under it (SUM)."""
+    """Make phi_level from phi_{level-1} (MOVE); sum the tile's features under phi_level (SUM)."""
     tile = tl.program_id(0) % tiles
     region = (tl.program_id(0) // tiles).to(tl.int64)
     pixel = tile * PIXELS + tl.arange(0, PIXELS)
@@ -189,7 +189,7 @@ def _forward_maps(
     level, steps, blocks, tiles, channels, height, width, eta,
     MAP_PIXELS: tl.constexpr, MAP_CHANNELS: tl.constexpr,
 ):  # fmt: skip
-    """Normals of phi_level; the first programs also finish its means, a few channels each."""
+    """Make the normals of phi_level; the first programs also finish its means, block by block."""
     block = tl.program_id(0) % blocks
     region = (tl.program_id(0) // blocks).to(tl.int64)
     pitch = width + 2
@@ -213,7 +213,7 @@ def _finish_means(
     sums, tile_areas, means, areas, region, step, block, channels, tiles,
     MAP_CHANNELS: tl.constexpr,
 ):  # fmt: skip
-    """Areas, and the means of one block of channels, from the tiles' sums."""
+    """Store the areas, and the means of one block of channels, from the tiles' sums."""
     both = tl.arange(0, 2)
     area = _sum_tiles(tile_areas + region * tiles * 2, tiles, 2, both, both < 2)
     if block == 0:
@@ -238,9 +238,9 @@ def _backward_pass(
     MOVE: tl.constexpr, SUM: tl.constexpr, PRINTED: tl.constexpr,
     CHANNELS: tl.constexpr, PIXELS: tl.constexpr,
 ):  # fmt: skip
-    """The gradient of phi_level from that of phi_{level+1} (MOVE), and the sums below it (SUM).
+    """Make the gradient of phi_level from that of phi_{level+1} (MOVE); sum for level-1 (SUM).
 
-    The last pass, which has no step below it, writes the features' gradient instead.
+    The last pass has no level below and writes the gradient of the features instead.
     """
     tile = tl.program_id(0) % tiles
     region = (tl.program_id(0) // tiles).to(tl.int64)
@@ -317,7 +317,7 @@ def _project(
     pixels,
     CHANNELS: tl.constexpr,
 ):
-    """h, the gradient through the means, and the force's part that is linear in the features."""
+    """The gradient through the means, and the part of the force that is linear in the features."""
     through = tl.zeros((CHANNELS, pixel.shape[0]), tl.float32)
     force = tl.zeros((CHANNELS, pixel.shape[0]), tl.float32)
     offset = tl.zeros((CHANNELS,), tl.float32)
@@ -340,7 +340,7 @@ def _store_features_gradient(
     region, pixel, inside, steps, channels, pixels,
     CHANNELS: tl.constexpr,
 ):  # fmt: skip
-    """2 (lambda2 - lambda1) F sum_n u_n, plus each step's part along its channels' coefficients."""
+    """Store 2 (lambda2 - lambda1) F sum_n u_n, plus each step's part from its coefficients."""
     for back in range(0, channels, CHANNELS):
         channel = (channels - 1) // CHANNELS * CHANNELS - back + tl.arange(0, CHANNELS)
         valid = channel < channels
@@ -382,7 +382,7 @@ def _backward_maps(
     level, steps, blocks, tiles, channels, height, width, eta,
     MAP_PIXELS: tl.constexpr, MAP_CHANNELS: tl.constexpr,
 ):  # fmt: skip
-    """Maps of phi_level that its pass needs; the first programs also finish b1 / A1 and b2 / A2."""
+    """Make the maps of phi_level for its pass; the first programs also finish b1/A1 and b2/A2."""
     block = tl.program_id(0) % blocks
     region = (tl.program_id(0) // blocks).to(tl.int64)
     pixels = height * width
@@ -418,7 +418,7 @@ def _finish_coefficients(
     region, step, block, channels, tiles,
     MAP_CHANNELS: tl.constexpr,
 ):  # fmt: skip
-    """U1 and the coefficients of one block of channels, from the tiles' sums."""
+    """Store U1 and the coefficients of one block of channels, from the tiles' sums."""
     channel = block * MAP_CHANNELS + tl.arange(0, MAP_CHANNELS)
     valid = channel < channels
     total = _sum_scalars(tile_scalars + (step * 5 + SUM_CHANGE) * tiles, tiles)
@@ -451,7 +451,7 @@ def _backward_scalars(
     grad_lambda1, grad_lambda2, grad_mu, grad_eps, grad_dt,
     steps, channels, tiles, CHANNELS: tl.constexpr,
 ):  # fmt: skip
-    """The five scalars' gradients of one region, from the tiles' sums."""
+    """Store the gradients of one region's five scalars, from the tiles' sums."""
     region = tl.program_id(0).to(tl.int64)
     for_lambda1 = 0.0
     for_lambda2 = 0.0
@@ -483,9 +483,9 @@ def _backward_scalars(
 
 
 def tile_shape(itemsize: int) -> tuple[int, int]:
-    """Channels and pixels of a tile: a row is what a warp loads at once, 16 bytes a lane.
+    """Channels and pixels of a tile; a warp loads a row of pixels at once, 16 bytes per lane.
 
-    A program has 128 threads, and fewer pixels than threads would have it repeat all work on maps.
+    A program has 128 threads. With fewer pixels than threads it would repeat its work on maps.
     """
     return 16, 256 if itemsize == 2 else 128
 
@@ -501,7 +501,7 @@ def forward(
     eta: float,
     printed_delta: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """As :func:`mmlevelset.ops.evolution_torch.forward`; the means are centred differently."""
+    """As :func:`mmlevelset.ops.evolution_torch.forward`, but the means have another centre."""
     features, lambda1, lambda2, mu, eps, dt = map(
         Tensor.contiguous, (features, lambda1, lambda2, mu, eps, dt)
     )
@@ -597,11 +597,11 @@ def backward(
 
 
 def _map_programs(height: int, width: int, channels: int) -> int:
-    """Of one region: enough for the frame's pixels, and for the channels' sums."""
+    """Number of programs for the maps of one region: all frame pixels, and all channels' sums."""
     frame = (height + 2) * (width + 2)
     return max(triton.cdiv(frame, MAP_PIXELS), triton.cdiv(channels, MAP_CHANNELS))
 
 
 def _on(tensor: Tensor) -> AbstractContextManager:
-    """Triton launches on the current device, which need not be the tensor's."""
+    """Make the tensor's device current, since Triton launches on the current device."""
     return torch.cuda.device(tensor.device) if tensor.is_cuda else nullcontext()

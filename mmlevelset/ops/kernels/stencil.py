@@ -1,9 +1,9 @@
 """Device functions on level sets: Heaviside, curvature and its adjoint.
 
 The curvature is the Sobel divergence of the normalised Sobel gradient of a map that is extended by
-two repeated pixels, so its gradient is needed on a frame of one pixel around the map. The two
-filters are two launches, with the vectors between them in maps (2, H+2, W+2), x before y.
-A function that is given ``row`` and ``column`` works on one pixel per lane.
+two repeated pixels. So the gradient is also needed on a frame of one pixel around the map. The two
+filters are two launches; the vectors between them are maps (2, H+2, W+2), x before y.
+A function with arguments ``row`` and ``column`` works on one pixel per lane.
 """
 
 import triton
@@ -12,11 +12,11 @@ import triton.language as tl
 
 @triton.jit
 def heaviside(phi, eps):
-    """H(phi) and H(-phi) of kind arctan, each with the relative precision of its own size."""
+    """H(phi) and H(-phi) of kind ``arctan``; both keep their relative precision near zero."""
     size = tl.abs(phi)
     ratio = tl.minimum(size, eps) / tl.maximum(size, eps)
     square = ratio * ratio
-    # Least maximum error of atan(x) / x on [0, 1] in powers of x^2: 9e-8.
+    # Minimax polynomial of atan(x) / x on [0, 1] in powers of x^2, with an error of 9e-8.
     angle = -4.780602e-3 * square + 2.4557669e-2
     angle = angle * square - 5.9905523e-2
     angle = angle * square + 9.9428198e-2
@@ -32,7 +32,7 @@ def heaviside(phi, eps):
 
 @triton.jit
 def _read(pointer, row, column, height, width, REPEAT: tl.constexpr):
-    """A map's values; outside of it the border's, or zero."""
+    """Values of a map; outside the map the border's values (REPEAT) or zero."""
     if REPEAT:
         row = tl.minimum(tl.maximum(row, 0), height - 1)
         column = tl.minimum(tl.maximum(column, 0), width - 1)
@@ -66,7 +66,7 @@ def gradient(phi, row, column, height, width, eta):
 
 @triton.jit
 def pull_normal(x, y, scale, change, row, column, height, width):
-    """Derivative of sum(change * curvature) by the gradient (x, y), on the frame.
+    """Derivative of sum(change * curvature) with respect to the gradient (x, y), on the frame.
 
     A Sobel filter is odd, so it is minus its own adjoint.
     """
@@ -92,10 +92,10 @@ def divergence(vectors, row, column, height, width):
 
 @triton.jit
 def pull_phi(vectors, row, column, height, width):
-    """Derivative by phi at pixels of the map, from that by its gradient on the frame.
+    """Derivative with respect to phi on the map, from that with respect to its gradient (frame).
 
-    At the border the pixels of the extension come back to the pixel that they repeat: the filter
-    [-1, 0, 1] becomes [0, 1, 1] at the first pixel, and [1, 2, 1] becomes [4, 3, 1].
+    A repeated pixel adds its derivative to the border pixel that it copies. So at the first pixel
+    the filter [-1, 0, 1] becomes [0, 1, 1], and [1, 2, 1] becomes [4, 3, 1].
     """
     pitch = width + 2
     top = tl.where(row == 0, 1.0, 0.0)
@@ -113,7 +113,7 @@ def pull_phi(vectors, row, column, height, width):
 
 @triton.jit
 def _pull_row(centre, height, pitch, left, right):
-    """One row's three columns: x under the difference filter, y under the smoothing one."""
+    """Filter three pixels of a row: x with the difference filter, y with the smoothing filter."""
     x = (1 - left) * tl.load(centre - 1) + (right - left) * tl.load(centre)
     x -= (1 - right) * tl.load(centre + 1)
     centre += (height + 2) * pitch

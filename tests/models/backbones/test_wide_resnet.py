@@ -17,7 +17,7 @@ def small(**options):
 
 
 def published_sizes():
-    """(in, out, kernel) of each convolution in a block and of each shortcut, from the paper."""
+    """(in, out, kernel) of the blocks' convolutions and of the shortcuts, from the paper."""
     blocks, shortcuts = [], []
     for first, width, count in ((64, 128, 3), (128, 256, 3), (256, 512, 6)):
         blocks += [(first, width, 3)] + [(width, width, 3)] * (2 * count - 1)
@@ -67,7 +67,8 @@ def test_outputs_at_their_strides(size):
 
 
 def naive_block(x, weights, name, kernels):
-    """A block written out, in evaluation with fresh statistics: norm divides by sqrt(1 + eps)."""
+    """A block in evaluation, written out. With initial statistics, norm divides by
+    sqrt(1 + eps)."""
 
     def activated(values):
         values = values / math.sqrt(1 + 1e-5)
@@ -160,7 +161,7 @@ def test_deformable_convolutions_start_as_plain_ones(kind):
     images = torch.randn(2, 3, 99, 70)
     expected, outputs = plain(images), backbone.eval()(images)
     torch.testing.assert_close(outputs[:2], expected[:2])
-    if kind == "DCN":  # the second version halves by its mask
+    if kind == "DCN":  # DCNv2 multiplies by its mask, 1/2 at the start
         torch.testing.assert_close(outputs, expected, rtol=1e-3, atol=1e-3)
     sum(output.square().sum() for output in outputs).backward()
     for name in offsets:

@@ -11,6 +11,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 import mmlevelset.models  # noqa: F401
+from mmlevelset.models.common import ImageFeatures
 from mmlevelset.registry import MODELS
 
 CHANNELS = 8
@@ -120,7 +121,7 @@ def make_samples(
     size: Sequence[int] = SIZE,
     img_shape: Sequence[int] | None = None,
 ) -> list[DetDataSample]:
-    """masks: None, ``ellipses`` in the boxes, ``empty``, ``some`` (every other), or what to set."""
+    """masks: None, ``ellipses`` in the boxes, ``empty``, ``some`` (every other), or the masks."""
     samples = []
     for number, own in enumerate(boxes):
         truth = InstanceData(
@@ -159,4 +160,5 @@ def losses_of(head, **batch) -> dict[str, Tensor]:
     size = batch.get("size", SIZE)
     samples = make_samples(**batch)
     count = len(samples)
-    return head.loss(make_features(count, size), samples, images=make_images(count, size))
+    x = ImageFeatures(make_features(count, size), make_images(count, size))
+    return head.loss(x, samples)

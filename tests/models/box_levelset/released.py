@@ -66,7 +66,7 @@ def head_shapes(
 
 
 def make_file(seed: int = 0) -> dict:
-    """Random weights and inputs, and what the released head makes of them."""
+    """Random weights and inputs, and the released head's output for them."""
     generator = torch.Generator().manual_seed(seed)
 
     def random(*shape: int) -> Tensor:
@@ -183,7 +183,7 @@ def cell_masks(kernels: Tensor, mask_feats: Tensor) -> Tensor:
 
 
 def peaks(scores: Tensor) -> Tensor:
-    """(B, S, S, C); scores below that of the cell above, left, or above and left are 0."""
+    """Scores (B, S, S, C); a score below the cell above, left, or above and left becomes 0."""
     kept = torch.zeros_like(scores)
     grid = scores.shape[-1]
     for i in range(grid):

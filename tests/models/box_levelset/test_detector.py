@@ -20,7 +20,7 @@ METAS = dict(img_shape=SIZE, ori_shape=SIZE, batch_input_shape=SIZE, scale_facto
 
 
 def rectangles(head, boxes, size=SIZE, cells=((0, 1, 1), (1, 2, 2), (0, 3, 3))):
-    """Predictions of one box each at (level, row, column), on quarters of the image."""
+    """Predictions of one box for each (level, row, column), on quarters of the image."""
     mask_feats = torch.zeros(1, CHANNELS, size[0] // 4, size[1] // 4)
     kernels = [torch.zeros(1, CHANNELS, grid, grid) for grid in head.num_grids]
     scores = [torch.full((1, 3, grid, grid), -20.0) for grid in head.num_grids]

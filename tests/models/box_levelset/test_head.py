@@ -8,6 +8,7 @@ from mmengine.logging import MessageHub
 
 from mmlevelset.models.box_levelset import head as module
 from mmlevelset.models.box_levelset.targets import Boxes, assign_cells
+from mmlevelset.models.common import ImageFeatures
 from tests.models.box_levelset.builders import (
     BOXES,
     CHANNELS,
@@ -28,7 +29,7 @@ BOX_LOSSES = {"loss_cls", "loss_projection", "loss_level_set"}
 
 
 class Poisoned:
-    """Masks that nobody may look at."""
+    """Masks that raise when they are read."""
 
     def __init__(self, count):
         self.count = count
@@ -76,6 +77,8 @@ def test_losses_follow_the_settings():
         head = make_head(**changes)
         assert set(losses_of(head, masks="ellipses")) == names
     assert make_head(supervision="mask", loss_consistency=CONSISTENCY).loss_consistency is None
+    off = dict(CONSISTENCY, loss_weight=0.0)
+    assert set(losses_of(make_head(loss_consistency=off), masks="ellipses")) == BOX_LOSSES
 
 
 def test_mixed_supervision_uses_the_masks_there_are():
@@ -102,20 +105,19 @@ def test_mixed_supervision_uses_the_masks_there_are():
 
 
 def test_mixed_losses_of_some_masks_add_up():
-    """Instances in images of their own, so that the sums can be taken apart."""
+    """Each instance has its own image, so that the sums can be taken apart."""
     first, second = (8, 4, 40, 36), (30, 20, 94, 60)
     head = make_head(supervision="mixed")
     features, images = make_features(), make_images()
     samples = make_samples([[first], [second]], "ellipses")
     samples[1].gt_instances.masks.masks[:] = 0
-    both = head.loss(features, samples, images=images)
+    both = head.loss(ImageFeatures(features, images), samples)
     count = [len(positives([[first], []]).cell), len(positives([[], [second]]).cell)]
     alone = []
     for number in (0, 1):
-        own = [level[number : number + 1] for level in features]
-        alone.append(
-            head.loss(own, samples[number : number + 1], images=images[number : number + 1])
-        )
+        own = slice(number, number + 1)
+        x = ImageFeatures([level[own] for level in features], images[own])
+        alone.append(head.loss(x, samples[own]))
     for name, number in (("loss_mask", 0), ("loss_projection", 1), ("loss_level_set", 1)):
         want = alone[number][name] * count[number] / sum(count)
         torch.testing.assert_close(both[name], want)
@@ -140,7 +142,7 @@ def test_dice_of_known_masks():
         overlap = 2 * (score * truth).sum()
         total += 3 * (1 - overlap / (score.square().sum() + truth.square().sum() + 2e-3))
     assert len(boxes) == len(masks)
-    loss = head.loss(features, samples, images=make_images())["loss_mask"]
+    loss = head.loss(ImageFeatures(features, make_images()), samples)["loss_mask"]
     torch.testing.assert_close(loss, total / len(found.cell))
 
 
@@ -276,7 +278,7 @@ def test_classes_are_learned_as_in_solov2():
         truth = sample.gt_instances
         for mask, (x1, y1, x2, y2) in zip(truth.masks.masks, truth.bboxes.int(), strict=True):
             mask[y1:y2, x1:x2] = 1
-    ours = head.loss(make_features(), samples, images=make_images())
+    ours = head.loss(ImageFeatures(make_features(), make_images()), samples)
     found = theirs.loss(list(make_features()), samples)
     # SOLOv2 counts each coordinate of its positives: one each, here.
     torch.testing.assert_close(ours["loss_cls"], found["loss_cls"])
@@ -325,7 +327,7 @@ def test_box_masks_fit_where_rows_and_columns_shrink_unlike():
     seen = []
     head.loss_projection.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[1]))
     samples = make_samples([[(16, 24, 48, 48)]], size=size)
-    head.loss(feats, samples, images=make_images(1, size))
+    head.loss(ImageFeatures(feats, make_images(1, size)), samples)
     want = torch.zeros(4, 4, dtype=torch.bool)
     want[2:, 1:3] = True  # rows of 12 pixels, columns of 16
     assert torch.equal(seen[0][0], want)
@@ -451,7 +453,7 @@ def test_masks_are_products_of_kernels_and_features():
     seen = []
     head.loss_projection.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     features = make_features()
-    head.loss(features, make_samples(), images=make_images())
+    head.loss(ImageFeatures(features, make_images()), make_samples())
     kernels, _, mask_feats = head(features)
     found, sizes = positives(), head.mask_sizes(features)
     cells = torch.cat([level.flatten(2) for level in kernels], 2)

@@ -76,7 +76,7 @@ def name_of(settings):
 
 @pytest.mark.parametrize("mask_size", [SIZE, (4, 5)], ids=["same size", "smaller features"])
 @pytest.mark.parametrize("settings", SETTINGS, ids=name_of)
-def test_is_the_definition(settings, mask_size):
+def test_the_loss_is_the_definition(settings, mask_size):
     batch = make_batch(4, mask_size)
     loss = make_loss(**settings)
     slope = torch.rand(4, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
@@ -139,7 +139,7 @@ def test_gradients_of_a_nearly_constant_guide_survive_single_precision():
     assert (single - exact).norm() < 1e-4 * exact.norm()
 
 
-def test_a_loss_is_its_own_whatever_the_others_are():
+def test_a_loss_does_not_depend_on_the_other_masks():
     scores, domain, image, mask_feats = make_batch(4)
     loss = make_loss(length_weight=1e-2)
     together = ours(loss, scores, domain, image, mask_feats)

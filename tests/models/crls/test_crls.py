@@ -1,9 +1,10 @@
-"""CRLS: its stages, what their losses reach, and what it predicts."""
+"""CRLS: its stages, the gradients of their losses, and its predictions."""
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from mmdet.models.dense_heads import RPNHead
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 from mmdet.structures.mask import BitmapMasks
@@ -257,12 +258,12 @@ def test_no_proposals_at_all():
     assert [len(values) for values in head(x, empty)] == [0, 0, 0]
 
 
-def test_attached_proposals_are_the_same():
+def test_proposals_are_mmdets_with_gradients():
     model = make().eval()
     images, samples = batch()
     x = model.extract_feat(images)
     attached = model.rpn_head.predict(x, samples)
-    model.rpn_head.attached = False
+    model.rpn_head.__class__ = RPNHead
     for one, other in zip(attached, model.rpn_head.predict(x, samples), strict=True):
         assert one.bboxes.requires_grad and not other.bboxes.requires_grad
         assert torch.equal(one.bboxes, other.bboxes) and torch.equal(one.scores, other.scores)

@@ -25,7 +25,7 @@ NETWORKS = {
 
 
 class Threshold(BaseModule):
-    """The object is where the first channel is above zero; keeps what it has seen."""
+    """Finds the object where the first channel is above zero; keeps its inputs."""
 
     def __init__(self, size=None) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Real detectors, small, with random weights that find something."""
+"""Small detectors with random weights that predict some detections."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[3]
 
 
 def quickstart(name: str) -> nn.Module:
-    """The two-stage model of a quickstart config, with few detections."""
+    """The two-stage model of a quickstart config, with at most 12 detections."""
     config = Config.fromfile(ROOT / f"configs/quickstart/{name}_shapes.py")
     config.model.test_cfg.rcnn.max_per_img = 12
     with DefaultScope.overwrite_default_scope("mmdet"):
@@ -25,7 +25,7 @@ def quickstart(name: str) -> nn.Module:
 
 
 def real_detectors() -> dict[str, nn.Module]:
-    """A detector of each kind by its name."""
+    """Names and detectors, one of each kind."""
     with DefaultScope.overwrite_default_scope("mmdet"):
         box_level_set = make_detector().eval()
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Detectors that find exactly what is painted, and images to find it in."""
+"""Detectors that find exactly the painted areas of an image, and painted images."""
 
 from collections.abc import Sequence
 
@@ -24,9 +24,9 @@ META = ("ori_shape", "img_shape", "scale_factor", "flip", "flip_direction")
 
 
 class Painted(BaseDetector):
-    """Detects each connected painted area of a channel, of class 0 or 1 by the channel.
+    """A detector of connected painted areas; the class is the channel, 0 or 1.
 
-    The smaller an area, the better its score: pieces of an object are preferred to the whole.
+    Smaller areas have higher scores, so that the pieces of an object score higher than the whole.
     """
 
     def __init__(self) -> None:
@@ -51,7 +51,7 @@ class Painted(BaseDetector):
 
 
 class NoBoxes(Painted):
-    """Gives zeros for boxes."""
+    """A detector without boxes: it returns zeros."""
 
     def predict(self, batch_inputs, batch_data_samples):
         samples = super().predict(batch_inputs, batch_data_samples)
@@ -61,7 +61,7 @@ class NoBoxes(Painted):
 
 
 def painted(image, size: Sequence[int]) -> InstanceData:
-    """The painted areas of an image (3, H, W), at another size."""
+    """The painted areas of an image (3, H, W) as detections, resized to ``size``."""
     masks, labels = [torch.zeros(0, *image.shape[1:], dtype=torch.bool)], []
     for label in (0, 1):
         count, regions = cv2.connectedComponents((image[label].numpy() > 127).astype(np.uint8))
@@ -79,7 +79,7 @@ def painted(image, size: Sequence[int]) -> InstanceData:
 
 
 class OneClassMaskHead(FCNMaskHead):
-    """Takes its features for probabilities."""
+    """A mask head whose features are probabilities."""
 
     def forward(self, x):
         return 20 * (x - 0.5)
@@ -96,21 +96,21 @@ class PaintedRPN(nn.Module):
 
 
 class ProposalRoIHead(StandardRoIHead):
-    """Takes proposals for detections, the largest first."""
+    """A RoI head whose detections are the proposals, the largest first."""
 
     def predict_bbox(self, x, batch_img_metas, rpn_results_list, rcnn_test_cfg, rescale=False):
         return [
             InstanceData(
-                bboxes=one.bboxes,
-                scores=(one.bboxes[:, 2] - one.bboxes[:, 0]) / 1e4,
-                labels=torch.zeros(len(one), dtype=torch.long),
+                bboxes=proposals.bboxes,
+                scores=(proposals.bboxes[:, 2] - proposals.bboxes[:, 0]) / 1e4,
+                labels=torch.zeros(len(proposals), dtype=torch.long),
             )
-            for one in rpn_results_list
+            for proposals in rpn_results_list
         ]
 
 
 class PaintedTwoStage(TwoStageDetector):
-    """The same in two stages: boxes of painted areas, and what lies in them on a 28 x 28 grid."""
+    """A two-stage detector: boxes of painted areas, and their masks on a 28 x 28 grid."""
 
     def __init__(self) -> None:
         BaseDetector.__init__(self, DetDataPreprocessor())
@@ -138,7 +138,7 @@ class PaintedTwoStage(TwoStageDetector):
 
 
 def paint(height: int, width: int, shapes: Sequence[tuple]) -> np.ndarray:
-    """An image (H, W, 3) uint8 with (channel, x1, y1, x2, y2) areas painted, L-shaped."""
+    """An image (H, W, 3) uint8 with an L-shaped area for each (channel, x1, y1, x2, y2)."""
     image = np.zeros((height, width, 3), dtype=np.uint8)
     for channel, x1, y1, x2, y2 in shapes:
         image[y1:y2, x1:x2, channel] = 255
@@ -147,7 +147,7 @@ def paint(height: int, width: int, shapes: Sequence[tuple]) -> np.ndarray:
 
 
 def pack(image: np.ndarray, transforms: Sequence[dict] = ()) -> dict:
-    """A batch of one image as a test pipeline gives it."""
+    """A batch of one image from a test pipeline."""
     height, width = image.shape[:2]
     results = dict(
         img=image,
@@ -178,7 +178,7 @@ def views(*scales: float, flips: Sequence[str | None], size: Sequence[int]) -> l
 
 
 def as_set(instances: InstanceData) -> set[tuple]:
-    """Class and mask of each detection, in no order."""
+    """The set of the detections' classes and masks."""
     masks = instances.masks.cpu().numpy()
     return {
         (int(label), np.packbits(mask).tobytes())

@@ -1,4 +1,4 @@
-"""Encoded masks, their suppression and their joining against definitions on bitmaps."""
+"""Encoded masks, mask NMS and joining, compared with definitions on bitmaps."""
 
 import itertools
 
@@ -12,7 +12,7 @@ from mmlevelset.models.inference import EncodedMasks, join_pieces, mask_nms, pla
 
 
 def random_masks(rng, count, height, width):
-    """Rectangles near each other, some with holes, so that overlaps of all sizes occur."""
+    """Nearby rectangles, some with holes, which have small and large overlaps."""
     masks = np.zeros((count, height, width), dtype=bool)
     for mask in masks:
         y, x = rng.integers(0, 5, 2)
@@ -23,7 +23,7 @@ def random_masks(rng, count, height, width):
 
 
 def naive_nms(masks, scores, labels, iou_thr, ios_thr, ios_of, agnostic, cut, sources):
-    """Pair by pair in float64, on bitmaps."""
+    """NMS by its definition: pair by pair in float64, on bitmaps."""
     areas = [float(mask.sum()) for mask in masks]
     order = sorted(
         range(len(masks)), key=lambda i: (cut[i], -areas[i] if cut[i] else 0.0, -scores[i])
@@ -90,8 +90,8 @@ def test_nothing_is_left_of_nothing():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (dict(scores=np.zeros(2)), "scores must be of 1 masks, but is of 2"),
-        (dict(cut=np.zeros(3, dtype=bool)), "cut must be of 1 masks, but is of 3"),
+        (dict(scores=np.zeros(2)), "scores must have a value for each of 1 masks, but has 2"),
+        (dict(cut=np.zeros(3, dtype=bool)), "cut must have a value for each of 1 masks, but has 3"),
         (dict(ios_of="some"), "ios_of must be one of all, cut, but is 'some'"),
     ],
 )
@@ -168,7 +168,7 @@ def test_encoded_masks_are_chosen_with_other_fields():
 
 def test_masks_of_another_size_are_refused():
     encoded = EncodedMasks.encode(np.ones((1, 3, 4)))
-    with pytest.raises(ValueError, match=r"size \(4, 4\), but one is \[3, 4\]"):
+    with pytest.raises(ValueError, match=r"must have size \(4, 4\), but a mask has \[3, 4\]"):
         EncodedMasks(encoded.rles, 4, 4)
 
 
@@ -176,7 +176,7 @@ WINDOWS = [(0, 0, 40, 30), (20, 0, 60, 30), (40, 0, 80, 30)]
 
 
 def pieces_of(*spans):
-    """Pieces (tile, x1, x2) of objects that are 10 high."""
+    """Masks of pieces (tile, x1, x2), each 10 pixels high, and their tiles."""
     masks = np.zeros((len(spans), 30, 80), dtype=bool)
     for mask, (_, x1, x2) in zip(masks, spans, strict=True):
         mask[10:20, x1:x2] = True

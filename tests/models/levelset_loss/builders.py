@@ -15,7 +15,7 @@ CLASSES = 4
 
 
 class IdentityBackbone(BaseModule):
-    """The image itself, each ``stride``-th pixel of it, is the feature map."""
+    """The feature map is every ``stride``-th pixel of the image."""
 
     def __init__(self, stride: int = 1, init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg)
@@ -59,7 +59,7 @@ HEADS = {
 
 
 def make_segmentor(name: str = "largefov", seed: int = 0, head: dict | None = None, **changes):
-    """One of ``HEADS`` with an initialised backbone."""
+    """A network with the backbone and the head of ``HEADS[name]``, initialised."""
     torch.manual_seed(seed)
     backbone, decode_head = HEADS[name]
     config = dict(
@@ -93,7 +93,7 @@ def make_samples(
     img_shape: Sequence[int] = (41, 49),
     ori_shape: Sequence[int] | None = None,
 ) -> list[DetDataSample]:
-    """One per map of ``labels`` (B, H, W), or ``images`` without labels."""
+    """A sample for each map of ``labels`` (B, H, W), or ``images`` samples without labels."""
     count = images if labels is None else len(labels)
     shape = tuple(img_shape if labels is None else labels.shape[1:])
     samples = []

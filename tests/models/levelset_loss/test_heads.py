@@ -10,7 +10,7 @@ CE = dict(type="mmdet.CrossEntropyLoss", avg_non_ignore=True)
 
 
 def copied_scores(head: FCNHead) -> FCNHead:
-    """Scores are the first K channels of the features."""
+    """Set the classifiers so that the scores are the first K channels of the features."""
     for classifier in head.classifiers:
         nn.init.dirac_(classifier.weight)
         nn.init.zeros_(classifier.bias)
@@ -18,7 +18,7 @@ def copied_scores(head: FCNHead) -> FCNHead:
 
 
 class SizesLoss(nn.Module):
-    """Records how it is called."""
+    """A loss that records its arguments."""
 
     def __init__(self, loss_name: str = "loss_sizes") -> None:
         super().__init__()
@@ -82,9 +82,9 @@ class TestFCNHead:
     @pytest.mark.parametrize(
         ("options", "message"),
         [
-            (dict(in_channels=(4, 6), skips=2), r"skips must be .*, 0 to 1, but is 2"),
-            (dict(in_channels=6, skips=1), r"skips must be .*, 0 to 0, but is 1"),
-            (dict(in_channels=(4, 6), in_index=0, skips=1), r"0 to 0, but is 1"),
+            (dict(in_channels=(4, 6), skips=2), "skips must be .* 0 to 1, .*, but is 2"),
+            (dict(in_channels=6, skips=1), "skips must be .* 0 to 0, .*, but is 1"),
+            (dict(in_channels=(4, 6), in_index=0, skips=1), "0 to 0, .*, but is 1"),
             (dict(in_channels=(4, 6), in_index=2), "in_index must be .* 2 in_channels, but is 2"),
         ],
     )
@@ -225,6 +225,16 @@ class TestLosses:
         assert values["energy_ce"] == values["loss_ce"]
         assert head.loss(logits, self.LABELS, monitor=False).keys() == {"loss_ce"}
 
+    def test_a_loss_of_weight_zero_is_left_out(self):
+        off = dict(type="mmlevelset.LevelSetLoss", loss_weight=0.0)
+        head = self.head(loss_decode=[CE, off], monitor=[dict(off, loss_weight=4e-4)])
+        values = head.loss(self.LOGITS, self.LABELS)
+        assert list(values) == ["loss_ce", "energy_level_set"]
+        assert (
+            values["loss_ce"] == self.head(loss_decode=CE).loss(self.LOGITS, self.LABELS)["loss_ce"]
+        )
+        assert len(head.losses) == 1
+
     def test_a_batch_without_labels_is_finite(self):
         for options in (dict(), dict(loss_size="logits")):
             logits = self.LOGITS.clone().requires_grad_()
@@ -239,6 +249,10 @@ class TestLosses:
             (dict(num_classes=1), "num_classes must be .* at least 2, .* but is 1"),
             (dict(loss_size="half"), "loss_size must be 'full' or 'logits', but is 'half'"),
             (dict(dropout_ratio=1), r"dropout_ratio must lie in \[0, 1\), but is 1"),
+            (
+                dict(loss_decode=[dict(CE, loss_weight=0.0)]),
+                r"loss_decode must have a loss whose loss_weight is not 0, but is \[",
+            ),
             (
                 dict(loss_decode=dict(type=SizesLoss, loss_name="energy")),
                 "loss_name must contain 'loss', .* but is 'energy'",

@@ -10,7 +10,7 @@ WIDTH = 2
 
 
 def vgg16(seed: int = 0, width: int = WIDTH, wide: int = 32) -> dict[str, torch.Tensor]:
-    """A state dict of a small VGG-16 as torchvision lays it out."""
+    """A state dict of a small VGG-16 in torchvision's layout."""
     generator = torch.Generator().manual_seed(seed)
     shapes, before = {}, 3
     for number, index in enumerate([0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28]):
@@ -131,9 +131,9 @@ def test_error_where_no_weight_fits(checkpoint, tmp_path):
         Pretrained(checkpoint)(DeepLabVGG(base_channels=WIDTH + 1))
     message = str(caught.value)
     assert f"{checkpoint!r} has no weight that fits DeepLabVGG" in message
-    assert "needs features.0.weight (3, 3, 3, 3)" in message
-    assert "it has features.0.weight (2, 3, 3, 3)" in message
-    with pytest.raises(ValueError, match="with prefix 'backbone' has no weight .* it has none"):
+    assert "the module needs features.0.weight (3, 3, 3, 3)" in message
+    assert "the checkpoint has features.0.weight (2, 3, 3, 3)" in message
+    with pytest.raises(ValueError, match="with prefix 'backbone' has no .* checkpoint has none"):
         Pretrained(checkpoint, prefix="backbone")(DeepLabVGG(base_channels=WIDTH))
     torch.save({}, tmp_path / "empty.pth")
     with pytest.raises(ValueError, match="has no weight that fits"):
@@ -192,8 +192,8 @@ def test_the_undecimated_head_scores_as_the_classifier_does(checkpoint):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (dict(in_channels=7), "has 7 input and 8 output channels, .* 16 and a divisor of 32"),
-        (dict(fc_channels=12), "has 16 input and 12 output channels, .* 16 and a divisor of 32"),
+        (dict(in_channels=7), "have 16 input channels, and a divisor of 32 .* has 7 and 8"),
+        (dict(fc_channels=12), "have 16 input channels, and a divisor of 32 .* has 16 and 12"),
     ],
 )
 def test_decimation_says_what_does_not_fit(checkpoint, changes, message):

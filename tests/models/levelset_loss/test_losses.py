@@ -11,7 +11,7 @@ HEAVISIDES = [("tanh", 0.05), ("tanh", 0.3), ("arctan", 20.0), ("arctan", 0.1), 
 
 
 def example(batch=2, classes=5, size=(7, 9), scale=2.0, seed=0, dtype=torch.float64):
-    """Logits, and labels of which some are ignored and some classes absent in some images."""
+    """Logits and labels. Some labels are ignored, and some images lack a class."""
     generator = torch.Generator().manual_seed(seed)
     logits = scale * torch.randn(batch, classes, *size, generator=generator, dtype=torch.float64)
     target = torch.randint(classes, (batch, *size), generator=generator)
@@ -21,7 +21,7 @@ def example(batch=2, classes=5, size=(7, 9), scale=2.0, seed=0, dtype=torch.floa
 
 
 def gradient(energy, logits):
-    """Of energies that count differently."""
+    """The gradient of a sum of the energies with different weights."""
     factor = torch.linspace(0.5, 1.5, energy.numel(), dtype=energy.dtype).view_as(energy)
     return torch.autograd.grad((factor * energy).sum(), logits)[0]
 
@@ -48,7 +48,7 @@ def test_values_and_gradients_are_the_papers(kind, eps, shape):
 
 @pytest.mark.parametrize("kind", ["tanh", "arctan"])
 def test_gradcheck(kind):
-    logits, target = example(size=(3, 4))
+    logits, target = example(classes=3, size=(2, 4))
     weight = torch.rand(target.shape, generator=torch.Generator().manual_seed(1))
     for others in (dict(), dict(weight=weight)):
         assert torch.autograd.gradcheck(
@@ -80,7 +80,7 @@ def test_float32_is_precise_on_large_maps(kind, eps, scale):
     torch.testing.assert_close(got.double(), want, rtol=1e-6, atol=1e-4)
     slope = gradient(want, wide)
     error = (gradient(got, logits).double() - slope).norm() / slope.norm()
-    # The less H varies, the less but rounding is left in c1 - c2.
+    # The less H varies, the smaller c1 - c2 is, and the larger its rounding error.
     assert error < 1e-5 * (100 if eps == 20 else 1) * (20 if scale < 1 else 1)
 
 
@@ -133,8 +133,9 @@ def test_labels_of_any_integer_type(dtype):
 
 
 def test_known_energies():
-    # 6 pixels, 2 of class 1. A sharp prediction that misses one of them and has another too many:
-    # A1 = 2, c1 = 1/2, A2 = 4, c2 = 1/4, so 2/4 + 4 * 3/16 = 5/4; class 0 is its complement.
+    # 2 of 6 pixels have class 1. A sharp prediction of class 1 has one of them and a wrong pixel:
+    # A1 = 2, c1 = 1/2, A2 = 4, c2 = 1/4, so the energy is 2/4 + 4 * 3/16 = 5/4. Class 0 is the
+    # complement.
     target = torch.tensor([[[0, 0, 0, 0, 1, 1]]])
     predicted = torch.tensor([[[0, 0, 0, 1, 1, 0]]])
     logits = 40.0 * torch.nn.functional.one_hot(predicted, 3).movedim(-1, 1).double()
@@ -143,7 +144,7 @@ def test_known_energies():
         torch.testing.assert_close(energy, torch.tensor([[1.25, 1.25, 0]]).double())
     perfect = 40.0 * torch.nn.functional.one_hot(target, 3).movedim(-1, 1).double()
     assert 0 <= level_set_energy(perfect, target).max() < 1e-7
-    # A prediction that is the same everywhere leaves the variance of the labels: 6 * 1/3 * 2/3.
+    # A constant prediction has the energy 6 * 1/3 * 2/3, the labels' variance times the area.
     for kind, eps in HEAVISIDES:
         energy = level_set_energy(0 * logits, target, eps, kind)
         torch.testing.assert_close(energy, torch.tensor([[4 / 3, 4 / 3, 0]]).double())
@@ -177,7 +178,7 @@ def test_order_of_pixels_classes_and_images_does_not_matter(seed):
     torch.testing.assert_close(
         gradient(got, moved).flatten(2), slope.flatten(2)[:, :, pixels], atol=1e-12, rtol=1e-9
     )
-    rank = torch.cat((classes.argsort(), torch.arange(4, 256)))  # 255 stays
+    rank = torch.cat((classes.argsort(), torch.arange(4, 256)))  # 255 stays 255
     named = level_set_energy(logits[:, classes], rank[target])
     torch.testing.assert_close(named, energy[:, classes])
     torch.testing.assert_close(level_set_energy(logits[images], target[images]), energy[images])
@@ -186,7 +187,7 @@ def test_order_of_pixels_classes_and_images_does_not_matter(seed):
 def test_absent_classes_have_no_term_but_a_gradient():
     logits, target = example(1, 4)
     target[target == 3] = 2
-    # The softmax of more classes whose probability is zero is the same.
+    # Five more classes of probability zero do not change the softmax.
     more = torch.cat((logits.detach(), torch.full((1, 5, 7, 9), -1e4).double()), 1)
     more.requires_grad_()
     energy, padded = level_set_energy(logits, target), level_set_energy(more, target)
@@ -212,7 +213,7 @@ def test_ignored_pixels_do_not_count():
     assert not slope[..., 4:, :].any() and not slope[..., 5:].any()
     other = level_set_energy(logits, target.where(target != 255, 200), ignore_index=200)
     assert torch.equal(other, whole)
-    # A class can be the one that is ignored.
+    # ignore_index may be a class.
     none = level_set_energy(logits, target.where(target != 255, 2), ignore_index=2)
     want = level_set_energy(logits, target.where(target != 2, 255))
     assert torch.equal(none, want)
@@ -241,8 +242,8 @@ def test_empty_batch_gives_zero(shape):
 
 
 def test_step_finds_a_class_that_is_never_predicted():
-    # Its region is empty: that term and its derivative are zero, and the other one grows the class
-    # where it is (c2 = 1/6, so -(5/6)^2) more than where it is not.
+    # The region of class 1 is empty, so its term and its derivative are zero. The outside's term
+    # (c2 = 1/6) has the slope -(5/6)^2 at the pixel of class 1, and -(1/6)^2 at the others.
     target = torch.tensor([[[1, 0, 0, 0, 0, 0]]])
     logits = torch.tensor([9.0, -9.0])[None, :, None, None].expand(1, 2, 1, 6).double()
     logits = logits.clone().requires_grad_()
@@ -258,7 +259,7 @@ def test_step_counts_a_half_as_inside():
     energy = level_set_energy(torch.zeros(1, 2, 1, 2), target, kind="step")
     torch.testing.assert_close(energy, torch.tensor([[0.5, 0.5]]))
     logits = torch.tensor([[0.0, -1.0], [0.0, 1.0]])[None, :, None]
-    # Class 0 has the first pixel, class 1 both.
+    # The region of class 0 is the first pixel, the region of class 1 is both pixels.
     energy = level_set_energy(logits, target, kind="step")
     torch.testing.assert_close(energy, torch.tensor([[0.0, 0.5]]))
 
@@ -384,7 +385,7 @@ def test_bad_settings_are_named(settings, message):
         (dict(target=torch.full((2, 3, 4), 10**12)), ValueError, "but has 1000000000000"),
         (dict(weight=torch.ones(2, 3)), ValueError, r"weight must have shape \(2, 3, 4\)"),
         (dict(weight=2.0), TypeError, "weight must be a tensor, but is float"),
-        (dict(reduction_override="none"), ValueError, "reduction_override must be .*not of pixels"),
+        (dict(reduction_override="none"), ValueError, "reduction_override must be .*pixels have"),
     ],
 )
 def test_bad_input_is_named(change, error, message):

@@ -1,4 +1,4 @@
-"""The level-set loss in mmsegmentation's heads, where it is installed."""
+"""The level-set loss in mmsegmentation's heads, if mmsegmentation is installed."""
 
 import pytest
 import torch
@@ -47,7 +47,7 @@ def network(**head):
 
 
 def batch(size=(30, 40)):
-    """Two images smaller than the network's input, whose padding is ignored."""
+    """Two images that are smaller than the network's input; padded pixels have no label."""
     generator = torch.Generator().manual_seed(0)
     labels = torch.randint(CLASSES, (2, 1, *size), generator=generator)
     labels[0][labels[0] == 2] = 255

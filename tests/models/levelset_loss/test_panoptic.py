@@ -27,7 +27,7 @@ def test_sum_passes_its_arguments_on():
     labels = torch.randint(3, (2, 4, 5))
     labels[:, 0] = 9
     first, second = (
-        MODELS.build(dict(type="mmlevelset.LossSum", losses=[one])) for one in BOTH["losses"]
+        MODELS.build(dict(type="mmlevelset.LossSum", losses=[loss])) for loss in BOTH["losses"]
     )
     both = MODELS.build(BOTH)
     given = dict(ignore_index=9, weight=torch.rand(2, 4, 5))
@@ -49,7 +49,7 @@ THINGS, STUFF = 3, 4
 
 
 def heads(loss, **others):
-    """Ours and mmdet's, of equal weights."""
+    """Our head and mmdet's head with the same weights."""
     register_all_modules(init_default_scope=False)
     config = dict(
         num_things_classes=THINGS,
@@ -62,7 +62,7 @@ def heads(loss, **others):
     ours = MODELS.build(dict(type="mmlevelset.PanopticFPNHead", loss_seg=loss, **config))
     theirs = PanopticFPNHead(loss_seg=CROSS_ENTROPY, **config)
     ours.init_weights()
-    with torch.no_grad():  # scores that differ
+    with torch.no_grad():  # initial scores are nearly equal
         ours.conv_logits.weight.normal_()
     theirs.load_state_dict(ours.state_dict())
     return ours, theirs
@@ -100,7 +100,7 @@ def test_panoptic_head_gives_the_loss_whole_maps():
     loss = ours.loss(features, samples)["loss_seg"]
     cross_entropy = theirs.loss(features, samples)["loss_seg"]
     labels = torch.stack([sample.gt_sem_seg.sem_seg[0, ::4, ::4] for sample in samples])
-    # Things are one class, after the stuff.
+    # The head predicts the stuff classes and a last class for all things.
     labels = labels.where(labels >= THINGS, THINGS + STUFF)
     labels = labels.where(labels == 255, labels - THINGS)
     logits = ours(features)["seg_preds"]
@@ -122,6 +122,7 @@ def test_panoptic_fpn_trains_with_it():
             "model.backbone.init_cfg": None,
             "model.backbone.base_channels": 8,
             "model.neck.in_channels": [8, 16, 32, 64],
+            "model.roi_head.bbox_head.fc_out_channels": 8,
             "model.semantic_head.type": "mmlevelset.PanopticFPNHead",
             "model.semantic_head.loss_seg": dict(_delete_=True, **BOTH),
         }

@@ -35,7 +35,7 @@ def class_maps(*size: int, seed: int = 0, block: int = 1) -> torch.Tensor:
 
 
 def as_images(labels: torch.Tensor) -> torch.Tensor:
-    """Images whose channels are the classes' scores."""
+    """Images with a channel for each class: 1 where the label is the class, 0 elsewhere."""
     return F.one_hot(labels, 3).permute(0, 3, 1, 2).float()
 
 
@@ -201,6 +201,15 @@ def test_scales_need_not_be_trained_each():
     assert losses.keys() == {"loss_ce"}
 
 
+def test_one_scale_is_as_none():
+    images, samples = make_images(), make_samples(make_labels())
+    one, none = (
+        make_segmentor(multi_scale=scales).loss(images, samples)
+        for scales in (dict(scales=(1.0,), supervise_scales=True), None)
+    )
+    assert one == none
+
+
 def test_scales_train_at_the_size_of_their_own_logits():
     labels = class_maps(12, 20)
     images = as_images(labels)
@@ -216,7 +225,7 @@ def test_scales_train_at_the_size_of_their_own_logits():
 
 
 def make_data(images: int = 2) -> dict:
-    """A batch as a loader gives it, of images that differ in size."""
+    """A data loader's batch of images of different sizes."""
     sizes = [(41, 49), (36, 52)][:images]
     samples = [make_samples(make_labels(1, size))[0] for size in sizes]
     return dict(inputs=[make_images(1, size)[0] for size in sizes], data_samples=samples)
@@ -325,11 +334,11 @@ def test_state_dict_round_trip(name, tmp_path):
         ),
         (
             dict(test_cfg=slide(8, 8, stride=(8, 9))),
-            r"test_cfg.stride must be at most crop_size \(8, 8\), .* but is \(8, 9\)",
+            r"test_cfg.stride must be at most crop_size \(8, 8\) .*, but is \(8, 9\)",
         ),
         (
             dict(multi_scale=dict(scales=(0.5, 2.0))),
-            r"multi_scale.scales must be positive, and 1 among them, but is \(0.5, 2.0\)",
+            r"multi_scale.scales must be .* that include 1, but is \(0.5, 2.0\)",
         ),
         (dict(train_cfg=dict(a=1)), "train_cfg has no settings and must be None"),
     ],
@@ -350,5 +359,5 @@ def test_missing_labels_are_named():
 def test_labels_out_of_range_are_named(wrong):
     labels = make_labels()
     labels[1, 3, 5] = wrong
-    with pytest.raises(ValueError, match=f"labels 0 to 3, for num_classes 4, .* has {wrong}"):
+    with pytest.raises(ValueError, match=f"from 0 to 3, for num_classes 4, .* has {wrong}"):
         make_segmentor().loss(make_images(), make_samples(labels))

@@ -4,7 +4,6 @@ import torch
 import torch.nn.functional as F
 from mmdet.registry import MODELS
 from mmengine.config import Config
-from mmengine.registry import DefaultScope
 from scipy.ndimage import distance_transform_edt
 
 from mmlevelset.models import (
@@ -23,12 +22,6 @@ from tests.models.levelset_rcnn.test_detector import batch, total
 
 NAMES = ("initial", "velocity", "modulation", "alpha", "beta", "gamma", "dt")
 SOBEL = torch.tensor([[-1.0, 0, 1], [-2, 0, 2], [-1, 0, 1]], dtype=torch.float64) / 8
-
-
-@pytest.fixture(autouse=True)
-def mmdet_scope():
-    with DefaultScope.overwrite_default_scope("mmdet"):
-        yield
 
 
 def gradient(image):
@@ -295,19 +288,21 @@ def mask_head(**options):
 def test_forward():
     head = mask_head(num_steps=2)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        maps = head(torch.randn(2, 8, 14, 14), torch.tensor([0, 2]))
-    assert maps.shape == (2, 5, 32, 32) and maps.dtype == torch.float32
-    torch.testing.assert_close(maps[:, -2:].square().sum(1), torch.ones(2, 32, 32))
-    maps.square().sum().backward()
+        found = head(torch.randn(2, 8, 14, 14), torch.tensor([0, 2]))
+    assert found.trajectory.shape == (2, 3, 32, 32) and found.velocity.shape == (2, 2, 32, 32)
+    assert found.trajectory.dtype == found.velocity.dtype == torch.float32
+    assert found.refined is None
+    torch.testing.assert_close(found.velocity.square().sum(1), torch.ones(2, 32, 32))
+    (found.trajectory.square().sum() + found.velocity.square().sum()).backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in head.parameters())
     none = head(torch.randn(0, 8, 14, 14), torch.zeros(0, dtype=torch.long))
-    assert none.shape == (0, 5, 32, 32)
+    assert none.trajectory.shape == (0, 3, 32, 32) and none.velocity.shape == (0, 2, 32, 32)
 
 
 @pytest.mark.parametrize("detach", [True, False])
 def test_gradients_through_the_initial_level_set(detach):
     head = mask_head(detach_initial=detach)
-    head(torch.randn(2, 8, 14, 14), torch.tensor([0, 2]))[:, 3].sum().backward()
+    head(torch.randn(2, 8, 14, 14), torch.tensor([0, 2])).final.sum().backward()
     assert (head.conv_logits.weight.grad.abs().sum() == 0) == detach
     for module in (head.velocity_head, head.modulation_head):
         assert module.output.weight.grad.abs().sum() > 0

@@ -7,18 +7,12 @@ from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 from mmdet.structures.mask import BitmapMasks
 from mmengine.config import Config
-from mmengine.registry import DefaultScope
 from mmengine.structures import InstanceData
 
-from mmlevelset.models.levelset_rcnn.paste import paste_level_sets
+from mmlevelset.models.common import ImageFeatures
+from mmlevelset.ops.boxes import paste_level_sets
 
 CONFIG = "configs/quickstart/levelset-rcnn_shapes.py"
-
-
-@pytest.fixture(autouse=True)
-def mmdet_scope():
-    with DefaultScope.overwrite_default_scope("mmdet"):
-        yield
 
 
 def detector(**head):
@@ -113,7 +107,7 @@ def test_a_batch_without_objects(images):
         assert parameter.grad is not None and (parameter.grad == 0).all(), name
 
 
-def test_prediction_carries_what_is_asked_for():
+def test_prediction_carries_the_fields_that_settings_ask_for():
     model = detector(image_features=True).eval()
     model.roi_head.test_cfg.update(initial_masks=True, level_sets=True, polygons=True)
     inputs, samples = batch()
@@ -185,11 +179,26 @@ def test_image_crops_are_aligned():
     model = detector(image_features=True)
     x = torch.arange(96.0).expand(96, 96)
     images = torch.stack([torch.zeros(3, 96, 96), torch.stack([x, x.T, x + x.T])])
-    model.roi_head.images = images
-    crops = model.roi_head._crop_images(torch.tensor([[1.0, 10, 20, 38, 76]]))[0]
+    features = ImageFeatures((), images)
+    crops = model.roi_head._crop_images(features, torch.tensor([[1.0, 10, 20, 38, 76]]))[0]
     samples = torch.arange(28) + 0.5  # pixel i has its centre at i + 0.5
     torch.testing.assert_close(crops[0], (10 + samples - 0.5).expand(28, 28))
     torch.testing.assert_close(crops[1], (20 + 2 * samples - 0.5)[:, None].expand(28, 28))
+
+
+def test_masks_evolve_on_the_pixels_of_their_own_features():
+    """Features of other images that are computed in between do not matter."""
+    model = detector(image_features=True).eval()
+    inputs, samples = batch()
+    model.roi_head.test_cfg.level_sets = True
+    with torch.no_grad():
+        features = model.extract_feat(inputs)
+        proposals = model.rpn_head.predict(features, samples, rescale=False)
+        model.extract_feat(inputs.flip(0) - 3 * inputs)
+        found = model.roi_head.predict(features, proposals, samples, rescale=True)
+        expected = model.predict(inputs, samples)
+    for one, other in zip(found, expected, strict=True):
+        assert len(one) and torch.equal(one.level_sets, other.pred_instances.level_sets)
 
 
 def test_image_features_need_our_detector():

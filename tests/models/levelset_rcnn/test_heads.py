@@ -12,6 +12,7 @@ from mmlevelset.models import (
     LevelSetMaskHead,
     TSDFLoss,
 )
+from mmlevelset.models.levelset_rcnn.result import LevelSets
 from mmlevelset.models.levelset_rcnn.targets import tsdf_targets
 
 LABELS = torch.tensor([0, 2])
@@ -74,25 +75,27 @@ def test_feature_head():
 @pytest.mark.parametrize("steps", [0, 1, 3])
 def test_level_sets(steps):
     head = mask_head(num_steps=steps)
-    level_sets = head(torch.randn(2, 8, 14, 14), LABELS)
-    assert level_sets.shape == (2, steps + 1, 32, 32) and level_sets.dtype == torch.float32
+    found = head(torch.randn(2, 8, 14, 14), LABELS)
+    assert found.trajectory.shape == (2, steps + 1, 32, 32)
+    assert found.trajectory.dtype == torch.float32
+    assert found.refined is None and found.velocity is None
     none = head(torch.randn(0, 8, 14, 14), torch.zeros(0, dtype=torch.long))
-    assert none.shape == (0, steps + 1, 32, 32)
+    assert none.trajectory.shape == (0, steps + 1, 32, 32)
 
 
 def test_the_class_selects_the_channel():
     head = mask_head()
     x = torch.randn(1, 8, 14, 14).repeat(3, 1, 1, 1)
-    each = head(x, torch.tensor([0, 1, 2]))[:, 0]
+    each = head(x, torch.tensor([0, 1, 2])).initial
     assert not torch.equal(each[0], each[1]) and not torch.equal(each[1], each[2])
-    agnostic = mask_head(class_agnostic=True)(x, torch.tensor([0, 1, 2]))
+    agnostic = mask_head(class_agnostic=True)(x, torch.tensor([0, 1, 2])).trajectory
     assert torch.equal(agnostic[0], agnostic[2])
 
 
 @pytest.mark.parametrize("detach", [True, False])
 def test_gradients_through_the_initial_level_set(detach):
     head = mask_head(detach_initial=detach)
-    head(torch.randn(2, 8, 14, 14), LABELS)[:, -1].sum().backward()
+    head(torch.randn(2, 8, 14, 14), LABELS).final.sum().backward()
     assert (head.conv_logits.weight.grad.abs().sum() == 0) == detach
     assert head.feature_head.output.weight.grad.abs().sum() > 0
     assert head.hyperparameter_head.output.bias.grad.abs().min() > 0
@@ -101,9 +104,9 @@ def test_gradients_through_the_initial_level_set(detach):
 def test_image_features_and_data_scale():
     head = mask_head(image_features=True, data_scale=10.0)
     x, image = torch.randn(2, 8, 14, 14), torch.randn(2, 3, 32, 32)
-    result = head(x, LABELS, image)
-    assert not torch.equal(result[:, 1], head(x, LABELS, -image + image**2)[:, 1])
-    result[:, -1].sum().backward()
+    found, other = head(x, LABELS, image), head(x, LABELS, -image + image**2)
+    assert not torch.equal(found.trajectory[:, 1], other.trajectory[:, 1])
+    found.final.sum().backward()
     assert head.log_data_scale.grad != 0
     assert head.log_data_scale.exp().item() == pytest.approx(10)
     with pytest.raises(ValueError, match="image must be given"):
@@ -114,9 +117,10 @@ def test_autocast_leaves_the_level_sets_in_float32():
     head = mask_head(image_features=True)
     x, image = torch.randn(2, 8, 14, 14), torch.randn(2, 3, 32, 32)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        level_sets = head(x, LABELS, image)
+        level_sets = head(x, LABELS, image).trajectory
     assert level_sets.dtype == torch.float32
-    torch.testing.assert_close(level_sets, head(x, LABELS, image), rtol=0.1, atol=0.1)
+    expected = head(x, LABELS, image).trajectory
+    torch.testing.assert_close(level_sets, expected, rtol=0.1, atol=0.1)
     level_sets.sum().backward()
     assert all(p.grad.isfinite().all() for p in head.parameters())
 
@@ -138,7 +142,7 @@ def test_a_mask_rcnn_checkpoint_fits_the_trunk():
 
 
 def sampled(boxes, masks, size=64):
-    """What mmdet's sampler and annotations give for one image, each object its own RoI."""
+    """Sampling result and annotations of one image; each object is its own RoI."""
     indices = torch.arange(len(boxes))
     sampling = SimpleNamespace(
         pos_priors=boxes, pos_assigned_gt_inds=indices, pos_gt_labels=indices * 0
@@ -153,9 +157,13 @@ def test_the_true_level_set_has_no_loss():
     boxes = torch.tensor([[16.0, 6, 52, 54], [5, 30, 25, 60]])
     head = mask_head(mask_size=28, truncation=4.0, num_steps=0, loss_tsdf=L1)
     _, truth = tsdf_targets(torch.from_numpy(masks), boxes, torch.arange(2), 28, 4.0)
-    losses = head.loss_and_target(truth[:, None], *sampled(boxes, masks), None)["loss_mask"]
+    losses = head.loss_and_target(LevelSets(truth[:, None]), *sampled(boxes, masks), None)[
+        "loss_mask"
+    ]
     assert losses["loss_tsdf_initial"] < 1e-6 and losses["iou_initial"] == 1
-    wrong = head.loss_and_target(truth[:, None] / 2, *sampled(boxes, masks), None)["loss_mask"]
+    wrong = head.loss_and_target(LevelSets(truth[:, None] / 2), *sampled(boxes, masks), None)[
+        "loss_mask"
+    ]
     assert wrong["loss_tsdf_initial"] > 0.1
 
 
@@ -186,7 +194,7 @@ def test_loss_weights():
     masks = np.zeros((1, 64, 64), dtype=np.uint8)
     masks[0, 20:40, 10:30] = 1
     batch = sampled(torch.tensor([[6.0, 16, 34, 44]]), masks)
-    level_sets = torch.randn(1, 4, 32, 32)
+    level_sets = LevelSets(torch.randn(1, 4, 32, 32))
     one = mask_head(initial_weight=1.0, final_weight=1.0).loss_and_target(level_sets, *batch, None)
     two = mask_head(initial_weight=2.0, final_weight=3.0).loss_and_target(level_sets, *batch, None)
     for name, factor in (("loss_tsdf_initial", 2), ("loss_tsdf_final", 3)):
@@ -195,7 +203,8 @@ def test_loss_weights():
 
 def test_the_image_alone():
     head = mask_head(image_features=True, feature_head=None)
-    assert head(torch.randn(2, 8, 14, 14), LABELS, torch.randn(2, 3, 32, 32)).shape[1] == 4
+    found = head(torch.randn(2, 8, 14, 14), LABELS, torch.randn(2, 3, 32, 32))
+    assert found.trajectory.shape[1] == 4
 
 
 @pytest.mark.parametrize(

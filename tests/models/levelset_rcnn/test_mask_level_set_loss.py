@@ -3,16 +3,9 @@ import torch
 import torch.nn.functional as F
 from mmdet.registry import MODELS
 from mmengine.config import Config
-from mmengine.registry import DefaultScope
 
 from mmlevelset.models import MaskLevelSetLoss
 from tests.models.levelset_rcnn.test_detector import batch, total
-
-
-@pytest.fixture(autouse=True)
-def mmdet_scope():
-    with DefaultScope.overwrite_default_scope("mmdet"):
-        yield
 
 
 def naive_energy(logits, truth, eps=0.1):
@@ -97,10 +90,22 @@ def test_bad_options_are_named(options, message):
         MaskLevelSetLoss(**options)
 
 
-@pytest.mark.parametrize(("name", "size"), [("level-set", 28), ("high-resolution", 56)])
-def test_training_step_and_prediction(name, size):
+HIGH_RESOLUTION = {
+    "roi_head.mask_roi_extractor.roi_layer.output_size": 28,
+    "roi_head.mask_head.roi_feat_size": 28,
+    "train_cfg.rcnn.mask_size": 56,
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "size"),
+    [("mask-rcnn_level-set", {}, 28), ("mask-rcnn", HIGH_RESOLUTION, 56)],
+)
+def test_training_step_and_prediction(name, options, size):
     torch.manual_seed(0)
-    config = Config.fromfile(f"configs/quickstart/mask-rcnn_{name}_shapes.py").model
+    config = Config.fromfile(f"configs/quickstart/{name}_shapes.py")
+    config.merge_from_dict({f"model.{key}": value for key, value in options.items()})
+    config = config.model
     config.test_cfg.rcnn.update(score_thr=0.0, max_per_img=5)
     model = MODELS.build(config)
     model.init_weights()

@@ -3,7 +3,6 @@ import torch
 from mmdet.registry import MODELS
 from mmdet.testing import demo_mm_inputs
 from mmengine.config import Config
-from mmengine.registry import DefaultScope
 
 from mmlevelset.models import (
     AdaptiveFeaturePooling,
@@ -13,12 +12,6 @@ from mmlevelset.models import (
 )
 
 SMALL = dict(num_convs=2, in_channels=8, conv_out_channels=8, num_classes=3)
-
-
-@pytest.fixture(autouse=True)
-def mmdet_scope():
-    with DefaultScope.overwrite_default_scope("mmdet"):
-        yield
 
 
 def pooling(strides=(4, 8)):
@@ -104,7 +97,7 @@ def test_the_fused_map_moves_the_initial_level_set():
     with torch.no_grad():
         head.fusion_fc.weight.zero_()
         head.fusion_fc.bias.copy_(torch.linspace(-1, 1, 28 * 28))
-        difference = head(x, labels) - plain(x, labels)
+        difference = head(x, labels).trajectory - plain(x, labels).trajectory
     expected = torch.linspace(-1, 1, 28 * 28).view(1, 1, 28, 28).expand_as(difference)
     torch.testing.assert_close(difference, expected, rtol=0, atol=1e-5)
 

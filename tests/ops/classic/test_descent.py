@@ -82,7 +82,7 @@ def test_gaussian_matrix_is_scipys_filter(size, sigma, border):
 
 
 def test_each_image_stops_by_itself():
-    # Contours that sweep 1, 0.1 and 0 of their 100 pixels in an iteration, for 25 iterations.
+    # Three contours sweep 1, 0.1 and 0 of 100 pixels per iteration, for 25 iterations.
     speed = torch.tensor([1.0, 0.1, 0.0], dtype=torch.float64)
     clock = torch.zeros(3, 10, 10, dtype=torch.float64)
 
@@ -95,7 +95,7 @@ def test_each_image_stops_by_itself():
     phi, energies = descend(
         torch.zeros(3, 10, 10, dtype=torch.float64), step, lambda p: p.sum((1, 2)), 1.5e-3, 100
     )
-    # The middle one is below the tolerance at once, the first one when it has come to rest.
+    # The second contour is below the tolerance at once, the first when it has come to rest.
     assert [len(e) for e in energies] == [40, CHECK_EVERY, CHECK_EVERY]
     torch.testing.assert_close(phi[:, 0, 0], torch.tensor([0.5, 0.02, 0.0], dtype=phi.dtype))
     np.testing.assert_allclose(energies[1], 0.2 * np.arange(10))

@@ -1,4 +1,0 @@
-"""DeepLab-v2 on Pascal-Context with the level-set loss."""
-
-_base_ = ["./deeplabv2_r101_20k_context.py"]
-model = dict(decode_head=dict(loss_decode=[{{_base_.cross_entropy}}, {{_base_.level_set}}]))
