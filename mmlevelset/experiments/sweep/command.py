@@ -7,7 +7,7 @@
 Each run has its own folder in the work dir, <variant>_seed<number>, with config, log, checkpoints
 and result.json. Finished runs are skipped. An interrupted run goes on from its latest checkpoint.
 A failed run does not stop the others, and the next call tries it again. The sweep's folder gets
-table.md, table.csv, table.tex, scores.png and losses.png. A run that another sweep in the same
+table.md, table.csv, table.tex, scores.png and losses.png. A run that a sweep in a neighbouring
 folder has finished with the same settings is linked, not repeated.
 
 mmlevelset/experiments/sweep/plan.py says what a sweep file holds.
