@@ -1,4 +1,11 @@
-"""Plot the values that runs logged over the iterations, several runs in one picture."""
+"""Plot what runs logged over the iterations, several runs in one picture.
+
+    python tools/plot_runs.py work_dirs/shapes/fcn32s* --out fcn32s.png
+    python tools/plot_runs.py work_dirs/voc/* --names loss_ce mIoU BF_1 --out voc.png
+
+By default cross-entropy, level-set energy and mIoU. Runs in folders named <variant>_seed<number>
+have one colour: each run is faint, their mean is strong.
+"""
 
 import argparse
 from collections.abc import Sequence
@@ -8,19 +15,10 @@ from mmlevelset.errors import InputError, exit_on_input_error
 from mmlevelset.experiments.runs import variant_of
 from mmlevelset.logs import log_files
 
-DESCRIPTION = """Plot what runs logged over the iterations, several runs in one picture.
-
-    python tools/plot_runs.py work_dirs/shapes/fcn32s* --out fcn32s.png
-    python tools/plot_runs.py work_dirs/voc/* --names loss_ce mIoU BF_1 --out voc.png
-
-By default cross-entropy, level-set energy and mIoU. Runs in folders named <variant>_seed<number>
-have one colour: each run is faint, their mean is strong.
-"""
-
 
 def parse(words: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("work_dirs", nargs="+", type=Path)
     parser.add_argument("--out", type=Path, required=True, help="the picture: .png, .pdf, .svg")

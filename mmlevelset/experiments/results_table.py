@@ -1,4 +1,11 @@
-"""Table of the last evaluation of several runs: mean and deviation over seeds."""
+"""Print a table of the last evaluation of several runs.
+
+    python tools/results_table.py work_dirs/shapes/*
+    python tools/results_table.py work_dirs/voc/* --metrics segm_mAP segm_mAP_25 segm_mAP_50
+
+By default box and mask AP and boundary F1 of instances, or mIoU and boundary F1 of semantic maps.
+Runs in folders named <variant>_seed<number> are one row: mean and sample standard deviation.
+"""
 
 import argparse
 import re
@@ -10,14 +17,6 @@ from mmlevelset.errors import InputError, exit_on_input_error
 from mmlevelset.experiments.runs import RunRecord, by_variant, read_runs
 from mmlevelset.experiments.scores import mean_and_deviation
 
-DESCRIPTION = """Print a table of the last evaluation of several runs.
-
-    python tools/results_table.py work_dirs/shapes/*
-    python tools/results_table.py work_dirs/voc/* --metrics segm_mAP segm_mAP_25 segm_mAP_50
-
-By default box and mask AP and boundary F1 of instances, or mIoU and boundary F1 of semantic maps.
-Runs in folders named <variant>_seed<number> are one row: mean and sample standard deviation.
-"""
 METRICS = (
     "bbox_mAP",
     "segm_mAP",
@@ -72,7 +71,7 @@ def table(runs: Sequence[RunRecord], metrics: Sequence[str] | None = None) -> st
 
 def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
-        description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("work_dirs", nargs="+", type=Path, help="of the runs; files are ignored")
     parser.add_argument("--metrics", nargs="+", help="columns, without 'coco/'")

@@ -16,7 +16,7 @@ LIGHT = ["train", "test", "sweep", "report", "results_table", "plot_runs"]
 
 
 def module_of(command: Path) -> str:
-    """The module that a command imports `main` from, checked to be all that the command does."""
+    """Return the module of a command's `main`; check that the command has nothing else."""
     text = command.read_text()
     tree = ast.parse(text)
     _, imported, start = tree.body

@@ -15,15 +15,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import mmlevelset
 from mmlevelset.converters.command_line import make_parser
 from mmlevelset.errors import InputError, exit_on_input_error
-from mmlevelset.files import write_whole
+from mmlevelset.files import shipped_folder, write_whole
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-CONFIG = "configs/_base_/models/box-levelset_r50_fpn.py"
+CONFIG = "_base_/models/box-levelset_r50_fpn.py"
 HEAD = (
     (r"feature_convs\.(.+)", r"mask_feature_head.convs_all_levels.\1"),
     (r"solo_mask\.(.+)", r"mask_feature_head.conv_pred.\1"),
@@ -144,17 +143,10 @@ def _model(changes: dict[str, Any]) -> Any:
     from mmengine.registry import init_default_scope
 
     init_default_scope("mmdet")
-    config = Config.fromfile(_find_config())
+    config = Config.fromfile(shipped_folder("configs") / CONFIG)
     config.merge_from_dict(dict(model=changes))
     config.model.backbone.init_cfg = None
     return MODELS.build(config.model)
-
-
-def _find_config() -> Path:
-    """Return the base config, in the checkout or, for a wheel, in the package's folder for mim."""
-    package = Path(mmlevelset.__file__).parent
-    in_wheel = package / ".mim" / CONFIG
-    return in_wheel if in_wheel.exists() else package.parent / CONFIG
 
 
 def _listing(what: str, names: list[str]) -> str:

@@ -60,6 +60,8 @@ def compare(released: dict[str, Any]) -> Iterator[tuple[str, float, float]]:
     """Yield the name, the error and the tolerance of each quantity."""
     import torch.nn.functional as F
 
+    from mmlevelset.models.common import ImageFeatures
+
     head = make_head(released)
     feats, images = released["feats"], released["img"]
     kernels, scores, mask_feats = head(feats)
@@ -83,7 +85,7 @@ def compare(released: dict[str, Any]) -> Iterator[tuple[str, float, float]]:
     deep = head.loss_level_set.deep_features(mask_feats)
     yield from _output("levelset_feats", deep, released["levelset_feats"])
 
-    losses = head.loss(feats, samples(released), images=images)
+    losses = head.loss(ImageFeatures(feats, images), samples(released))
     names = dict(
         loss_boxpro="loss_projection", loss_levelset="loss_level_set", loss_cate="loss_cls"
     )

@@ -1,4 +1,13 @@
-"""Make one HTML page about several runs."""
+"""Make one HTML page about several runs: scores, curves, configs, predictions.
+
+    python tools/report.py work_dirs/a work_dirs/b --out report.html
+    python tools/report.py work_dirs/sweeps/NAME/* --classwise --out report.html
+
+Runs in folders named <variant>_seed<number> are one variant. The page needs no network. Scores and
+curves come from the logs. Pictures, and with --classwise the scores of each class, come from the
+checkpoints, on the config's validation set. If a run lacks a part, the page leaves the part out and
+says so.
+"""
 
 from __future__ import annotations
 
@@ -18,21 +27,9 @@ if TYPE_CHECKING:
     from mmlevelset.experiments.runs import RunRecord
 
 
-DESCRIPTION = """Make one HTML page about several runs: scores, curves, configs, predictions.
-
-    python tools/report.py work_dirs/a work_dirs/b --out report.html
-    python tools/report.py work_dirs/sweeps/NAME/* --classwise --out report.html
-
-Runs in folders named <variant>_seed<number> are one variant. The page needs no network. Scores and
-curves come from the logs. Pictures, and with --classwise the scores of each class, come from the
-checkpoints, on the config's validation set. If a run lacks a part, the page leaves the part out and
-says so.
-"""
-
-
 def parse(words: Sequence[str] | None) -> argparse.Namespace:
     made = argparse.ArgumentParser(
-        description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     made.add_argument("work_dirs", nargs="+", type=Path, help="of the runs; files are ignored")
     made.add_argument("--out", type=Path, required=True, metavar="FILE.html", help="the page")

@@ -1,4 +1,17 @@
-"""Run a table of experiments, each variant with several seeds, and make the table."""
+"""Run a table of experiments, each variant with several seeds, and make the table.
+
+    python tools/sweep.py levelset-rcnn_table4_small
+    python tools/sweep.py SWEEP --status          # from another terminal, at any time
+    python tools/sweep.py SWEEP --cluster slurm --slurm slurm_partition=gpu timeout_min=1440
+
+Each run has its own folder in the work dir, <variant>_seed<number>, with config, log, checkpoints
+and result.json. Finished runs are skipped. An interrupted run goes on from its latest checkpoint.
+A failed run does not stop the others, and the next call tries it again. The sweep's folder gets
+table.md, table.csv, table.tex, scores.png and losses.png. A run that a sweep in a neighbouring
+folder has finished with the same settings is linked, not repeated.
+
+mmlevelset/experiments/sweep/plan.py says what a sweep file holds.
+"""
 
 from __future__ import annotations
 
@@ -25,25 +38,10 @@ from mmlevelset.experiments.sweep.results import (
 )
 from mmlevelset.experiments.sweep.status import pending, status, status_table
 
-DESCRIPTION = """Run a table of experiments, each variant with several seeds, and make the table.
-
-    python tools/sweep.py levelset-rcnn_table4_small
-    python tools/sweep.py SWEEP --status          # from another terminal, at any time
-    python tools/sweep.py SWEEP --cluster slurm --slurm slurm_partition=gpu timeout_min=1440
-
-Each run has its own folder in the work dir, <variant>_seed<number>, with config, log, checkpoints
-and result.json. Finished runs are skipped. An interrupted run goes on from its latest checkpoint.
-A failed run does not stop the others, and the next call tries it again. The sweep's folder gets
-table.md, table.csv, table.tex, scores.png and losses.png. A run that another sweep in the same
-folder has finished with the same settings is linked, not repeated.
-
-mmlevelset/experiments/sweep/plan.py says what a sweep file holds.
-"""
-
 
 def parse(words: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("sweep", type=Path, help="a file, or the name of a file in configs/sweeps")
     parser.add_argument("--work-dir", type=Path, help="[work_dirs/sweeps/NAME OF THE FILE]")

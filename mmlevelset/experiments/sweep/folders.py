@@ -56,7 +56,7 @@ def flat(settings: Any, name: str = "") -> dict[str, str]:
 
 
 def link_finished(plan: Plan, arguments: argparse.Namespace) -> None:
-    """Link runs that other sweeps in the same folder have finished.
+    """Link runs that sweeps in neighbouring folders have finished.
 
     A linked run has the same settings and was trained by the same number of processes.
     """
