@@ -1,8 +1,8 @@
 """Looks types up as a config does: in mmdet's scope, mmlevelset not imported before.
 
-Reads a JSON document from standard input and writes one to standard output:
-``{"get": [[registry, name], ...], "break": [[registry, module], ...]}`` gives for each pair what
-came of looking up ``mmlevelset.<name>``, or any name while importing ``module`` fails.
+Reads a JSON document from standard input: ``{"get": {registry: [name, ...]}, "break": [[registry,
+module], ...]}``. Writes to standard output, as JSON: for each registry the results of looking up
+``mmlevelset.<name>``, and for each module the result of a look-up while its import fails.
 """
 
 import importlib.abc
@@ -35,22 +35,28 @@ def look_up(registry: str, name: str) -> str:
     return f"{found.__module__}.{found.__qualname__}" if found else "None"
 
 
-def in_copy(function, *args) -> str:
+def in_copy(function, *args) -> list[str]:
     """Run in a forked copy of this process, so that nothing stays imported."""
     reader, writer = os.pipe()
     if os.fork() == 0:
-        os.write(writer, function(*args).encode())
+        os.close(reader)
+        with os.fdopen(writer, "w") as stream:
+            json.dump(function(*args), stream)
         os._exit(0)
     os.close(writer)
     with os.fdopen(reader) as stream:
-        answer = stream.read()
+        answer = json.load(stream)
     os.wait()
     return answer
 
 
-def look_up_broken(registry: str, module: str) -> str:
+def look_up_all(registry: str, names: list[str]) -> list[str]:
+    return [look_up(registry, name) for name in names]
+
+
+def look_up_broken(registry: str, module: str) -> list[str]:
     sys.meta_path.insert(0, Broken(module))
-    return look_up(registry, "Anything")
+    return [look_up(registry, "Anything")]
 
 
 if __name__ == "__main__":
@@ -58,7 +64,7 @@ if __name__ == "__main__":
     request = json.load(sys.stdin)
     assert not any(name.partition(".")[0] == "mmlevelset" for name in sys.modules)
     answers = dict(
-        get=[in_copy(look_up, *pair) for pair in request["get"]],
-        broken=[in_copy(look_up_broken, *pair) for pair in request["break"]],
+        get={name: in_copy(look_up_all, name, types) for name, types in request["get"].items()},
+        broken=[in_copy(look_up_broken, *pair)[0] for pair in request["break"]],
     )
     print(json.dumps(answers))

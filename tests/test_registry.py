@@ -18,11 +18,11 @@ REGISTRIES = {name: getattr(registry, name) for name in NAMES}
 
 @pytest.fixture(scope="module")
 def lookup() -> dict:
-    """For each registered type, and for each room, what a look-up in a fresh process gives."""
-    types = []
+    """Results of look-ups in fresh processes: of the types, and with each room broken."""
+    types = {}
     for name, ours in REGISTRIES.items():
         ours.import_from_location()
-        types += [(name, key) for key in ours.module_dict]
+        types[name] = list(ours.module_dict)
     rooms = [(name, room) for name, ours in REGISTRIES.items() for room in ours._locations]
     process = subprocess.run(
         [sys.executable, Path(__file__).with_name("registry_lookup.py")],
@@ -35,7 +35,11 @@ def lookup() -> dict:
     assert process.returncode == 0, process.stderr
     answers = json.loads(process.stdout.splitlines()[-1])
     return dict(
-        get=dict(zip(types, answers["get"], strict=True)),
+        get={
+            (name, key): found
+            for name, keys in types.items()
+            for key, found in zip(keys, answers["get"][name], strict=True)
+        },
         broken=dict(zip(rooms, answers["broken"], strict=True)),
     )
 

@@ -12,7 +12,7 @@ from mmlevelset.registry import HOOKS
 
 @HOOKS.register_module()
 class MeanLossHook(Hook):
-    """Log the mean of each loss over all processes; mmengine logs that of the first process.
+    """Log each loss as its mean over all processes; mmengine logs the first process's loss.
 
     Gradients are means over all processes, so these are the losses that a run is trained on.
     Other values that the model returns, such as accuracies, are averaged too; the number of

@@ -11,7 +11,7 @@ from torch import Tensor
 from mmlevelset.ops import checks
 
 MINIMUM_AREA = 1e-5
-"""Smallest area, in pixels, by which a mean is divided: empty regions have finite means."""
+"""Smallest divisor of a region's sums, in pixels, so that empty regions have finite means."""
 
 
 def region_means(

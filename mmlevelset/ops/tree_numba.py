@@ -86,7 +86,7 @@ def _arrays(*tensors: Tensor) -> list[np.ndarray]:
 
 @_compiled
 def _ranked(bits):
-    """Stable radix sort of non-negative float32 numbers, whose bits have the order of integers."""
+    """Stable order of non-negative float32 numbers by radix sort: their bits sort as integers."""
     count = len(bits)
     source, target = np.empty(count, np.uint64), np.empty(count, np.uint64)
     for i in range(count):

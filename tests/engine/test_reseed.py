@@ -18,7 +18,7 @@ from torch.utils.data import Dataset, IterableDataset
 
 ROOT = Path(__file__).parents[2]
 COUNT = 6
-PERSISTENT = 1  # number of workers in tests of persistent ones
+PERSISTENT = 1  # number of workers in tests with persistent workers
 LOOPS = {
     "epoch": (dict(by_epoch=True, max_epochs=4), dict(type="DefaultSampler")),
     "iter": (dict(by_epoch=False, max_iters=12), dict(type="InfiniteSampler")),
@@ -34,7 +34,7 @@ def _no_pause(monkeypatch):
 
 
 class Draws(Dataset):
-    """One random number of each generator, so that every number is an augmentation."""
+    """Samples of one random number from each generator, in place of augmentations."""
 
     metainfo: ClassVar[dict] = dict()
 
@@ -47,7 +47,7 @@ class Draws(Dataset):
 
 
 class Recorder(BaseModel):
-    """Keeps what it was given and what it drew itself."""
+    """Keeps its inputs and its own random numbers."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -107,7 +107,7 @@ def train(runner: Runner) -> torch.Tensor:
     try:
         runner.train()
     finally:
-        # Left to the garbage collector, each worker that is still alive costs five seconds.
+        # The garbage collector would need five seconds for each worker that is still alive.
         loop = runner.train_loop
         for holder in (loop.dataloader, getattr(loop, "dataloader_iterator", None)):
             if shut_down := getattr(getattr(holder, "_iterator", None), "_shutdown_workers", None):
@@ -116,7 +116,7 @@ def train(runner: Runner) -> torch.Tensor:
 
 
 def losses(runner: Runner) -> np.ndarray:
-    """Of all iterations; a resumed run takes the earlier ones from its checkpoint."""
+    """Losses of all iterations; a resumed run has the earlier losses from its checkpoint."""
     return runner.message_hub.get_scalar("train/loss").data[0]
 
 
@@ -137,8 +137,7 @@ def test_without_the_hook_workers_repeat_their_augmentations(tmp_path):
     assert torch.equal(seen[0:3, 1:4], seen[3:6, 1:4])
 
 
-@pytest.mark.parametrize("seed", [5, None])
-@pytest.mark.parametrize("workers", [0, 2, PERSISTENT])
+@pytest.mark.parametrize(("workers", "seed"), [(0, 5), (2, 5), (PERSISTENT, 5), (2, None)])
 @pytest.mark.parametrize("loop", LOOPS)
 def test_resumed_run_repeats_the_whole_one(tmp_path, loop, workers, seed):
     options = dict(workers=workers, interval=2)
@@ -147,7 +146,7 @@ def test_resumed_run_repeats_the_whole_one(tmp_path, loop, workers, seed):
     with pytest.raises(KeyboardInterrupt):
         train(killed)
 
-    # Without a seed in the config, the checkpoint has it.
+    # Without a seed in the config, the seed comes from the checkpoint.
     resumed = make_runner(tmp_path, loop, **options, randomness=dict(seed=seed), resume=True)
     resumed.register_hook(Disturb())
     seen = train(resumed)

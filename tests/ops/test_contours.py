@@ -1,6 +1,4 @@
 import builtins
-import doctest
-import importlib
 import math
 
 import numpy as np
@@ -12,9 +10,6 @@ from hypothesis.extra.numpy import arrays
 from skimage.measure import find_contours
 
 from mmlevelset.ops.contours import contours
-
-# By its full name: the package also has a function of this name.
-module = importlib.import_module("mmlevelset.ops.contours")
 
 
 def grid(height: int, width: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -35,7 +30,7 @@ def area(polygon: np.ndarray) -> float:
     return float(np.sum(x[:-1] * y[1:] - x[1:] * y[:-1]) / 2)
 
 
-def one(phi: torch.Tensor, level: float = 0.0) -> list[np.ndarray]:
+def trace(phi: torch.Tensor, level: float = 0.0) -> list[np.ndarray]:
     (polygons,) = contours(phi[None], level)
     for polygon in polygons:
         assert polygon.dtype == np.float64 and polygon.ndim == 2 and polygon.shape[1] == 2
@@ -51,21 +46,21 @@ def rotated(polygon: np.ndarray) -> np.ndarray:
 
 
 def test_circle_has_its_radius():
-    (polygon,) = one(disk(30.3, 27.8, 17.4))
+    (polygon,) = trace(disk(30.3, 27.8, 17.4))
     radius = np.hypot(*(polygon - [30.3, 27.8]).T)
     assert np.abs(radius - 17.4).max() < 1e-2
     assert area(polygon) == pytest.approx(math.pi * 17.4**2, rel=2e-3)
 
 
 def test_other_level_is_another_circle():
-    (polygon,) = one(disk(30.3, 27.8, 17.4), level=5.0)
+    (polygon,) = trace(disk(30.3, 27.8, 17.4), level=5.0)
     assert np.abs(np.hypot(*(polygon - [30.3, 27.8]).T) - 12.4).max() < 1e-2
 
 
 @pytest.mark.parametrize("offset", [0.25, 1.0, 2.25, 6.9])
 def test_half_plane_at_known_offset(offset):
     _, column = grid(5, 8)
-    (polygon,) = one(offset - column)
+    (polygon,) = trace(offset - column)
     assert area(polygon) == pytest.approx((offset + 0.5) * 5, abs=1e-6)
     assert polygon[:, 0].max() == pytest.approx(offset, abs=1e-6)
     assert polygon[:, 0].min() == -0.5
@@ -74,7 +69,7 @@ def test_half_plane_at_known_offset(offset):
 
 def test_slanted_line_is_exact():
     row, column = grid(20, 30)
-    (polygon,) = one(3.7 + 0.31 * column - row)
+    (polygon,) = trace(3.7 + 0.31 * column - row)
     inner = polygon[(polygon > 0).all(axis=1) & (polygon < [29, 19]).all(axis=1)]
     assert len(inner) > 30
     np.testing.assert_allclose(inner[:, 1], 3.7 + 0.31 * inner[:, 0], atol=1e-6)
@@ -85,13 +80,13 @@ def test_equals_scikit_image_inside_the_grid():
     noise = torch.randn(1, 1, 9, 10, generator=generator, dtype=torch.float64)
     phi = torch.nn.functional.interpolate(noise, size=(70, 80), mode="bicubic")[0, 0]
     phi[[0, -1]] = phi[:, [0, -1]] = -1.0
-    # No 2 x 2 cell with diagonally opposite signs: those may be connected in two ways.
+    # No 2 x 2 cell has diagonally opposite signs; such a cell can be connected in two ways.
     sign = phi > 0
     saddle = (sign[1:, 1:] == sign[:-1, :-1]) & (sign[1:, :-1] == sign[:-1, 1:])
     assert not (saddle & (sign[1:, 1:] != sign[1:, :-1])).any()
 
-    ours = sorted((rotated(polygon) for polygon in one(phi)), key=lambda p: p[0].tolist())
-    # (row, column) turned into (x, y); that turns the orientation over too.
+    ours = sorted((rotated(polygon) for polygon in trace(phi)), key=lambda p: p[0].tolist())
+    # (row, column) becomes (x, y), which also reverses the orientation.
     lines = find_contours(phi.numpy(), 0.0, positive_orientation="low")
     theirs = sorted((rotated(line[:, ::-1]) for line in lines), key=lambda p: p[0].tolist())
     assert len(ours) == len(theirs) > 5
@@ -101,14 +96,14 @@ def test_equals_scikit_image_inside_the_grid():
 
 def test_hole_runs_the_other_way():
     ring = torch.minimum(disk(31, 31, 20.5), -disk(31, 31, 9.5))
-    outer, hole = sorted(one(ring), key=area, reverse=True)
+    outer, hole = sorted(trace(ring), key=area, reverse=True)
     assert area(outer) == pytest.approx(math.pi * 20.5**2, rel=2e-3)
     assert area(hole) == pytest.approx(-math.pi * 9.5**2, rel=5e-3)
 
 
 def test_two_components():
     both = torch.maximum(disk(15, 20, 8.5), disk(45, 40, 11.5))
-    assert sorted(area(p) for p in one(both)) == pytest.approx(
+    assert sorted(area(p) for p in trace(both)) == pytest.approx(
         [math.pi * 8.5**2, math.pi * 11.5**2], rel=5e-3
     )
 
@@ -118,7 +113,7 @@ def test_two_components():
 def test_full_grid_is_exactly_the_rectangle(height, width, seed):
     generator = torch.Generator().manual_seed(seed)
     phi = torch.rand(height, width, generator=generator, dtype=torch.float64) * 100 + 1e-6
-    (polygon,) = one(phi)
+    (polygon,) = trace(phi)
     corners = [[-0.5, -0.5], [width - 0.5, -0.5], [width - 0.5, height - 0.5], [-0.5, height - 0.5]]
     for corner in corners:
         assert (polygon == corner).all(axis=1).any()
@@ -133,8 +128,8 @@ def test_full_grid_is_exactly_the_rectangle(height, width, seed):
 )
 @settings(max_examples=100, deadline=None)
 def test_samples_lie_on_their_side(values):
-    """Inside by winding number if and only if phi > 0; and nothing leaves the grid."""
-    polygons = one(torch.from_numpy(values))
+    """A sample is inside by its winding number if and only if phi > 0; no point is off the grid."""
+    polygons = trace(torch.from_numpy(values))
     for i, j in np.ndindex(values.shape):
         if values[i, j] == 0:
             continue
@@ -160,14 +155,14 @@ def test_level_sets_are_independent_of_each_other():
     phi = torch.stack([disk(30, 30, 12), disk(20, 40, 5), torch.full((64, 64), 2.0)])
     together = contours(phi)
     for alone, polygons in zip(phi, together, strict=True):
-        for expected, polygon in zip(one(alone), polygons, strict=True):
+        for expected, polygon in zip(trace(alone), polygons, strict=True):
             np.testing.assert_array_equal(polygon, expected)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
 def test_other_dtypes_strides_and_gradients(dtype):
     phi = disk(30, 30, 12).to(dtype).requires_grad_()
-    (polygon,) = one(phi.t())
+    (polygon,) = trace(phi.t())
     assert np.abs(np.hypot(*(polygon - 30).T) - 12).max() < 0.05
 
 
@@ -197,9 +192,3 @@ def test_missing_contourpy_is_told(monkeypatch):
     monkeypatch.setattr(builtins, "__import__", without_contourpy)
     with pytest.raises(ImportError, match="pip install contourpy"):
         contours(torch.zeros(1, 4, 5))
-
-
-def test_example_in_the_docstring():
-    globs = {"torch": torch, "contours": contours}
-    (example,) = doctest.DocTestFinder().find(contours, "contours", module, globs)
-    assert doctest.DocTestRunner().run(example).failed == 0

@@ -1,8 +1,9 @@
-"""The evolution as a custom op: Triton's kernels, and what PyTorch asks of an op.
+"""The evolution as a custom op: Triton's kernels, and PyTorch's requirements of an op.
 
 Without a CUDA device the kernels run in Triton's interpreter (see conftest.py).
 """
 
+import importlib
 import subprocess
 import sys
 
@@ -16,6 +17,7 @@ from mmlevelset.ops import evolve_chan_vese
 from tests.ops.test_evolution import NAMES, example, oracle
 
 pytest.importorskip("triton")
+kernels = importlib.import_module("mmlevelset.ops.kernels.evolution")
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
@@ -48,7 +50,7 @@ def double(values):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 @pytest.mark.parametrize(
     "shape",
-    [(1, 1, 5, 1, 1), (3, 4, 7, 9, 3), (1, 5, 1, 6, 2), (3, 17, 13, 21, 2), (1, 33, 12, 11, 4)],
+    [(1, 1, 5, 1, 1), (2, 4, 7, 9, 3), (1, 5, 1, 6, 2), (2, 17, 13, 21, 2), (1, 33, 12, 11, 2)],
 )
 def test_kernels_are_the_definition(shape, dtype):
     values = inputs(*shape, dtype=dtype)
@@ -68,8 +70,13 @@ def test_kernels_are_the_definition(shape, dtype):
         assert error < (5e-5 if DEVICE == "cuda" else 1e-5) + rounding, (name, errors)
 
 
-def test_more_tiles_than_are_added_at_a_time():
-    values = inputs(1, 2, 96, 96, 1)
+def test_more_tiles_than_are_added_at_a_time(monkeypatch):
+    size = 96
+    if DEVICE == "cpu":  # the interpreter reads the constant anew: few tiles will do
+        language = pytest.importorskip("triton.language")
+        monkeypatch.setattr(kernels, "SUMMED_TILES", language.constexpr(2))
+        size = 23
+    values = inputs(1, 2, size, size, 1)
     got = with_gradients(evolve_chan_vese, values, backend="triton")
     want = with_gradients(evolve_chan_vese, double(values), backend="torch")
     assert all(error < 5e-5 for error in relative_errors(got, want).values())
@@ -88,7 +95,7 @@ def test_an_outlier_does_not_spoil_the_centre():
 
 @pytest.mark.parametrize("backend", ["torch", "triton"])
 def test_a_clamped_area_has_no_gradient(backend):
-    # Five pixels of H = 1e-6: below the minimal area, but with slopes that matter.
+    # Five pixels with H = 1e-6: their area is below the minimum, but their slopes matter.
     phi = -torch.linspace(1, 1.2, 5, dtype=torch.float64).view(1, 1, 5)
     features = torch.tensor([1.0, -2.0, 0.5, 3.0, -1.5], dtype=torch.float64).view(1, 1, 1, 5)
     one = torch.ones(1, dtype=torch.float64)
@@ -114,13 +121,13 @@ def test_a_clamped_area_has_no_gradient(backend):
     leaves = {k: v.clone().requires_grad_() for k, v in values.items()}
     got = with_gradients(evolve_chan_vese, leaves, backend=backend, delta="derivative")
     errors = relative_errors([g.cpu() for g in got], want)
-    errors.pop("mu")  # whose curvature is not part of this
+    errors.pop("mu")  # the definition above has no curvature
     if backend == "triton":
-        errors.pop("features")  # three of the five pixels are its centre
+        errors.pop("features")  # three of the five pixels decide the centre
     assert all(error < 1e-4 for error in errors.values()), errors
 
 
-@pytest.mark.gpu  # the interpreter could not fail: it runs the programs one after another
+@pytest.mark.gpu  # the interpreter runs the programs one after another, so it could not fail
 def test_two_runs_give_the_same_bits():
     values = inputs(3, 20, 13, 21, 3)
     first = with_gradients(evolve_chan_vese, values, backend="triton")
@@ -169,7 +176,7 @@ def test_kernels_in_degenerate_regions(fill):
     values = {k: v.requires_grad_() for k, v in values.items()}
     got = with_gradients(evolve_chan_vese, values, backend="triton")
     assert all(value.isfinite().all() for value in got)
-    if fill != "huge phi":  # whose areas are below their minimum
+    if fill != "huge phi":  # huge phi has areas below their minimum
         want = with_gradients(evolve_chan_vese, double(values), backend="torch")
         torch.testing.assert_close(got[0].double(), want[0], rtol=1e-5, atol=1e-6)
 
@@ -254,8 +261,8 @@ def test_works_in_distributed_data_parallel(tmp_path):
     torch.distributed.init_process_group(backend, init_method=store, rank=0, world_size=1)
     try:
         model = nn.parallel.DistributedDataParallel(Head(values))
-        # A reduction's thread may be the last to hold the backward's Python context: torch 2.13
-        # then hangs if the group ends meanwhile, its destructor joining threads under the GIL.
+        # The thread of a reduction may be the last to hold the backward pass's Python context. If
+        # the group ends meanwhile, torch 2.13 hangs: the destructor joins threads under the GIL.
         model.register_comm_hook(None, noop_hook)
         model().square().sum().backward()
     finally:

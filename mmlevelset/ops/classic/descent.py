@@ -151,7 +151,7 @@ def descend(
 
 
 class RegionFit(Protocol):
-    """The error of a model of two regions, whose parameters are optimal for phi."""
+    """The error of a model of two regions; the model's parameters are optimal for phi."""
 
     def derivative(self, phi: Tensor, epsilon: float) -> Tensor:
         """Derivative (B, H, W) of the energy by the Heaviside function of phi."""

@@ -1,4 +1,4 @@
-"""L2S: a region-based active contour whose region intensities are Legendre polynomials."""
+"""L2S: a region-based active contour that models each region by Legendre polynomials."""
 
 from __future__ import annotations
 

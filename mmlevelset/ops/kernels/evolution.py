@@ -32,8 +32,8 @@ from mmlevelset.ops.kernels.stencil import (
 from mmlevelset.ops.region import MINIMUM_AREA
 
 MAP_PIXELS = 256  # pixels of a program that filters maps
-MAP_CHANNELS = 32  # channels whose tiles' sums the same program adds up
-RUNTIME = ["level", "steps"]  # arguments for whose values no kernel of its own is compiled
+MAP_CHANNELS = 32  # channels of the same program, which also adds up their tiles' sums
+RUNTIME = ["level", "steps"]  # arguments for which a kernel is not specialised
 SUMMED_TILES = tl.constexpr(64)  # tiles added at a time
 AREA = tl.constexpr(MINIMUM_AREA)
 PI = tl.constexpr(3.14159265358979)
@@ -238,7 +238,7 @@ def _backward_pass(
     MOVE: tl.constexpr, SUM: tl.constexpr, PRINTED: tl.constexpr,
     CHANNELS: tl.constexpr, PIXELS: tl.constexpr,
 ):  # fmt: skip
-    """Make the gradient of phi_level from that of phi_{level+1} (MOVE); sum for level-1 (SUM).
+    """Make phi_level's gradient from phi_{level+1}'s (MOVE); sum for the level below (SUM).
 
     The last pass has no level below and writes the gradient of the features instead.
     """

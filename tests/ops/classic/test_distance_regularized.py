@@ -6,6 +6,7 @@ from scipy.ndimage import gaussian_filter
 from mmlevelset.ops import drlse
 from mmlevelset.ops.classic.distance_regularized import edge_indicator, force, total_energy
 from tests.ops import naive
+from tests.ops.classic.pictures import overlap
 
 WELLS = {"double-well": naive.double_well, "single-well": naive.single_well}
 
@@ -14,10 +15,6 @@ def picture(size=50, radius=15, dtype=float):
     y, x = np.mgrid[:size, :size] - (size - 1) / 2
     disc = y**2 + x**2 < radius**2
     return disc, (0.2 + 0.5 * disc).astype(dtype)
-
-
-def overlap(one, other):
-    return (one & other).sum() / (one | other).sum()
 
 
 def radius(mask):
@@ -51,7 +48,7 @@ def test_force_and_energy_are_the_definition(potential, lambda_):
     for m in range(2):
         one = phi[m].clone().requires_grad_()
         torch.testing.assert_close(energies[m], total(one, indicator[m], *options).detach())
-        # The length's derivative is the functional one, the others are exact.
+        # The length's derivative is the functional one, the other terms' derivatives are exact.
         rest = total(one, indicator[m], 0.04, 0.0, -1.5, 1.5, potential)
         (derivative,) = torch.autograd.grad(rest, one)
         length = naive.cosine_delta(phi[m], 1.5) * naive.solver_length_force(phi[m], indicator[m])

@@ -1,9 +1,9 @@
-"""chan_vese: the answers of scikit-image, for arrays, tensors, batches and vector-valued images.
+"""chan_vese against scikit-image, and against the equations for vector-valued images.
 
-Where the level set is nearly flat, the scheme multiplies rounding errors step by step (gradients
-are only kept from zero by 1e-8). So phi is compared to 1e-10 after five steps, to 1e-6 at the end
-of runs that stay well conditioned, and else with what one unit in the last place of the image does
-to scikit-image's own phi. Masks and numbers of iterations are always identical.
+The scheme amplifies rounding errors step by step where the level set is nearly flat (gradients are
+only kept from zero by 1e-8). So phi is compared to 1e-10 after five steps and to 1e-6 at the end of
+well-conditioned runs. In other runs it may differ as much as scikit-image's own phi does after a
+change of the image in the last digit. Masks and numbers of iterations are always identical.
 """
 
 import numpy as np
@@ -49,7 +49,7 @@ def assert_same(ours, theirs, phi=1e-6, energy=1e-9):
     np.testing.assert_allclose(energies, theirs[2], rtol=energy, atol=1e-12)
 
 
-# scikit-image's answers
+# against scikit-image
 
 
 @pytest.mark.parametrize(
@@ -138,20 +138,6 @@ def test_thin_images(shape):
     assert_same(chan_vese(image, **options), reference(image, **options), 1e-10)
 
 
-def test_layouts_of_memory():
-    image = noisy_disc()
-    want = chan_vese(image, max_num_iter=10, extended_output=True)[1]
-    wide = np.zeros((80, 94))
-    wide[::2, ::2] = image
-    flipped = np.ascontiguousarray(image[::-1, ::-1])[::-1, ::-1]
-    for same in (np.asfortranarray(image), wide[::2, ::2], flipped):
-        got = chan_vese(same, max_num_iter=10, extended_output=True)[1]
-        np.testing.assert_array_equal(got, want)
-    transposed = torch.from_numpy(np.ascontiguousarray(image.T)).T
-    got = chan_vese(transposed, max_num_iter=10, extended_output=True)[1]
-    np.testing.assert_array_equal(got.numpy(), want)
-
-
 # what it is for
 
 
@@ -205,13 +191,6 @@ def test_a_blank_image_leaves_the_level_set_alone():
     assert energies == [0.0]
 
 
-def test_brightness_and_contrast_change_nothing():
-    image = noisy_disc()
-    want = chan_vese(image, max_num_iter=15, extended_output=True)[1]
-    got = chan_vese(7 * image - 300, max_num_iter=15, extended_output=True)[1]
-    np.testing.assert_allclose(got, want, atol=1e-9)
-
-
 def test_inside_and_outside_are_exchangeable():
     image = noisy_disc()
     start = np.random.default_rng(3).standard_normal(image.shape)
@@ -242,14 +221,6 @@ def test_vector_valued_images_follow_the_equations(channels, lambda2):
     torch.testing.assert_close(phi, want, rtol=0, atol=1e-11)
     torch.testing.assert_close(mask, want > 0)
     assert energies == pytest.approx(history, rel=1e-11)
-
-
-def test_equal_channels_give_the_result_of_one():
-    image = noisy_disc()
-    _, want, history = chan_vese(image, extended_output=True)
-    _, phi, energies = chan_vese(np.stack([image] * 3), extended_output=True)
-    assert len(energies) == len(history)
-    np.testing.assert_allclose(phi, want, atol=1e-6)
 
 
 # batches
@@ -298,7 +269,7 @@ def test_batches_of_arrays_and_of_level_sets():
 @pytest.mark.parametrize("check_every", [1, 7, 1000])
 @pytest.mark.parametrize("block_pixels", [1, 700, 4500, 10**9])
 def test_blocks_and_the_hosts_looks_change_nothing(block_pixels, check_every):
-    """Also the way of a CUDA device: all images in one block, stopped ones held by the device."""
+    """A CUDA device's way is among these: one block of all images, held after they have stopped."""
     images = batch()
     images = torch.cat([images, images.flip(2)], 1)
     start = torch.randn(6, 40, 50, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
@@ -324,54 +295,6 @@ def test_blocks_and_the_hosts_looks_change_nothing(block_pixels, check_every):
         assert energies == pytest.approx(one.energies[0], rel=1e-10)
 
 
-def test_an_empty_batch():
-    mask, phi, energies = chan_vese(torch.zeros(0, 3, 8, 9), extended_output=True)
-    assert mask.shape == phi.shape == (0, 8, 9)
-    assert energies == []
-
-
-# tensors
-
-
-@pytest.mark.parametrize(
-    ("dtype", "computed"),
-    [
-        (torch.bool, torch.float64),
-        (torch.uint8, torch.float64),
-        (torch.int32, torch.float64),
-        (torch.float16, torch.float32),
-        (torch.bfloat16, torch.float32),
-        (torch.float32, torch.float32),
-        (torch.float64, torch.float64),
-    ],
-)
-def test_tensors_give_tensors(dtype, computed):
-    image = torch.from_numpy(np.clip(noisy_disc(), 0, 1) * 2).to(dtype)
-    before = image.clone()
-    mask, phi, energies = chan_vese(image, max_num_iter=10, extended_output=True)
-    assert mask.dtype == torch.bool
-    assert phi.dtype == computed
-    assert all(type(energy) is float for energy in energies)
-    torch.testing.assert_close(image, before)
-    torch.testing.assert_close(chan_vese(image, max_num_iter=10), mask)
-    same = chan_vese(image.to(computed).numpy(), max_num_iter=10, extended_output=True)
-    np.testing.assert_array_equal(phi.numpy(), same[1])
-
-
-def test_no_gradient_flows():
-    image = torch.rand(9, 9, requires_grad=True)
-    _, phi, _ = chan_vese(image, max_num_iter=2, extended_output=True)
-    assert not phi.requires_grad
-
-
-def test_mixed_precision_around_it_changes_nothing():
-    image = torch.from_numpy(noisy_disc(dtype=np.float32))
-    want = chan_vese(image, max_num_iter=10, extended_output=True)[1]
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        got = chan_vese(image, max_num_iter=10, extended_output=True)[1]
-    torch.testing.assert_close(got, want, atol=0, rtol=0)
-
-
 @pytest.mark.gpu
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_cuda_gives_what_the_cpu_gives(dtype):
@@ -390,47 +313,18 @@ def test_cuda_gives_what_the_cpu_gives(dtype):
 # bad input
 
 GOOD = np.random.default_rng(0).random((8, 9))
-WITH_NAN = np.where(np.eye(8, 9) > 0, np.nan, GOOD)
 
 
 @pytest.mark.parametrize(
-    ("error", "message", "image", "options"),
+    ("image", "options", "message"),
     [
-        (ValueError, r"image must have shape .* but has \(8,\)", GOOD[:, 0], {}),
-        (ValueError, r"image must have .* \(1, 1, 1, 8, 9\)", GOOD.reshape(1, 1, 1, 8, 9), {}),
-        (ValueError, r"image must have shape .* but has \(0, 9\)", GOOD[:0], {}),
-        (ValueError, r"image must have shape .* but has \(2, 0, 8, 9\)", np.ones((2, 0, 8, 9)), {}),
-        (ValueError, "image must be finite, but has 8 NaN", WITH_NAN, {}),
-        (ValueError, "image must be finite", torch.full((3, 3), torch.inf), {}),
-        (ValueError, "image must have a range", np.array([[-1e308, 1.7e308]] * 3), {}),
-        (TypeError, "image must be a NumPy array or a tensor, but is list", [[0.0, 1.0]], {}),
-        (TypeError, "image must hold real numbers, but is complex128", GOOD + 1j, {}),
-        (TypeError, "image must be real", torch.ones(3, 3, dtype=torch.complex64), {}),
-        (ValueError, "mu must be non-negative and finite, but is -1", GOOD, dict(mu=-1)),
-        (ValueError, "lambda1 must be", GOOD, dict(lambda1=float("nan"))),
-        (ValueError, "lambda2 must be", GOOD, dict(lambda2=float("inf"))),
-        (ValueError, "tol must be", GOOD, dict(tol=-1e-3)),
-        (ValueError, "dt must be positive and finite, but is 0", GOOD, dict(dt=0)),
-        (TypeError, "dt must be a number", GOOD, dict(dt="1")),
-        (ValueError, "max_num_iter must be non-negative", GOOD, dict(max_num_iter=-1)),
-        (TypeError, "max_num_iter must be an integer", GOOD, dict(max_num_iter=1.5)),
-        (ValueError, "init_level_set must be one of 'check", GOOD, dict(init_level_set="a")),
-        (ValueError, r"init_level_set must have shape \(8, 9\), but has \(8, 8\)", GOOD,
-         dict(init_level_set=GOOD[:, 1:])),
-        (ValueError, r"init_level_set must have shape \(8, 9\) or \(2, 8, 9\)",
-         np.stack([GOOD, GOOD])[:, None], dict(init_level_set=np.ones((3, 8, 9)))),
-        (ValueError, "init_level_set must be finite", GOOD, dict(init_level_set=WITH_NAN)),
-        (TypeError, "init_level_set must be a NumPy array", GOOD, dict(init_level_set=None)),
-        (ValueError, "init_level_set='disk' needs an image of at least 3 x 3", GOOD[:2],
-         dict(init_level_set="disk")),
+        (np.array([[-1e308, 1.7e308]] * 3), {}, "image must have a range"),
+        (GOOD, dict(lambda1=float("nan")), "lambda1 must be"),
+        (GOOD, dict(lambda2=float("inf")), "lambda2 must be"),
+        (GOOD, dict(init_level_set="a"), "init_level_set must be one of 'check"),
+        (GOOD[:2], dict(init_level_set="disk"), "init_level_set='disk' needs .* at least 3 x 3"),
     ],
-)  # fmt: skip
-def test_bad_input_is_named(error, message, image, options):
-    with pytest.raises(error, match=message):
+)
+def test_bad_input_is_named(image, options, message):
+    with pytest.raises(ValueError, match=message):
         chan_vese(image, **options)
-
-
-@pytest.mark.gpu
-def test_devices_must_not_be_mixed():
-    with pytest.raises(ValueError, match="one device"):
-        chan_vese(torch.rand(5, 5), init_level_set=torch.rand(5, 5).cuda())
