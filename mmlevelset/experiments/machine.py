@@ -1,6 +1,8 @@
 """The machine that a measurement ran on: the processor and the versions of the packages."""
 
+import os
 import platform
+import shutil
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
@@ -54,3 +56,21 @@ def in_words(versions: Mapping[str, str]) -> str:
         f"{'Python' if package == 'python' else package} {version}"
         for package, version in versions.items()
     )
+
+
+def environment() -> dict[str, str]:
+    """Return the versions of the packages, and the hardware, as a run's result names them."""
+    packages = versions("mmlevelset", "torch", "mmengine", "mmcv", "mmdet")
+    return {**packages, "hardware": _hardware()}
+
+
+def _hardware() -> str:
+    if shutil.which("nvidia-smi"):  # torch is slow to import: only where there is a driver
+        import torch
+
+        if torch.cuda.is_available():
+            return f"{torch.cuda.device_count()} x {torch.cuda.get_device_name()}"
+    cores = len(os.sched_getaffinity(0))
+    threads = os.environ.get("OMP_NUM_THREADS", str(cores))
+    plural = "" if threads == "1" else "s"
+    return f"{platform.machine()} CPU, {cores} cores, {threads} thread{plural} a run"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from mmlevelset.experiments.environment import environment
+from mmlevelset.experiments.machine import environment
 from mmlevelset.experiments.report.charts import FRAME, make_charts, style
 from mmlevelset.experiments.report.tables import (
     CURVES,

@@ -24,7 +24,7 @@ from pathlib import Path
 from types import FrameType
 
 from mmlevelset.errors import InputError
-from mmlevelset.experiments.environment import environment
+from mmlevelset.experiments.machine import environment
 from mmlevelset.experiments.runs import latest_checkpoint
 from mmlevelset.files import shipped_folder, write_json
 from mmlevelset.logs import log_files, read_records, test_files
