@@ -22,8 +22,10 @@ def exit_on_input_error(command: str) -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        line = " ".join(
-            part.strip() for part in str(error).splitlines()
-        )  # libraries write several lines
-        print(f"{command}: error: {line}", file=sys.stderr)
+        print(f"{command}: error: {one_line(error)}", file=sys.stderr)
         sys.exit(2)
+
+
+def one_line(error: InputError) -> str:
+    """Return the message in one line: it may quote a library's message of several lines."""
+    return " ".join(part.strip() for part in str(error).splitlines())

@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmlevelset.errors import InputError
+from mmlevelset.errors import InputError, one_line
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -82,7 +82,7 @@ def short_errors(name: str, arguments: argparse.Namespace) -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        sys.exit(_complain(name, str(error), 2))
+        sys.exit(_complain(name, one_line(error), 2))
     except Exception as error:
         if arguments.traceback:
             raise

@@ -11,10 +11,12 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from mmlevelset.errors import InputError, exit_on_input_error
 from mmlevelset.experiments.machine import in_words, processor_and_threads, versions
 
 os.environ.setdefault("KINETO_LOG_LEVEL", "5")  # the memory profiler's own messages
@@ -43,7 +45,8 @@ def prepare(options: argparse.Namespace, words: Sequence[str] | None = None) -> 
     """
     device = torch.device(options.device)
     if device.type == "cuda" and not torch.cuda.is_available():
-        sys.exit(f"--device {options.device}: this machine has no CUDA device that torch can use")
+        with exit_on_input_error(Path(sys.argv[0]).name):
+            raise InputError(f"--device {options.device} needs a CUDA device, and torch finds none")
     if device.type == "cuda":
         torch.cuda.set_device(device)  # for the events of _seconds
     torch.set_num_threads(options.threads)
