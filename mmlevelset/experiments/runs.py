@@ -119,7 +119,7 @@ def read_runs(work_dirs: Sequence[Path]) -> tuple[list[RunRecord], list[str]]:
     """Return the records of the runs in folders, and a line for each folder without a log.
 
     Raises:
-        InputError: a path does not exist, no folder holds a log, or a log is broken.
+        InputError: a path does not exist, no folder holds a log, or a file is broken.
     """
     records, left_out = [], []
     for work_dir in {path.absolute(): path for path in work_dirs}.values():
@@ -132,7 +132,7 @@ def read_runs(work_dirs: Sequence[Path]) -> tuple[list[RunRecord], list[str]]:
             left_out.append(f"{work_dir} holds no log of a training or an evaluation")
             failed = work_dir / "failed.json"
             if failed.is_file():
-                left_out[-1] += f"; it failed: {json.loads(failed.read_text()).get('message')}"
+                left_out[-1] += f"; it failed: {_read_json(failed).get('message')}"
         else:
             records.append(record)
     if not records:
@@ -148,7 +148,7 @@ def read_run(work_dir: Path) -> RunRecord | None:
     The scores are those of a sweep's result.json, or else of the last evaluation.
 
     Raises:
-        InputError: a log is broken.
+        InputError: a log or another file of the run is broken.
     """
     logs = log_files(work_dir)
     try:
@@ -163,7 +163,7 @@ def read_run(work_dir: Path) -> RunRecord | None:
         if "loss" not in record and record.keys() - NO_SCORES
     }
     tests = test_files(work_dir)
-    evaluations |= {path.stem: json.loads(path.read_text()) for path in tests}
+    evaluations |= {path.stem: _read_json(path) for path in tests}
     result = work_dir / "result.json"
     if not trainings and not evaluations and not result.is_file():
         return None
@@ -175,7 +175,7 @@ def read_run(work_dir: Path) -> RunRecord | None:
         run.newest = tests[-1].parent if tests else None
         run.notes.append("no log of a training: no curves")
     if result.is_file():
-        found = json.loads(result.read_text())
+        found = _read_json(result)
         run.take_scores(found["metrics"])
         run.environment = dict(found.get("environment", {}))
     elif evaluations:
@@ -185,10 +185,17 @@ def read_run(work_dir: Path) -> RunRecord | None:
     return run
 
 
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise InputError(f"{path} is no JSON, or is truncated: {error}") from error
+
+
 def _checkpoints(work_dir: Path) -> Path:
     task = work_dir / "run.json"
     if task.is_file():
-        settings = json.loads(task.read_text())
+        settings = _read_json(task)
         # A command changes the predictions: they are no longer those of the checkpoint.
         if settings.get("source") and not settings.get("command"):
             return work_dir.absolute().parent / settings["source"]

@@ -32,6 +32,10 @@ class ImageFeatures(tuple[Tensor, ...]):
         features.images = images
         return features
 
+    def __getnewargs__(self) -> tuple[tuple[Tensor, ...], Tensor]:
+        """Arguments of ``__new__``, for ``copy`` and ``pickle``."""
+        return tuple(self), self.images
+
 
 def images_of(features: Sequence[Tensor], detector: str) -> Tensor:
     """Return the images (B, C, H, W) of features.

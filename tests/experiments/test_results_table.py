@@ -126,3 +126,11 @@ def test_folders_without_an_evaluation_are_left_out(run, tmp_path):
     ended = run(*sorted(tmp_path.iterdir()))
     assert ended.returncode == 0 and "| a | 1 | 30.0 |" in ended.stdout
     assert f"left out: {tmp_path / 'empty'} holds no log" in ended.stderr
+
+
+def test_a_truncated_file_is_named(run, tmp_path):
+    log(tmp_path / "a", segm_mAP=0.3)
+    (tmp_path / "a/result.json").write_text('{"metrics": {')
+    ended = run(tmp_path / "a")
+    assert ended.returncode == 2
+    assert f"{tmp_path / 'a/result.json'} is no JSON, or is truncated: " in ended.stderr

@@ -1,3 +1,5 @@
+import copy
+import pickle
 from typing import NamedTuple
 
 import pytest
@@ -19,6 +21,17 @@ def test_features_are_a_tuple_that_keeps_its_images():
     assert images_of(features, "mmlevelset.LevelSetRCNN") is images
     with pytest.raises(RuntimeError, match="are tuple: use the detector type 'mmlevelset.X'"):
         images_of(features[:1], "mmlevelset.X")
+
+
+@pytest.mark.parametrize(
+    "copied", [copy.copy, copy.deepcopy, lambda features: pickle.loads(pickle.dumps(features))]
+)
+def test_features_can_be_copied(copied):
+    features = ImageFeatures([torch.ones(1, 2, 4, 4)], torch.arange(3.0).view(1, 3, 1, 1))
+    other = copied(features)
+    assert isinstance(other, ImageFeatures) and other is not features
+    assert len(other) == 1 and torch.equal(other[0], features[0])
+    assert torch.equal(other.images, features.images)
 
 
 def test_a_function_of_each_field():

@@ -12,7 +12,6 @@ from mmdet.models.detectors import TwoStageDetector
 from mmdet.models.detectors.base import BaseDetector
 from mmdet.models.roi_heads import StandardRoIHead
 from mmdet.models.roi_heads.mask_heads import FCNMaskHead
-from mmdet.structures import DetDataSample
 from mmdet.structures.mask import mask2bbox
 from mmengine.config import ConfigDict
 from mmengine.dataset import pseudo_collate
@@ -184,9 +183,3 @@ def as_set(instances: InstanceData) -> set[tuple]:
         (int(label), np.packbits(mask).tobytes())
         for label, mask in zip(instances.labels, masks, strict=True)
     }
-
-
-def sample_of(height: int, width: int) -> DetDataSample:
-    shape = (height, width)
-    meta = dict(img_id=7, ori_shape=shape, img_shape=shape, scale_factor=(1.0, 1.0))
-    return DetDataSample(metainfo=meta)

@@ -1,7 +1,6 @@
 """Tiled inference: alignment, real models, memory, and uses of the results."""
 
 import itertools
-import sys
 
 import numpy as np
 import pytest
@@ -15,6 +14,7 @@ from mmengine.runner import Runner
 from mmengine.runner.checkpoint import load_checkpoint
 
 from mmlevelset.evaluation import LevelSetCocoMetric
+from mmlevelset.experiments.testing import make_dump
 from mmlevelset.models.inference import EncodedMasks, TiledDetector, tile_windows
 from mmlevelset.visualization import draw_comparison, match_masks
 from tests.models.inference.builders import ROOT, quickstart
@@ -368,14 +368,9 @@ def test_the_tiled_config_loads_the_plain_checkpoint_and_is_tested(run, checkpoi
     load_checkpoint(runner.model, str(checkpoint), strict=True)
 
 
-def test_tools_test_writes_encoded_masks_as_they_are(tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / "tools"))
-    monkeypatch.delitem(sys.modules, "test", raising=False)
-    import test as tool
-
-    monkeypatch.delitem(sys.modules, "test")
+def test_the_test_command_writes_encoded_masks_as_they_are(tmp_path, monkeypatch):
     monkeypatch.setattr(EncodedMasks, "numpy", lambda self: pytest.fail("decoded all masks"))
-    dump = tool.make_dump(str(tmp_path / "out.pkl"))
+    dump = make_dump(str(tmp_path / "out.pkl"))
     image = paint(*SIZE, SMALL)
     tiled_sample = tiled().test_step(pack(image))[0].to_dict()
     plain = Painted().test_step(pack(image))[0].to_dict()
