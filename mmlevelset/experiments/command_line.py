@@ -215,7 +215,7 @@ def _parse_options(words: list[str]) -> dict[str, Any]:
 
 
 def require_key(config: Config, key: str, what: str, hint: str = "") -> None:
-    """Raise an error if the config does not have the key of an override: it would be ignored.
+    """Raise an error if the config lacks the key of an override, which would have no effect.
 
     Args:
         config: the config to override.

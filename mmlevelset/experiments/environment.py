@@ -14,7 +14,7 @@ def environment() -> dict[str, str]:
 
 
 def _hardware() -> str:
-    if shutil.which("nvidia-smi"):  # torch is slow to import: only where there is a driver
+    if shutil.which("nvidia-smi"):  # without a driver, do not import torch: it is slow
         import torch
 
         if torch.cuda.is_available():

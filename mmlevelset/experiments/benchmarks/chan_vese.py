@@ -94,7 +94,7 @@ def loop(solver: Solver, images: Tensor) -> None:
 
 def main(words: Sequence[str] | None = None) -> None:
     parser = harness.arguments(__doc__.splitlines()[0], rounds=5)
-    parser.add_argument("--iterations", type=int, default=40, help="at most so many iterations")
+    parser.add_argument("--iterations", type=int, default=40, help="largest number of iterations")
     parser.add_argument("--dtype", choices=["float32", "float64"], default="float64")
     settings = parser.parse_args(words)
     device = harness.prepare(settings, words)

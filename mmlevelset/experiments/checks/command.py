@@ -229,7 +229,9 @@ def main(words: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--out", type=Path, help="[work_dirs/verify/NAME]")
     parser.add_argument("--samples", type=int, default=12, help="images on the sheet [12]")
-    parser.add_argument("--seed", type=int, default=0, help="which images those are [0]")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="seed of the choice of these images [0]"
+    )
     parser.add_argument(
         "--whole-files",
         action="store_true",

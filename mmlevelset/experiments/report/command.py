@@ -6,7 +6,7 @@
 Runs in folders named <variant>_seed<number> are one variant. The page needs no network. Scores and
 curves come from the logs. Pictures, and with --classwise the scores of each class, come from the
 checkpoints, on the config's validation set. If a run lacks a part, the page leaves the part out and
-says so.
+adds a note.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ def parse(words: Sequence[str] | None) -> argparse.Namespace:
     made = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    made.add_argument("work_dirs", nargs="+", type=Path, help="of the runs; files are ignored")
+    made.add_argument(
+        "work_dirs", nargs="+", type=Path, help="work dirs of the runs; files are ignored"
+    )
     made.add_argument("--out", type=Path, required=True, metavar="FILE.html", help="the page")
     made.add_argument("--title", help="of the page")
     made.add_argument("--metrics", nargs="+", help="columns of the tables, without 'coco/'")

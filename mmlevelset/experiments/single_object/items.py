@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from mmengine.config import Config
 
 CLEAN = "clean"
-"""The condition without degradation. Other conditions are named after theirs: noise=20."""
+"""The condition without degradation. Others are named after their degradation: noise=20."""
 
 
 @dataclass

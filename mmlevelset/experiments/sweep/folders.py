@@ -19,7 +19,7 @@ def check_earlier(plan: Plan) -> None:
     """Check that no run was started before with other settings.
 
     Raises:
-        InputError: a run was; the message says what has changed.
+        InputError: a run was started with other settings; the message lists the changes.
     """
     changed = []
     for run in plan.runs:
