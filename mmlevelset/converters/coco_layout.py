@@ -55,8 +55,8 @@ def write_instances(
     Args:
         path: The file.
         parts: Dicts with ``images``, ``annotations`` and ``notes``, as
-            :class:`~mmlevelset.converters.parts.Parts` keeps them; one is in memory at a time. The
-            notes are printed to stderr.
+            :class:`~mmlevelset.converters.parts.Parts` keeps them; only one part is in memory at a
+            time. The notes are printed to stderr.
         categories: COCO's categories.
         more: Other keys of the file, such as ``info``.
 

@@ -89,7 +89,7 @@ class SegDataset(BaseSegDataset):
 
 @DATASETS.register_module()
 class VOCSegDataset(SegDataset):
-    """Pascal VOC 2012, 21 classes of which 0 is the background, with SBD's label maps.
+    """Pascal VOC 2012 with SBD's label maps: 21 classes, 0 is the background.
 
     ``tools/dataset_converters/voc_aug.py`` writes ``SegmentationClassAug`` and the list
     ``trainaug.txt``; VOC's own ``SegmentationClass`` can be read as well.

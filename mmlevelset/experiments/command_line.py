@@ -215,7 +215,7 @@ def _parse_options(words: list[str]) -> dict[str, Any]:
 
 
 def require_key(config: Config, key: str, what: str, hint: str = "") -> None:
-    """Raise an error if the config lacks the key of an override, which would have no effect.
+    """Raise an error if the config lacks the key of an override: the override would do nothing.
 
     Args:
         config: the config to override.

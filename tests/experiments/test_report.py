@@ -403,8 +403,8 @@ def test_predictions_of_models(report, tmp_path, capsys):
     (maps,) = (table for table in page.tables if table[0][2:3] == ["mIoU"])
     known = [float(row[3].split()[0]) for row in classes[1:] if row[3] != "–"]
     assert float(maps[1][2]) == pytest.approx(np.mean(known), abs=0.1) and max(known) > 0
-    assert "its scores are of epoch_1.pth, evaluated here" in page.text
-    assert "single: its metrics know no classes" in capsys.readouterr().err
+    assert "the scores are of epoch_1.pth, evaluated here" in page.text
+    assert "single: the metrics give no scores of classes" in capsys.readouterr().err
 
 
 def test_a_run_that_cannot_be_drawn_is_noted(report, tmp_path):

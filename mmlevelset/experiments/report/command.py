@@ -122,9 +122,9 @@ def ask_model(run: RunRecord, arguments: argparse.Namespace) -> list[Prediction]
                 logged, run.classes = evaluate(results, run.config.val_evaluator)
                 if not run.scores:
                     run.take_scores(logged)
-                    run.notes.append(f"its scores are of {checkpoint.name}, evaluated here")
+                    run.notes.append(f"the scores are of {checkpoint.name}, evaluated here")
                 if not run.classes:
-                    run.notes.append("its metrics know no classes")
+                    run.notes.append("the metrics give no scores of classes")
         if not arguments.no_pictures:
             with noting(run, "no predictions", arguments):
                 drawn = predictions(results, arguments.images, arguments.search, arguments.size)

@@ -122,7 +122,10 @@ def is_ready(run: PlannedRun) -> bool:
 
 
 def start(run: PlannedRun, slot: Slot) -> subprocess.Popen:
-    """Start a run in its own session: Ctrl-C reaches this process alone, and it ends the run."""
+    """Start a run in its own session.
+
+    So Ctrl-C reaches the sweep alone, and the sweep ends the run.
+    """
     return subprocess.Popen(
         run_command(run.folder),
         env={**os.environ, **slot},

@@ -214,7 +214,7 @@ def _of_command(folder: Path, task: dict, lock: RunLock) -> dict[str, float]:
 
 
 def final_evaluation(folder: Path) -> dict[str, float] | None:
-    """Return the metrics after the last step of training; None if it was not evaluated."""
+    """Return the metrics after the last step of training; None if this step was not evaluated."""
     last = last_step(folder)
     for log in reversed(log_files(folder)):
         for record in reversed(read_records(log)):

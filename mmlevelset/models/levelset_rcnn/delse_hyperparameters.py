@@ -31,16 +31,16 @@ class DELSEHyperparameters(NamedTuple):
 
 
 class _Predicted:
-    """The part of the predicting and the learned hyperparameters that belongs to this evolution."""
+    """The map from outputs to settings, for predicted and for learned hyperparameters."""
 
     @staticmethod
     def initial_logits(num_steps: int) -> Tensor:
-        """Outputs that give the settings that were tuned by hand."""
+        """Return the outputs that give the settings tuned by hand."""
         return torch.logit(torch.tensor([ALPHA, BETA, GAMMA] + [DT] * num_steps) / 2)
 
     @staticmethod
     def settings(logits: Tensor) -> tuple[Tensor, ...]:
-        """The settings of M regions from the outputs (M, 3 + N)."""
+        """Return the settings of M regions from the outputs (M, 3 + N)."""
         return DELSEHyperparameters.split(2 * logits.float().sigmoid())
 
 

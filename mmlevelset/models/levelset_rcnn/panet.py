@@ -101,7 +101,7 @@ class PANetMaskHead(FCNMaskHead):
         self.fusion_fc = nn.Linear(widths[2] * height * width, height * width * scale**2)
 
     def forward(self, x: Tensor) -> Tensor:
-        """RoI features (M, in_channels, h, w) to a map of each class (M, K, scale h, scale w).
+        """Return a map of each class (M, K, scale h, scale w) from RoI features (M, C, h, w).
 
         Raises:
             ValueError: The features' size is not ``roi_feat_size``.

@@ -23,7 +23,7 @@ class ConvDataTerm(nn.Module):
         self.convolution, self.reduction = convolution, reduction
 
     def forward(self, image: Tensor) -> Force:
-        """The force in images (M, C, H, W)."""
+        """Return the data term in images (M, C, H, W), as a function of c1 and c2."""
 
         def force(first: Tensor, second: Tensor) -> Tensor:
             squares = [self._squares(image, means) for means in (first, second)]
@@ -55,7 +55,7 @@ class GridDataTerm(nn.Module):
         self.matrices, self.reduction = matrices, reduction
 
     def forward(self, image: Tensor) -> Force:
-        """The force in images (M, C, H, W)."""
+        """Return the data term in images (M, C, H, W), as a function of c1 and c2."""
         count, channels, *size = image.shape
         centre = image.mean((2, 3))  # large means would cancel in the expanded square
         image = image - centre[..., None, None]

@@ -103,7 +103,7 @@ def test_an_interrupted_conversion_goes_on(convert, refused, tree, capsys):
     os.utime(path, ns=(time, time + 10**9))
     convert("--allow-partial")
     told = capsys.readouterr().out
-    assert "1 of 1 parts were there already" in told and "1 parts are made anew" in told
+    assert "1 of 1 parts were there already" in told and "1 parts are made again" in told
 
 
 def test_errors_name_the_file(convert, refused, tree):

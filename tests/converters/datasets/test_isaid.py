@@ -312,7 +312,7 @@ def test_the_annotation_file_is_chosen(convert, refused, tmp_path, published, ca
     out = convert("--train-annotations", second)
     told = capsys.readouterr()
     assert f"warning: {second} has no Harbor" in told.err
-    assert "parts are made anew: what they were made from has changed" in told.out
+    assert "parts are made again: their sources have changed" in told.out
     classes = [item["name"] for item in COCO(out / "annotations/images_val.json").cats.values()]
     number = 1 + classes.index("Harbor")
     assert all(c != number for found in found_in(out, "train").values() for c, _ in found)
@@ -399,7 +399,7 @@ def test_errors(convert, refused, tmp_path, published):
     (images / "P0002.png").rename(root / "P0002.png")
     assert refused(convert, partial=()) == (
         f"isaid.py: error: {images} lacks 1 images of iSAID_train.json, P0002.png first; "
-        "--allow-partial converts what there is"
+        "--allow-partial converts the other images"
     )
     convert()
     (images / "P0000.png").rename(root / "P0000.png")

@@ -283,7 +283,7 @@ def test_an_interrupted_conversion_goes_on(convert, tmp_path, capsys, monkeypatc
     nib.save(nib.Nifti1Image(labels, image.affine), path)
     convert()
     told = capsys.readouterr().out
-    assert "3 of 4 parts were there already" in told and "1 parts are made anew" in told
+    assert "3 of 4 parts were there already" in told and "1 parts are made again" in told
     after = content(out, "train")["annotations"] + content(out, "val")["annotations"]
     assert 0 < len(after) < len(before)
 

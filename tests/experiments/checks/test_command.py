@@ -370,8 +370,11 @@ def test_classes_of_a_config(content, tmp_path, classes, expected):
         (["none.json", "--images", "."], "the annotation file none.json does not exist"),
         (["none.py"], "the config none.py does not exist"),
         (["mine.json"], "mine.json needs --images"),
-        (["config.py", "--images", "."], "--images goes with an annotation file"),
-        (["config.py", "--split", "test"], "is a mmlevelset.ShapesDataset, and not one data set"),
+        (["config.py", "--images", "."], "--images is for an annotation file"),
+        (
+            ["config.py", "--split", "test"],
+            "is a mmlevelset.ShapesDataset, but must be a single data set",
+        ),
         (["mine.json", "--images", "elsewhere"], "the folder of the images elsewhere does not"),
         (["text.json", "--images", "images"], "text.json is no JSON"),
         (["list.json", "--images", "images"], "is not in COCO's layout: it has no list 'images'"),
