@@ -267,11 +267,11 @@ def test_curves_are_where_the_log_says(report, tmp_path):
 def test_a_schedule_over_decades_has_a_logarithmic_axis():
     training = [dict(loss=1.0, lr=0.1**step, step=step) for step in range(1, 4)]
     run = RunRecord(Path("a"), Path("a"), training=training)
-    one = make_charts({"a": [run]}, [], None)["Loss and learning rate"][1]
-    assert one.log
-    middle = [float(point.split(",")[1]) for point in one.lines[0].points.split()]
+    chart = make_charts({"a": [run]}, [], None)["Loss and learning rate"][1]
+    assert chart.log
+    middle = [float(point.split(",")[1]) for point in chart.lines[0].points.split()]
     assert middle[1] - middle[0] == pytest.approx(middle[2] - middle[1], abs=0.11)
-    assert [text for _, text in one.y_ticks] == ["1e-3", "0.01", "0.1"]
+    assert [text for _, text in chart.y_ticks] == ["1e-3", "0.01", "0.1"]
 
 
 def test_versions_seed_and_time(report, tmp_path):

@@ -132,7 +132,7 @@ class RLS(BaseDetector):
         if wrong.any():
             raise ValueError(
                 f"gt_sem_seg must have labels 0, 1 and {IGNORED} for no label, but has"
-                f" {labels[wrong][0].item()}; mmlevelset.BinaryLabels makes one class of all"
+                f" {labels[wrong][0].item()}; mmlevelset.BinaryLabels joins all classes"
             )
         height, width = sample.img_shape[:2]
         return labels[0, :height, :width]

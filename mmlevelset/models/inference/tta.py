@@ -288,9 +288,9 @@ def _mask_maps(head: StandardRoIHead, features: tuple[Tensor, ...], seen: Instan
     """Return the mask head's result for the boxes of each image, before masks are pasted."""
     if hasattr(head, "mask_maps"):
         return head.mask_maps(features, seen)
-    rois = bbox2roi([one.bboxes for one in seen])
+    rois = bbox2roi([instances.bboxes for instances in seen])
     maps = head._mask_forward(features, rois)["mask_preds"]
-    return split_rois(maps, [len(one) for one in seen])
+    return split_rois(maps, [len(instances) for instances in seen])
 
 
 def _scale(boxes: Tensor, meta: dict) -> Tensor:
