@@ -124,7 +124,7 @@ def test_no_method_imports_another():
 
 
 def test_no_circles():
-    """Of imports that run when a module is imported; a package runs before its modules."""
+    """Imports that run with a module form no circle; a package runs before its modules."""
     graph = {}
     for name in MODULES:
         graph[name] = {other for other in ours(name, inside=False) if other in MODULES} - {name}

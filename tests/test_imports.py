@@ -1,4 +1,4 @@
-"""The package and its ops need torch alone; the rooms that need OpenMMLab say so in one line."""
+"""The package and its ops need torch alone; other rooms raise a one-line error without OpenMMLab."""
 
 import subprocess
 import sys

@@ -28,7 +28,7 @@ PIPELINE = [
 
 @pytest.fixture
 def arguments(tmp_path):
-    """A COCO file of three images, and how to read it."""
+    """The arguments to read a COCO file of three images."""
     annotations = []
     for image, segmentations in enumerate([SEGMENTATIONS, SEGMENTATIONS[:1], [{}]], 1):
         for box, segmentation in zip(BOXES, segmentations, strict=False):

@@ -319,7 +319,7 @@ def test_folders_of_one_name_are_told_apart(report, tmp_path):
 
 
 def test_a_sweep_s_folders(report, tmp_path):
-    """Scores are those of result.json; an evaluation has the checkpoint of its training."""
+    """Scores come from result.json; an evaluation has the checkpoint of its training."""
     result = dict(metrics={"coco/segm_mAP": 0.4}, environment=dict(torch="9.9", hardware="A GPU"))
     trained = write_log(tmp_path / "a_seed0", {"coco/segm_mAP": 0.1}, steps=3)
     (trained / "result.json").write_text(json.dumps(result))

@@ -88,7 +88,7 @@ def environment(monkeypatch):
 
 @pytest.fixture
 def sweep(capfd):
-    """Calls the command in this process, which spares the test its imports."""
+    """Calls the command in this process, so that the test does not wait for imports."""
 
     def call(file: Path, *words: str) -> Ended:
         capfd.readouterr()

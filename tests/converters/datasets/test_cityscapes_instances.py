@@ -14,7 +14,7 @@ from PIL import Image
 from mmlevelset.converters.datasets import cityscapes_instances
 
 HEIGHT, WIDTH = 40, 60
-# Instance id -> columns. 7: road, 26: a group of cars, 29: a caravan, which is not evaluated.
+# Instance id -> columns. 7: road, 26: a group of cars, 29: a caravan, not evaluated.
 FIRST = {7: slice(0, 10), 24001: slice(10, 20), 26: slice(20, 30), 26000: slice(30, 50)}
 SECOND = {29001: slice(0, 20), 33012: slice(20, 25), 31000: slice(25, 60)}
 IMAGES = {

@@ -1,4 +1,4 @@
-"""The converter of iSAID, on tiny images in the layout in which it is published."""
+"""The converter of iSAID, on tiny images in the published layout."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""The converter of LiTS, on tiny scans in the layout in which it is published."""
+"""The converter of LiTS, on tiny scans in the published layout."""
 
 import gzip
 import json
@@ -452,5 +452,5 @@ def test_memory_is_a_volume_at_most(convert, tmp_path, suffix):
     convert("--every", 40, "--overwrite")
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    slices = 4e6  # what some slices and the modules take
+    slices = 4e6  # memory of some slices and the modules
     assert peak < slices + (volume.nbytes + labels.nbytes) * (suffix == ".nii.gz")

@@ -158,7 +158,7 @@ def test_boxes_are_scaled_as_the_input_is():
 
 
 def test_panels_show_known_shapes_in_place():
-    """A disk with a soft edge in an image of one grey; its box touches it, and both fit."""
+    """A disk with a soft edge on plain grey; its box touches it, and both fit into the panel."""
     row, column = np.mgrid[:60, :80] + 0.5
     distance = 12 - np.hypot(column - 50, row - 30)
     mask = (1 / (1 + np.exp(-distance))).astype(np.float32)
