@@ -1,4 +1,4 @@
-"""The package and its ops need torch alone; other rooms raise a one-line error without OpenMMLab."""
+"""The package and its ops need torch alone; without OpenMMLab, other rooms fail in one line."""
 
 import subprocess
 import sys

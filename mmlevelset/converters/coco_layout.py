@@ -50,7 +50,7 @@ def number_categories(names: Iterable[str]) -> list[dict[str, Any]]:
 def write_instances(
     path: Path, parts: Iterable[dict], categories: Sequence[dict], **more: object
 ) -> tuple[int, int]:
-    """Write a file of instances, in which images and annotations are numbered from 1.
+    """Write a file of instances, with images and annotations numbered from 1.
 
     Args:
         path: The file.

@@ -1,4 +1,4 @@
-"""Conversions in parts, which go on where they were interrupted.
+"""Conversions in parts: an interrupted conversion goes on where it was.
 
 A converter cuts its work into parts (a scan, a large image). A worker writes the images of a part
 first, and the part itself last: ``OUT/.parts/NAME.json`` with COCO's ``images`` and

@@ -74,7 +74,7 @@ class Degrade(BaseTransform):
     RLS degrades its training images in this way (Le et al., Recurrent Level Set Networks, 2019,
     section 6.1.1); the paper does not print the amounts.
 
-    Required key: ``img``, uint8, which is changed.
+    Required and changed key: ``img``, uint8.
 
     Args:
         noise: Largest noise; see :func:`degrade`.

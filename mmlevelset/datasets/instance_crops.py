@@ -77,7 +77,7 @@ class CropInstance(BaseTransform):
     Required keys: ``img``, ``gt_bboxes`` and ``gt_masks`` of one instance. Added keys:
     ``gt_seg_map`` (h, w) uint8: 0 background, 1 object; ``ignore_index``; ``crop_box`` (left, top,
     right, bottom) in pixels of the image, right and bottom exclusive. Changed keys: ``img``,
-    ``img_shape``, ``ori_shape``, ``height``, ``width``. Removed keys: those of the instances.
+    ``img_shape``, ``ori_shape``, ``height``, ``width``. Removed keys: the keys of the instances.
 
     Args:
         factor: Width and height of the crop, as a multiple of the box's, at least 1; or (least,

@@ -14,7 +14,7 @@ import numpy as np
 Array = np.ndarray
 KINDS = ("ellipse", "polygon", "star", "ring", "spider", "split")
 
-# The smallest radius in pixels at which an outline can still be told from the others.
+# The smallest radius in pixels at which the kinds of outlines are still distinguishable.
 _MIN_RADIUS = {
     "ellipse": 6.0,
     "polygon": 7.0,

@@ -304,7 +304,7 @@ def leave_process_group() -> None:
 
 
 def require_file(path: str, what: str) -> str:
-    """Return the path of a file, which must exist unless it is an address like https://..."""
+    """Return the path of a file, which must exist; an address like https://... is not checked."""
     if "://" not in path and not Path(path).is_file():
         raise InputError(f"{what} {path} does not exist")
     return path

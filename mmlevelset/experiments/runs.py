@@ -1,4 +1,4 @@
-"""Runs in work dirs: their names, and the record of what a run has logged."""
+"""Runs in work dirs: their names, and the record of a run's logs."""
 
 from __future__ import annotations
 

@@ -208,7 +208,7 @@ def _moved(span: slice, origin: int) -> slice:
 
 
 def image_annotation(item: Region, height: int, width: int) -> dict[str, Any]:
-    """Return COCO's annotation of an instance in the whole image, which has id 0."""
+    """Return COCO's annotation of an instance in the whole image, with image id 0."""
     rows, columns = item.mask.shape
     # Encoding skips the image's other columns; there may be thousands.
     strip = np.zeros((height, columns), bool)

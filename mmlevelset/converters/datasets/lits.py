@@ -235,8 +235,8 @@ def convert_scan(out: Path, options: Options, named: tuple[str, Scan]) -> dict:
         liver, body = sides[:, 0] / sides[:, 1]
         if liver > body:
             notes.append(
-                f"the liver of {scan.volume.name} lies on the patient's left by the header, which "
-                "may be wrong; the slices would then be mirrored"
+                f"the liver of {scan.volume.name} lies on the patient's left by the header. "
+                "If the header is wrong, the slices are mirrored"
             )
     return {"images": images, "annotations": annotations, "notes": notes}
 

@@ -386,7 +386,7 @@ def steps(options: argparse.Namespace, device: torch.device) -> None:
 def check(models: dict[str, SOLOv2], whole: dict, alone: dict) -> harness.Gate:
     """Compare our rows with mmdet's and with each other if they must agree; all must be finite."""
     gate = harness.Gate()
-    # mmdet computes masks by convolutions, which would take TF32.
+    # mmdet computes masks by convolutions; they would use TF32.
     with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
         values = {name: call() for name, call in alone.items()}
     twin, other = values["ours, mmdet's layers, masks"], values[PLAIN]

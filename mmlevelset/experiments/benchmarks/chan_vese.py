@@ -79,7 +79,7 @@ def workloads(dtype: torch.dtype, device: torch.device) -> tuple[dict[str, Tenso
 
 
 def check(gate: harness.Gate, title: str, got: Any, want: Any, tolerance: float) -> None:
-    """Compare masks, phi and energies of a batch with those of its images one by one."""
+    """Compare masks, phi and energies of a batch with the results of its images one by one."""
     mask, phi, energies = got
     gate.equal(f"{title}, mask", torch.equal(mask.cpu(), torch.stack([w[0].cpu() for w in want])))
     same = [len(of_image) for of_image in energies] == [len(w[2]) for w in want]

@@ -278,7 +278,7 @@ def rank(results: Results, search: int) -> dict[int, float]:
 
 
 def choose(results: Results, arguments: argparse.Namespace) -> list[int]:
-    """Return the indices to draw: those of --indices, or the best and then the worst images."""
+    """Return the indices to draw: --indices, or the best and then the worst images."""
     count = len(results.dataset)
     if arguments.indices:
         outside = [index for index in arguments.indices if not 0 <= index < count]

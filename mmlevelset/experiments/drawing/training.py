@@ -160,7 +160,7 @@ class Images:
         self.prepare = Compose([step for step in steps if "Annotations" not in str(step["type"])])
 
     def choose(self, indices: Sequence[int] | None) -> list[int]:
-        """Return the given indices, or those of the first three images with objects."""
+        """Return the given indices, or the indices of the first three images with objects."""
         count = len(self.dataset)
         if indices is None:
             found = (i for i in range(count) if self.dataset.get_data_info(i)["instances"])

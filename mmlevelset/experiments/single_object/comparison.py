@@ -120,7 +120,7 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
         "--json",
         metavar="FILE",
         help="write the means into this file: NAME/FM in percent, or NAME/FM_1 and so on for each"
-        " annotator, and NAME/seconds; NAME is that of --model or --solver, or whole_image",
+        " annotator, and NAME/seconds; NAME is a name of --model or --solver, or whole_image",
     )
     options.add_argument(
         "--out-dir", metavar="FOLDER", help="folder of the files [`comparison` in the work dir]"

@@ -36,7 +36,7 @@ def read_items(config: Config, which: str, count: int | None, size: Sequence[int
 
     Args:
         config: The config of the data.
-        which: ``test`` or ``train``.
+        split: ``test`` or ``train``.
         count: Number of images, or None for all.
         size: Height and width of all images, or (0,): each image has its truth's size.
 

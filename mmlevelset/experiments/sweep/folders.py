@@ -35,7 +35,7 @@ def check_earlier(plan: Plan) -> None:
 
 
 def differences(before: dict, now: dict) -> str:
-    """Return the first four keys whose values differ, with both values."""
+    """Return the first four keys with different values, and both values."""
     old, new = flat(before), flat(now)
     keys = [key for key in {**old, **new} if old.get(key) != new.get(key)]
     changes = [f"{key}: {old.get(key, 'none')} -> {new.get(key, 'none')}" for key in keys[:4]]

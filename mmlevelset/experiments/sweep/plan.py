@@ -133,7 +133,7 @@ class PlannedRun:
 
 @dataclass(frozen=True)
 class Plan:
-    """A sweep: its rows, its columns, its runs in the order in which they start.
+    """A sweep: its rows, its columns, its runs in the order of their starts.
 
     Attributes:
         runs: the chosen runs.

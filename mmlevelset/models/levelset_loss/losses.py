@@ -140,9 +140,9 @@ def level_set_energy(
 ) -> Tensor:
     r"""Return the energy :math:`E_l` of each image and class.
 
-    The arguments are those of :class:`LevelSetLoss`. G is 0 or 1, so with the areas :math:`A_1`
-    inside and :math:`A_2` outside :math:`E_l = A_1 c_1 (1 - c_1) + A_2 c_2 (1 - c_2)`. The term of
-    an empty region is 0. The gradient is exact, and the energy is once differentiable. Besides the
+    The arguments are as in :class:`LevelSetLoss`. G is 0 or 1, so with the areas :math:`A_1` inside
+    and :math:`A_2` outside :math:`E_l = A_1 c_1 (1 - c_1) + A_2 c_2 (1 - c_2)`. The term of an
+    empty region is 0. The gradient is exact, and the energy is once differentiable. Besides the
     logits' gradient, the memory does not grow with the batch.
 
     Returns:
@@ -181,7 +181,7 @@ class _Group(NamedTuple):
 
 
 class _Energy(torch.autograd.Function):
-    """The energy with its own gradient, which computes the softmax again to save memory.
+    """The energy with its own gradient. The gradient computes the softmax again to save memory.
 
     The means minimise the energy, so they are constants in the gradient: dE/dH is
     (G - c1)^2 - (G - c2)^2. G is 0 or 1, so dE/dH has two values for each pair of image and class.

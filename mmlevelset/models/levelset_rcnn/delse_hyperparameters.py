@@ -49,7 +49,7 @@ class DELSEHyperparameterHead(_Predicted, HyperparameterHead):
     """Predicts each region's alpha, beta, gamma and dt_1..N, each by ``2 * sigmoid``.
 
     LevelSet R-CNN's hyperparameter head for DELSE's evolution (its Table 3, "DELSE + HP head").
-    All settings start near those of :class:`FixedDELSEHyperparameters`.
+    All settings start near the settings of :class:`FixedDELSEHyperparameters`.
 
     Args:
         *args: Arguments of :class:`HyperparameterHead`.

@@ -74,7 +74,7 @@ class PANetMaskHead(FCNMaskHead):
 
     A branch starts at the input of the trunk's last convolution: two 3x3 convolutions, the second
     half as wide, and one fully connected layer. Its map is added to the maps of all classes. The
-    arguments are those of ``FCNMaskHead``; the new layers' names start with ``fusion``.
+    arguments are as in ``FCNMaskHead``; the new layers' names start with ``fusion``.
 
     Raises:
         ValueError: ``num_convs`` is 0.

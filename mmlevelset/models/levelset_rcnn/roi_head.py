@@ -11,7 +11,7 @@ from mmlevelset.registry import MODELS
 
 @MODELS.register_module()
 class LevelSetRoIHead(StandardRoIHead):
-    """mmdet's RoI head, which also hands the mask head each RoI's class and crop of the image.
+    """mmdet's RoI head; it also gives the mask head each RoI's class and crop of the image.
 
     If the mask head uses the image, the features ``x`` must be
     :class:`~mmlevelset.models.common.ImageFeatures`; :class:`LevelSetRCNN` returns them.

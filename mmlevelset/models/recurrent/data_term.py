@@ -40,7 +40,7 @@ class ConvDataTerm(nn.Module):
 
 
 class GridDataTerm(nn.Module):
-    """The data term by matrices over the whole grid, which are read once for all steps.
+    """The data term by matrices over the whole grid. The matrices are read once for all steps.
 
     (I - c)^2 = I^2 - 2 c I + c^2, so the steps need only the matrices' products with I^2, I and 1.
     Reading a matrix of 4096 x 4096 takes longer than multiplying a few vectors by it.

@@ -1,4 +1,4 @@
-"""The recurrent level set: a Chan-Vese evolution whose update is a gated recurrent unit."""
+"""The recurrent level set: a Chan-Vese evolution with a gated recurrent unit as its update."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -60,7 +60,7 @@ class RecurrentLevelSet(BaseModule):
             an object.
         reduction: How (I - c)^2 is reduced over the channels of I: ``sum``, ``mean``, or for
             convolutions ``none``: U_g and W_g then see every channel.
-        eps: Width of the Heaviside function (arctan) of phi, whose values are about 1 (our choice).
+        eps: Width of the Heaviside function (arctan) of phi (our choice); phi has values about 1.
         eta: See :func:`mmlevelset.ops.curvature`.
         supervise: ``last``: the loss of the last step's scores; ``all``: the mean loss of N steps.
 

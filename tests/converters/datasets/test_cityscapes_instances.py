@@ -126,6 +126,6 @@ def test_errors_name_the_file(convert, refused, tree):
     unknown = np.full((HEIGHT, WIDTH), 99, np.uint16)
     path = tree / "gtFine/train/aachen/aachen_000000_000019_gtFine_instanceIds.png"
     Image.fromarray(unknown).save(path)
-    assert "has id 99, whose label 99 is not one of 0..33" in refused(
+    assert "has id 99, but its label 99 is not in 0..33" in refused(
         convert, "--allow-partial", "--overwrite"
     )
