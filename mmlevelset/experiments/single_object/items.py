@@ -31,7 +31,7 @@ class Item:
     truths: np.ndarray
 
 
-def read_items(config: Config, which: str, count: int | None, size: Sequence[int]) -> list[Item]:
+def read_items(config: Config, split: str, count: int | None, size: Sequence[int]) -> list[Item]:
     """Read the first images of the test or training data through the test pipeline.
 
     Args:
@@ -47,15 +47,15 @@ def read_items(config: Config, which: str, count: int | None, size: Sequence[int
     from mmdet.registry import DATASETS
     from mmengine.registry import init_default_scope
 
-    for name in ("test", which):
+    for name in ("test", split):
         if config.get(f"{name}_dataloader") is None:
             raise InputError(f"the config has no {name}_dataloader")
     init_default_scope(config.get("default_scope", "mmdet"))
-    settings = config[f"{which}_dataloader"].dataset.copy()
+    settings = config[f"{split}_dataloader"].dataset.copy()
     settings.pipeline = config.test_dataloader.dataset.pipeline
     dataset = DATASETS.build(settings)
     numbers = range(min(count or len(dataset), len(dataset)))
-    return [read_item(dataset[number], f"{which} image {number}", size) for number in numbers]
+    return [read_item(dataset[number], f"{split} image {number}", size) for number in numbers]
 
 
 def read_item(data: dict, name: str, size: Sequence[int]) -> Item:

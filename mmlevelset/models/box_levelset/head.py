@@ -280,9 +280,9 @@ class BoxSOLOv2Head(SOLOV2Head):
         size = logits.shape[1:]
         losses = {}
         if true_masks is not None:
-            used, which = box.unique(return_inverse=True)
-            has_mask = true_masks[used].flatten(1).any(1)[which]
-            targets = _shrunk(true_masks[used], size)[which]
+            used, inverse = box.unique(return_inverse=True)
+            has_mask = true_masks[used].flatten(1).any(1)[inverse]
+            targets = _shrunk(true_masks[used], size)[inverse]
             own = self.loss_mask(logits, targets, reduction_override="none")
             losses["loss_mask"] = torch.where(has_mask, own, 0)
             if self.supervision == "mask" or has_mask.all():
