@@ -29,7 +29,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def metafiles_read_once():
-    """Else mmengine parses mmdet's 102 metafiles for each base ``mmdet::...`` of a config."""
+    """Read mmdet's 102 metafiles once; mmengine parses them for each base ``mmdet::...``."""
     with pytest.MonkeyPatch.context() as patch:
         utils = sys.modules.get("mmengine.config.utils")
         if utils is not None:

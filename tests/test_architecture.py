@@ -24,9 +24,9 @@ NEIGHBOURS: dict[str, set[str]] = {}
 SHARED_MODELS = {"common", "recurrent", "backbones"}
 """The rooms of models that all methods may import."""
 BELOW_MODELS = {"common": set(), "backbones": set(), "recurrent": {"common"}}
-"""What these may import of each other."""
+"""The shared rooms that each shared room may import."""
 OPTIONAL_OF_OPS = {"contourpy", "numpy"}
-"""What functions of ops import when they are called."""
+"""The modules that functions of ops import when they are called."""
 BACKENDS = {"ops.kernels": {"triton"}, "ops.tree_numba": {"numba", "numpy"}}
 """Rooms and modules of ops that are imported where their library is there, and that library."""
 
@@ -124,7 +124,7 @@ def test_no_method_imports_another():
 
 
 def test_no_circles():
-    """Of imports that run when a module is imported; a package runs before its modules."""
+    """Imports that run with a module form no circle; a package runs before its modules."""
     graph = {}
     for name in MODULES:
         graph[name] = {other for other in ours(name, inside=False) if other in MODULES} - {name}

@@ -54,7 +54,7 @@ def check_all(paths: Iterable[str], check: Callable[[str, Config], None]) -> Non
 
 
 def build(model: dict[str, Any]) -> nn.Module:
-    """The model without memory for its weights; that of a wrapper that tests in tiles."""
+    """Build the model without memory for its weights; of a wrapper, return the inner model."""
     model = copy.deepcopy(model)
     if "backbone" in model:
         model["backbone"]["init_cfg"] = None
@@ -177,7 +177,7 @@ def test_an_option_of_the_base_reaches_the_model_from_the_command_line():
 
 
 def test_the_options_of_the_readmes_fit_their_configs():
-    """In a table, a row's options are those of the configs that the row links to."""
+    """In a table, a row's options fit the configs that the row links to."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--cfg-options", nargs="*", action=DictAction)
     rows = 0

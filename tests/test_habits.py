@@ -1,4 +1,4 @@
-"""What is written in several of the project's files says the same in each."""
+"""Facts that several files of the project state are the same in all of them."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The package and its ops need torch alone; the rooms that need OpenMMLab say so in one line."""
+"""The package and its ops need torch alone; without OpenMMLab, other rooms fail in one line."""
 
 import subprocess
 import sys

@@ -1,4 +1,5 @@
 """Converters of published data sets and checkpoints.
 
-Importing this package imports nothing else: a converter and its workers load only what they need.
+Importing this package imports nothing else: a converter and its workers load only the modules that
+they need.
 """

@@ -50,13 +50,13 @@ def number_categories(names: Iterable[str]) -> list[dict[str, Any]]:
 def write_instances(
     path: Path, parts: Iterable[dict], categories: Sequence[dict], **more: object
 ) -> tuple[int, int]:
-    """Write a file of instances, in which images and annotations are numbered from 1.
+    """Write a file of instances, with images and annotations numbered from 1.
 
     Args:
         path: The file.
         parts: Dicts with ``images``, ``annotations`` and ``notes``, as
-            :class:`~mmlevelset.converters.parts.Parts` keeps them; one is in memory at a time. The
-            notes are printed to stderr.
+            :class:`~mmlevelset.converters.parts.Parts` keeps them; only one part is in memory at a
+            time. The notes are printed to stderr.
         categories: COCO's categories.
         more: Other keys of the file, such as ``info``.
 

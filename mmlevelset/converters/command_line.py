@@ -1,4 +1,4 @@
-"""The command line of converters, and the checks of what it names."""
+"""The command line of converters, and checks of its arguments."""
 
 import argparse
 import sys
@@ -42,7 +42,7 @@ def whole_number(text: str) -> int:
 
 
 def require(path: Path, what: str) -> Path:
-    """Return the path, which must exist."""
+    """Return the path; raise InputError if it does not exist."""
     if not path.exists():
         raise InputError(f"{what} {path} does not exist")
     return path
@@ -58,5 +58,5 @@ def check_counts(what: str, found: int, published: int, allow_partial: bool = Fa
         return
     difference = f"{what}: {found} found, {published} published"
     if not allow_partial:
-        raise InputError(f"{difference}; --allow-partial converts what there is")
+        raise InputError(f"{difference}; --allow-partial converts the data that is there")
     print(f"warning: {difference}", file=sys.stderr)

@@ -20,7 +20,7 @@ def read_image_size(path: Path, whole: bool = False) -> tuple[int, int]:
 
     Args:
         path: The file.
-        whole: Decode all of the file, which finds truncated files.
+        whole: Decode all of the file, to find truncated files.
     """
     try:
         with Image.open(require(path, "the image")) as image:

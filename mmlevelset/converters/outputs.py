@@ -1,4 +1,4 @@
-"""Writing of converted files. Each file is whole or not there."""
+"""Writing of converted files. A file is complete or does not exist."""
 
 import json
 import sys
@@ -36,11 +36,11 @@ def write_image(path: Path, image: np.ndarray) -> None:
 def write_label_maps(
     jobs: Iterable[tuple[Path, Callable[[], np.ndarray]]], overwrite: bool = False
 ) -> None:
-    """Write label maps as PNG files of 8 bits. Files that are there stay as they are.
+    """Write label maps as PNG files of 8 bits. Existing files are kept.
 
     Args:
         jobs: For each map its path, and a function that returns the map, (H, W) uint8.
-        overwrite: Write the files that are there again.
+        overwrite: Write existing files again.
     """
     jobs = list(jobs)
     todo = jobs if overwrite else [job for job in jobs if not job[0].exists()]

@@ -1,4 +1,4 @@
-"""Conversions in parts, which go on where they were interrupted.
+"""Conversions in parts: an interrupted conversion goes on where it was.
 
 A converter cuts its work into parts (a scan, a large image). A worker writes the images of a part
 first, and the part itself last: ``OUT/.parts/NAME.json`` with COCO's ``images`` and
@@ -46,8 +46,8 @@ class Parts:
             if changed:
                 changes = ", ".join(f"{k}: {then.get(k)} then, {now.get(k)} now" for k in changed)
                 raise InputError(
-                    f"{out} was begun with other options ({changes}); take those, another folder, "
-                    "or --overwrite"
+                    f"{out} was begun with other options ({changes}); use these options,"
+                    " another folder, or --overwrite"
                 )
         else:
             write_compact_json(stored, now)
@@ -113,13 +113,13 @@ def convert_parts(
     Args:
         parts: The parts of the conversion.
         function: Takes a name and a job. It writes the images and returns the keyword arguments of
-            :meth:`Parts.write`. Workers run it, as :func:`~mmlevelset.converters.workers.map_jobs`
-            says.
+            :meth:`Parts.write`. Workers run it; see
+            :func:`~mmlevelset.converters.workers.map_jobs`.
         jobs: The jobs by the names of their parts.
         made_from: Returns the state of a job's sources; see :func:`state_of`.
         workers: Number of processes, by default all cores.
     """
-    states = {name: made_from(job) for name, job in jobs.items()}  # before anything is read
+    states = {name: made_from(job) for name, job in jobs.items()}  # before any source is read
     todo = [
         (name, jobs[name], state)
         for name, state in states.items()
@@ -129,7 +129,7 @@ def convert_parts(
         print(f"{len(jobs) - len(todo)} of {len(jobs)} parts were there already")
     changed = sum(parts.finished(name) for name, _, _ in todo)
     if changed:
-        print(f"{changed} parts are made anew: what they were made from has changed")
+        print(f"{changed} parts are made again: their sources have changed")
     make = partial(_make_part, parts, function)
     for _ in map_jobs(make, todo, workers, name=lambda job: job[0]):
         pass
@@ -146,7 +146,7 @@ def state_of(*sources: object) -> str:
     """Return a digest that changes when a source changes.
 
     Args:
-        sources: Of a path, size and time count; of any other value, its ``repr``.
+        sources: For a path, its size and time count; for any other value, its ``repr``.
     """
     digest = hashlib.sha256()
     for source in sources:
@@ -164,5 +164,5 @@ def in_parts(split: str, images: Sequence[str], size: int) -> dict[str, list[str
 
 
 def large_first(paths: Mapping[str, Path]) -> list[str]:
-    """Return the names by the size of their files, so that the cores end together."""
+    """Return the names, the largest files first, so that the cores finish together."""
     return sorted(paths, key=lambda name: -paths[name].stat().st_size)

@@ -33,7 +33,7 @@ def add_folders(parser: argparse.ArgumentParser) -> None:
 
 
 def lists_folder(voc: Path) -> Path:
-    """Return VOC's folder of lists for segmentation, which must exist."""
+    """Return VOC's folder of lists for segmentation; raise InputError if it does not exist."""
     return require(voc / "ImageSets/Segmentation", "the folder of VOC's lists")
 
 

@@ -87,7 +87,7 @@ def _results(
     except BrokenProcessPool as error:
         lost = ", ".join(name(job) for job, _ in pending)
         raise InputError(
-            f"a worker died, perhaps for want of memory (try fewer workers), at one of: {lost}"
+            f"a worker died, perhaps for lack of memory (try fewer workers), at one of: {lost}"
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)

@@ -44,8 +44,8 @@ class _CheckedCOCO(COCO):
             if name != expected:
                 raise _ClassesError(
                     f"label {label} would be its category '{name}', but classes[{label}] is"
-                    f" '{expected}': labels follow the categories' order in the file; sort those,"
-                    " or give metainfo=dict(classes="
+                    f" '{expected}': labels follow the categories' order in the file; sort the"
+                    " categories, or give metainfo=dict(classes="
                     f"({', '.join(map(repr, names))})) for training and testing"
                 )
         return ids
@@ -117,7 +117,10 @@ def is_polygon(part: Any) -> bool:
 
 
 def rle_problem(rle: dict, height: int, width: int) -> str | None:
-    """Return the problem of an RLE mask for an image of this size, or None. Empty: "zero area"."""
+    """Return the problem of an RLE mask for an image of this size, or None.
+
+    The problem of an empty mask is "zero area".
+    """
     counts = rle.get("counts")
     if list(rle.get("size") or ()) != [height, width]:
         return "the RLE mask's size is not the image's"
@@ -154,7 +157,7 @@ def _box_alone(annotation: dict) -> dict:
     try:
         return left | {"area": float(left["bbox"][2]) * float(left["bbox"][3])}
     except (TypeError, ValueError, IndexError):
-        return left  # the box is an error of its own, named later
+        return left  # a later check names the error of the box
 
 
 @DATASETS.register_module()
@@ -174,10 +177,10 @@ class CocoDataset(MMDetCocoDataset):
 
     Args:
         *args, **kwargs: The arguments of mmdet's ``CocoDataset``.
-        masks: ``required``: as above. ``optional``: an annotation with a box alone is kept, in a
-            file where others have a mask; its entry in ``instances`` has no key ``mask``, and
-            :class:`~mmlevelset.datasets.LoadMixedAnnotations` loads it. ``unread``: boxes alone are
-            used; masks and areas are not read.
+        masks: ``required``: as above. ``optional``: an annotation with a box alone is kept, also if
+            other annotations of the file have a mask. Its entry in ``instances`` has no key
+            ``mask``, and :class:`~mmlevelset.datasets.LoadMixedAnnotations` loads it. ``unread``:
+            boxes alone are used; masks and areas are not read.
 
     Raises:
         FileNotFoundError: ``ann_file`` does not exist.
@@ -332,5 +335,5 @@ class CocoDataset(MMDetCocoDataset):
         data = super().prepare_data(idx)
         if data is None and self.test_mode:
             path = self.get_data_info(idx)["img_path"]
-            raise ValueError(f"the pipeline gave None for image {path}; in testing none is skipped")
+            raise ValueError(f"the pipeline gave None for image {path}, but testing skips no image")
         return data

@@ -71,10 +71,10 @@ def _ramp(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
 class Degrade(BaseTransform):
     """Apply :func:`degrade` with amounts drawn uniformly for each image, from 0 to a maximum.
 
-    RLS degrades its training images so (Le et al., Recurrent Level Set Networks, 2019, section
-    6.1.1); the paper does not print the amounts.
+    RLS degrades its training images in this way (Le et al., Recurrent Level Set Networks, 2019,
+    section 6.1.1); the paper does not print the amounts.
 
-    Required key: ``img``, uint8, which is changed.
+    Required and changed key: ``img``, uint8.
 
     Args:
         noise: Largest noise; see :func:`degrade`.

@@ -77,11 +77,11 @@ class CropInstance(BaseTransform):
     Required keys: ``img``, ``gt_bboxes`` and ``gt_masks`` of one instance. Added keys:
     ``gt_seg_map`` (h, w) uint8: 0 background, 1 object; ``ignore_index``; ``crop_box`` (left, top,
     right, bottom) in pixels of the image, right and bottom exclusive. Changed keys: ``img``,
-    ``img_shape``, ``ori_shape``, ``height``, ``width``. Removed keys: those of the instances.
+    ``img_shape``, ``ori_shape``, ``height``, ``width``. Removed keys: the keys of the instances.
 
     Args:
         factor: Width and height of the crop, as a multiple of the box's, at least 1; or (least,
-            most), from which the factor is drawn uniformly, for training.
+            most), for training: the factor is drawn uniformly between them.
 
     Raises:
         KeyError: A required key is missing.
@@ -92,7 +92,7 @@ class CropInstance(BaseTransform):
         bounds = tuple(factor) if isinstance(factor, Sequence) else (factor, factor)
         if len(bounds) != 2 or not 1 <= bounds[0] <= bounds[1] < math.inf:
             raise ValueError(
-                f"factor must be a number of at least 1, or (least, most) of such, not {factor!r}"
+                f"factor must be a number of at least 1, or (least, most) of them, not {factor!r}"
             )
         self.factor = bounds
 

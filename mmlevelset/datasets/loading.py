@@ -78,7 +78,7 @@ class LoadImage(LoadImageFromFile):
         if on_error not in ("raise", "skip"):
             raise ValueError(f'on_error must be "raise" or "skip", not {on_error!r}')
         if kwargs.pop("ignore_empty", False):
-            raise ValueError('ignore_empty hides which file is bad; use on_error="skip"')
+            raise ValueError('ignore_empty hides the name of the bad file; use on_error="skip"')
         super().__init__(**kwargs)
         self.on_error = on_error
         self.skipped: set[str] = set()

@@ -89,7 +89,7 @@ class SegDataset(BaseSegDataset):
 
 @DATASETS.register_module()
 class VOCSegDataset(SegDataset):
-    """Pascal VOC 2012, 21 classes of which 0 is the background, with SBD's label maps.
+    """Pascal VOC 2012 with SBD's label maps: 21 classes, 0 is the background.
 
     ``tools/dataset_converters/voc_aug.py`` writes ``SegmentationClassAug`` and the list
     ``trainaug.txt``; VOC's own ``SegmentationClass`` can be read as well.
@@ -190,9 +190,9 @@ class CocoSegDataset(CocoDataset):
     """Instances in COCO's layout for semantic networks: class 0 is the background.
 
     :class:`~mmlevelset.datasets.SemanticFromInstances` in the pipeline makes the label maps.
-    Arguments and errors are those of :class:`~mmlevelset.datasets.CocoDataset`. If ``metainfo``
-    gives ``classes``, the first class must be ``"background"``. The labels in ``instances`` start
-    at 0 with the second class. Annotations that ``CocoDataset`` leaves out become background.
+    Arguments and errors are as in :class:`~mmlevelset.datasets.CocoDataset`. If ``metainfo`` gives
+    ``classes``, the first class must be ``"background"``. The labels in ``instances`` start at 0
+    with the second class. Annotations that ``CocoDataset`` leaves out become background.
 
     Raises:
         ValueError: The first of ``classes`` is not ``"background"``.

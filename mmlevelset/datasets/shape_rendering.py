@@ -14,7 +14,7 @@ import numpy as np
 Array = np.ndarray
 KINDS = ("ellipse", "polygon", "star", "ring", "spider", "split")
 
-# The smallest radius in pixels at which an outline can still be told from the others.
+# The smallest radius in pixels at which the kinds of outlines are still distinguishable.
 _MIN_RADIUS = {
     "ellipse": 6.0,
     "polygon": 7.0,
@@ -62,8 +62,8 @@ class _Object:
 
 # --- outlines -------------------------------------------------------------------------------------
 # Each function returns a function of local coordinates, in which the outline fits the unit circle.
-# Its value is positive inside, and near the outline about a distance. `radius` is in pixels: thin
-# parts keep a visible width.
+# Its value is positive inside. Near the outline, it is about a distance. `radius` is in pixels:
+# thin parts keep a visible width.
 
 Outline = Callable[[Array, Array], Array]
 
@@ -179,7 +179,7 @@ def _rasterise(
         bend: Amplitude (local units) and the two phases of a smooth warp.
 
     Returns:
-        The window's top row and left column; which pixels have their centre inside (bool); and
+        The window's top row and left column; a bool map of the pixels with their centre inside; and
         the share of each pixel that is inside (float32).
     """
     reach = math.ceil(radius * 1.15 + 2)

@@ -426,9 +426,9 @@ class ShapesDataset(BaseDetDataset):
 class ShapesSegDataset(ShapesDataset):
     """The generated data as semantic maps: class 0 is the background, then the six kinds.
 
-    ``seg_map_path`` names the label map; there are no ``instances``. The arguments are those of
-    :class:`ShapesDataset`, but ``background_label`` must be 0. If ``metainfo`` gives ``classes``,
-    the first class must be ``"background"``.
+    ``seg_map_path`` names the label map; there are no ``instances``. The arguments are the same as
+    for :class:`ShapesDataset`, but ``background_label`` must be 0. If ``metainfo`` gives
+    ``classes``, the first class must be ``"background"``.
     """
 
     METAINFO: ClassVar = {"classes": ("background", *KINDS), "palette": [(0, 0, 0), *PALETTE]}

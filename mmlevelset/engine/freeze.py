@@ -15,7 +15,7 @@ from mmlevelset.registry import HOOKS
 
 @HOOKS.register_module()
 class FreezeHook(Hook):
-    """Freeze all parameters except those of the named parts when training starts.
+    """Freeze all parameters outside the named parts when training starts.
 
     Frozen parameters get no gradient, so the optimizer does not change them, and the backward
     pass stops where the trained parts begin. Outside of the trained parts, batch normalisation

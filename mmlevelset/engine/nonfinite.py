@@ -214,11 +214,11 @@ def _image_files(args: tuple, kwargs: dict) -> list[str]:
 
 
 def _nonfinite_data(args: tuple, kwargs: dict) -> list[str]:
-    """Names of the images and fields of data samples that are not finite, with the image file."""
+    """Return the names of non-finite images and fields of data samples, with the image file."""
     files = _image_files(args, kwargs)
     found = []
     for name, value in _arguments(args, kwargs).items():
-        # A batched tensor has one element per image, as a list has.
+        # A batched tensor has one element per image, like a list.
         elements = value if isinstance(value, list | tuple | Tensor) else [value]
         for index, element in enumerate(elements):
             image = f" of {files[index]}" if index < len(files) else ""

@@ -126,7 +126,7 @@ class _SeededIndices(list):
 
 
 class _SeededBatchSampler:
-    """Batches of a batch sampler, numbered by iteration; other attributes are that sampler's."""
+    """Batches of a batch sampler, numbered by iteration; other attributes are the sampler's."""
 
     def __init__(self, batch_sampler: Any, seed: int, rank: int) -> None:
         self._batch_sampler = batch_sampler

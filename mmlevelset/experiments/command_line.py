@@ -215,7 +215,7 @@ def _parse_options(words: list[str]) -> dict[str, Any]:
 
 
 def require_key(config: Config, key: str, what: str, hint: str = "") -> None:
-    """Raise an error if the config does not have the key of an override: it would be ignored.
+    """Raise an error if the config lacks the key of an override: the override would do nothing.
 
     Args:
         config: the config to override.
@@ -304,7 +304,7 @@ def leave_process_group() -> None:
 
 
 def require_file(path: str, what: str) -> str:
-    """Return the path of a file, which must exist unless it is an address like https://..."""
+    """Return the path of a file, which must exist; an address like https://... is not checked."""
     if "://" not in path and not Path(path).is_file():
         raise InputError(f"{what} {path} does not exist")
     return path

@@ -5,8 +5,9 @@
 The CRF is fully connected (Krähenbühl and Koltun, NIPS 2011). The library ``pydensecrf`` runs
 mean-field inference on the network's softmax at the size of the original images. The command prints
 mIoU, boundary F1 and seconds an image, as in Table 4 of Kim et al., CNN-based Semantic Segmentation
-using Level Set Loss, 2019. The network's seconds hold its logits at the image's size and their
-argmax. The CRF's seconds hold its kernels, iterations and argmax. Loading the image is not timed.
+using Level Set Loss, 2019. The network's seconds include its logits at the image's size and their
+argmax. The CRF's seconds include its kernels, iterations and argmax. Loading the image is not
+timed.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     options.add_argument(
         "--dataset", choices=["test", "val"], default="test", help="data set of the images [test]"
     )
-    options.add_argument("--images", type=int, help="use the first so many images [all]")
+    options.add_argument("--images", type=int, help="use only the first IMAGES images [all]")
     options.add_argument(
         "--iterations",
         type=int,
@@ -139,7 +140,7 @@ def compare(
         raise InputError(
             f"model.type must be mmlevelset.SemanticSegmentor, and was {config.model.type}"
         )
-    MMLogger.get_current_instance().setLevel("ERROR")  # or the metrics of each row print a table
+    MMLogger.get_current_instance().setLevel("ERROR")  # else the metrics of each row print a table
     dataset = DATASETS.build(config.test_dataloader.dataset)
     load = Compose(get_test_pipeline_cfg(config)[:1])
     ignore = model.decode_head.ignore_index

@@ -37,7 +37,7 @@ def table(runs: Sequence[RunRecord], metrics: Sequence[str] | None = None) -> st
     """Return a Markdown table in percent, a row for each variant.
 
     Args:
-        runs: with scores.
+        runs: runs with scores.
         metrics: the columns; None takes the :data:`METRICS` that a run has, the boundary F1
             ``BF_*`` for semantic maps only.
 

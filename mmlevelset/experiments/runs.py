@@ -1,4 +1,4 @@
-"""Runs in work dirs: their names, and the record of what a run has logged."""
+"""Runs in work dirs: their names, and the record of a run's logs."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def seed_of(name: str) -> int | None:
 
 
 def latest_checkpoint(work_dir: Path) -> Path:
-    """Return the newest checkpoint of a work dir, which may have been moved since.
+    """Return the newest checkpoint of a work dir, also after the work dir was moved.
 
     Raises:
         InputError: there is none.
@@ -55,21 +55,21 @@ def latest_checkpoint(work_dir: Path) -> Path:
 
 @dataclass
 class RunRecord:
-    """What a run has left in its work dir.
+    """The record of a run, read from its work dir.
 
     Attributes:
         work_dir: the folder.
-        checkpoints: the folder of the run's checkpoint: of an evaluation in a sweep, the folder of
-            the run that it evaluates.
+        checkpoints: the folder of the run's checkpoints. For an evaluation in a sweep, this is the
+            folder of the evaluated run.
         variant: the name that the run shares with the runs of other seeds.
         name: unique among the runs that are read together.
-        newest: the folder of the newest training, or without a training of the newest test.
+        newest: the folder of the newest training, or of the newest test if there is no training.
         training, validation: the log's records by step; empty for a test alone.
-        scores: of the last evaluation, in percent, without ``coco/``.
-        classes: class -> AP or IoU in percent, where that was evaluated.
-        config: mmengine's config; None if there is none. :func:`read_settings` fills this in, and
-            ``config_name``, ``seed``, ``started``, ``environment``.
-        notes: what the record lacks, and why.
+        scores: the scores of the last evaluation, in percent; the names are without ``coco/``.
+        classes: class -> AP or IoU in percent; empty if classes were not evaluated.
+        config: mmengine's config; None without one. :func:`read_settings` fills in ``config``,
+            ``config_name``, ``seed``, ``started`` and ``environment``.
+        notes: the parts that the record lacks, each with the reason.
     """
 
     work_dir: Path
@@ -100,7 +100,7 @@ class RunRecord:
         return statistics.median(times) if times else None
 
     def take_scores(self, logged: Mapping[str, Any]) -> None:
-        """Take scores as an evaluation logs them, without those that are unknown (-1, NaN)."""
+        """Take the scores that an evaluation logged, without unknown scores (-1, NaN)."""
         for key, value in logged.items():
             name = key.removeprefix("coco/")
             if name in NO_SCORES or not isinstance(value, int | float):
@@ -145,7 +145,7 @@ def read_runs(work_dirs: Sequence[Path]) -> tuple[list[RunRecord], list[str]]:
 def read_run(work_dir: Path) -> RunRecord | None:
     """Return the record of the run in a work dir; None if nothing was logged there.
 
-    The scores are those of a sweep's result.json, or else of the last evaluation.
+    The scores come from a sweep's result.json, or else from the last evaluation.
 
     Raises:
         InputError: a log or another file of the run is broken.
@@ -196,7 +196,7 @@ def _checkpoints(work_dir: Path) -> Path:
     task = work_dir / "run.json"
     if task.is_file():
         settings = _read_json(task)
-        # A command changes the predictions: they are no longer those of the checkpoint.
+        # A command may change the predictions, so its scores are not the scores of the checkpoint.
         if settings.get("source") and not settings.get("command"):
             return work_dir.absolute().parent / settings["source"]
     return work_dir
@@ -254,7 +254,7 @@ def _read_text_log(run: RunRecord, folder: Path) -> None:
 
 
 def _name(runs: Sequence[RunRecord]) -> None:
-    """Name runs by their folders, with as many parts of the path as tell them apart."""
+    """Name runs by their folders, with enough parts of the path to make the names unique."""
     steps = [run.work_dir.absolute().parts for run in runs]
     for depth in range(1, max(map(len, steps)) + 1):
         names = ["/".join(parts[-depth:]) for parts in steps]

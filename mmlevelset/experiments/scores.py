@@ -22,8 +22,8 @@ def mean_and_deviation(values: Sequence[float], digits: int | None = None) -> st
     """Return "mean ± sample standard deviation", the mean alone of one value, "" of none.
 
     Args:
-        values: one for each seed.
-        digits: after the point; None takes 1, or 3 for a mean below 1.
+        values: a value for each seed.
+        digits: digits after the point; None takes 1, or 3 for a mean below 1.
     """
     if not values:
         return ""

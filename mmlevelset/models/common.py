@@ -59,7 +59,7 @@ def map_fields(function: Callable[..., Tensor], *results: Result) -> Result:
     """Apply a function to results, field by field; an absent field stays None.
 
     Args:
-        function: From as many tensors as there are results to a tensor.
+        function: Takes one tensor of each result, and returns a tensor.
         *results: Results of one type, with the same fields present.
     """
     first: Any = results[0]
@@ -104,7 +104,7 @@ def mean_iou(inside: Tensor, truth: Tensor) -> Tensor:
 
 
 def check_roi_features(x: Tensor, roi_feat_size: tuple[int, ...]) -> None:
-    """Raise ValueError unless RoI features (M, C, h, w) have the size that a mask head expects."""
+    """Raise ValueError unless RoI features (M, C, h, w) have the mask head's size."""
     if x.shape[2:] != roi_feat_size:
         raise ValueError(
             "roi_feat_size must be the output_size of mask_roi_extractor,"

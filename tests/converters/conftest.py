@@ -7,7 +7,7 @@ Refused = Callable[..., str]
 
 @pytest.fixture
 def refused(capsys) -> Refused:
-    """Calls a command that must end with one line and exit code 2; gives the line."""
+    """A function that calls a command, checks its exit code 2, and returns its error line."""
 
     def call(command: Callable[..., object], *words: object, **options: object) -> str:
         capsys.readouterr()

@@ -1,4 +1,4 @@
-"""Checks of what the command line names."""
+"""Checks of the command line's arguments."""
 
 import pytest
 

@@ -68,9 +68,7 @@ def test_a_part_of_changed_files_is_made_anew(tmp_path, capsys):
     os.utime(source, ns=(time, time))
     assert state_of(source) == state_of(source)
     assert convert("three") == [{"text": "three"}]
-    assert capsys.readouterr().out == (
-        "1 parts are made anew: what they were made from has changed\n"
-    )
+    assert capsys.readouterr().out == ("1 parts are made again: their sources have changed\n")
     convert_parts(parts, None, {"val/a": source}, state_of)
     assert capsys.readouterr().out == "1 of 1 parts were there already\n"
 
@@ -90,8 +88,8 @@ def test_other_options_are_refused(tmp_path):
     with pytest.raises(InputError) as error:
         Parts(tmp_path, {"size": 4, "window": (1.0, 2.0)})
     assert str(error.value) == (
-        f"{tmp_path} was begun with other options (size: 3 then, 4 now); take those, "
-        "another folder, or --overwrite"
+        f"{tmp_path} was begun with other options (size: 3 then, 4 now); use these "
+        "options, another folder, or --overwrite"
     )
     Parts(tmp_path, {"size": 4}, overwrite=True)
     Parts(tmp_path, {"size": 4})

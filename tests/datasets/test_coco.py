@@ -183,7 +183,7 @@ def test_categories_in_another_order_than_the_classes_are_an_error(build, classe
 
 @pytest.mark.parametrize("drop", [True, False])
 def test_images_without_objects_follow_filter_cfg(build, log, drop):
-    # Image 1 has an object, image 2 only one that is skipped, image 3 none.
+    # Image 1 has an object, image 2 only a skipped object, image 3 none.
     content = _content(_annotation(1), _annotation(2, 2, area=0))
     dataset = build(content, filter_cfg={"filter_empty_gt": drop})
     assert len(dataset) == (1 if drop else 3)

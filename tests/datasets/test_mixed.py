@@ -28,7 +28,7 @@ PIPELINE = [
 
 @pytest.fixture
 def arguments(tmp_path):
-    """A COCO file of three images, and how to read it."""
+    """The arguments to read a COCO file of three images."""
     annotations = []
     for image, segmentations in enumerate([SEGMENTATIONS, SEGMENTATIONS[:1], [{}]], 1):
         for box, segmentation in zip(BOXES, segmentations, strict=False):
@@ -79,7 +79,7 @@ def test_instances_without_a_mask_survive_with_their_box(arguments, log, kind):
     assert first.masks.masks.shape == (4, 96, 128)
     assert [int(mask.sum()) for mask in first.masks.masks] == [400, 0, 0, 0]
     assert first.masks.masks[0, 20:40, 88:108].all()
-    assert [int(one.masks.masks.sum()) for one in (second, third)] == [400, 0]
+    assert [int(instances.masks.masks.sum()) for instances in (second, third)] == [400, 0]
     assert not any("skipped" in line for line in log)
 
 

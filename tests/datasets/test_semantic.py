@@ -28,7 +28,7 @@ def save(path: Path, array: np.ndarray) -> None:
 
 @pytest.fixture
 def folder(tmp_path) -> Path:
-    """Two images and their label maps, and a list that names one of them."""
+    """Two images with label maps, and a list of one image."""
     for number, name in enumerate("ab"):
         save(tmp_path / f"images/{name}.jpg", np.zeros((6, 8, 3), np.uint8))
         save(tmp_path / f"maps/{name}.png", np.full((6, 8), number, np.uint8))

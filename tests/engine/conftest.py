@@ -15,7 +15,7 @@ IMAGES = 6
 
 @pytest.fixture(autouse=True)
 def _default_scope():
-    # A runner makes mmdet the current scope, which must not stay so for other tests.
+    # A runner makes mmdet the current scope; other tests need the scope from before.
     instances = DefaultScope._instance_dict.copy()
     yield
     DefaultScope._instance_dict.clear()

@@ -41,7 +41,7 @@ class Linear(BaseModel):
 
 
 class Rising(BaseMetric):
-    """Better after every epoch."""
+    """A metric that rises after every epoch."""
 
     def process(self, data_batch, data_samples) -> None:
         self.results.extend(data_samples)

@@ -1,4 +1,4 @@
-"""Training in several processes: the losses of one, and how it ends when a process is killed."""
+"""Training in several processes: the losses equal one process's; a killed process ends the run."""
 
 import copy
 import json
@@ -190,7 +190,7 @@ def test_a_killed_process_ends_the_run_and_resume_goes_on_to_the_same_losses(tin
     report = outputs["pytorch"].partition("Root Cause")[2]
     assert re.search(r"rank\s*: 1 \(local_rank: 1\)", report) and "Signal 9 (SIGKILL)" in report
     assert all(line.startswith(ended) for line in errors_in(outputs["pytorch"]))
-    # srun without --kill-on-bad-exit does not: the other process notices by itself.
+    # srun without --kill-on-bad-exit does not end it: the other process notices by itself.
     (error,) = errors_in(outputs["slurm"])
     assert error.startswith(ended) and "--resume goes on from the latest checkpoint" in error
     assert "task 1: signal 9" in outputs["slurm"]

@@ -1,4 +1,4 @@
-"""Trains small networks of every family for three steps, in one process or as one of several.
+"""Train small networks of every family for three steps, in one or several processes.
 
 A step has the same images however many processes share them. What is random in a step is seeded by
 the image, and there is neither batch normalisation nor dropout.
@@ -21,7 +21,7 @@ from mmlevelset.experiments.command_line import leave_process_group, prepare_pro
 
 CONFIGS = Path(__file__).parents[2] / "configs/quickstart"
 BATCH, STEPS = 4, 3
-WITHOUT_OBJECTS = (9, 11)  # of the last step; of two processes, all that the second one has
+WITHOUT_OBJECTS = (9, 11)  # in the last step, all images of the second of two processes
 
 CROSS_ENTROPY = dict(type="CrossEntropyLoss", avg_non_ignore=True)
 RESNET = dict(base_channels=16, stem_channels=16)
@@ -53,12 +53,12 @@ FAMILIES = {
     ),
     "deeplab-largefov": dict(decode_head=dict(dropout_ratio=0.0, loss_decode=losses("pixel", 1.0))),
 }
-"""What is changed in the models of quickstart configs."""
+"""Changes of the models of quickstart configs."""
 
 
 @TASK_UTILS.register_module()
 class SamplerSeededByImage(RandomSampler):
-    """mmdet's, whose choice depends on the image's objects alone."""
+    """mmdet's sampler; its choice depends on the image's objects alone."""
 
     def sample(self, assign_result, pred_instances, gt_instances, **kwargs):
         torch.manual_seed(int(gt_instances.bboxes.sum()))

@@ -48,7 +48,7 @@ def evaluate(samples: list[dict], path: str, classes=CLASSES, **kwargs) -> dict:
 
 
 def one_object(masks: list, labels: list, scores: list, **kwargs) -> list[dict]:
-    """An image whose truth is the small disk of class 0, with these predictions."""
+    """An image with the small disk of class 0 as its truth, and with these predictions."""
     return [sample(1, [instance(SMALL, 0)], masks, labels, scores, **kwargs)]
 
 
@@ -66,7 +66,7 @@ def test_is_registered(truth_of):
         (0, (), (), 0.5),
         # Some objects of the category may lack annotations: the false detection is ignored.
         (0, (), (0,), 1.0),
-        # The false detection is of another category, which has no truth and so no AP.
+        # The false detection is of another category. That category has no truth and so no AP.
         (1, (), (), 1.0),
         (1, (1,), (), 1.0),
     ],
@@ -141,7 +141,7 @@ def test_classes_and_images_without_annotations_count_nothing(truth_of):
     annotated = one_object([SMALL], [0], [0.5])
     categories = [dict(id=7, name="disk")]
     path = truth_of(annotated, categories=categories)
-    # The file has only "disk", which is the model's label 1; the model's label 0 is not in it.
+    # The file has only "disk", the model's label 1; the model's label 0 is not in the file.
     model = ("blob", "disk")
     annotated[0]["pred_instances"]["labels"] += 1
     values = evaluate(annotated, path, model)

@@ -38,7 +38,7 @@ def halves(column: int, size: int = 20, left: int = 0, right: int = 1) -> np.nda
 
 
 def test_shifted_boundary_by_hand():
-    # The outline of both classes is a column, which is two pixels off, then one.
+    # The outline of both classes is a column. It is two pixels off, then one pixel.
     assert evaluate((halves(12), halves(10))) == {"BF_1": 0, "BF_2": 100}
     assert evaluate((halves(11), halves(10)), tolerances=[0.5, 1]) == {"BF_0.5": 0, "BF_1": 100}
 

@@ -267,11 +267,11 @@ def test_curves_are_where_the_log_says(report, tmp_path):
 def test_a_schedule_over_decades_has_a_logarithmic_axis():
     training = [dict(loss=1.0, lr=0.1**step, step=step) for step in range(1, 4)]
     run = RunRecord(Path("a"), Path("a"), training=training)
-    one = make_charts({"a": [run]}, [], None)["Loss and learning rate"][1]
-    assert one.log
-    middle = [float(point.split(",")[1]) for point in one.lines[0].points.split()]
+    chart = make_charts({"a": [run]}, [], None)["Loss and learning rate"][1]
+    assert chart.log
+    middle = [float(point.split(",")[1]) for point in chart.lines[0].points.split()]
     assert middle[1] - middle[0] == pytest.approx(middle[2] - middle[1], abs=0.11)
-    assert [text for _, text in one.y_ticks] == ["1e-3", "0.01", "0.1"]
+    assert [text for _, text in chart.y_ticks] == ["1e-3", "0.01", "0.1"]
 
 
 def test_versions_seed_and_time(report, tmp_path):
@@ -319,7 +319,7 @@ def test_folders_of_one_name_are_told_apart(report, tmp_path):
 
 
 def test_a_sweep_s_folders(report, tmp_path):
-    """Scores are those of result.json; an evaluation has the checkpoint of its training."""
+    """Scores come from result.json; an evaluation has the checkpoint of its training."""
     result = dict(metrics={"coco/segm_mAP": 0.4}, environment=dict(torch="9.9", hardware="A GPU"))
     trained = write_log(tmp_path / "a_seed0", {"coco/segm_mAP": 0.1}, steps=3)
     (trained / "result.json").write_text(json.dumps(result))
@@ -403,8 +403,8 @@ def test_predictions_of_models(report, tmp_path, capsys):
     (maps,) = (table for table in page.tables if table[0][2:3] == ["mIoU"])
     known = [float(row[3].split()[0]) for row in classes[1:] if row[3] != "–"]
     assert float(maps[1][2]) == pytest.approx(np.mean(known), abs=0.1) and max(known) > 0
-    assert "its scores are of epoch_1.pth, evaluated here" in page.text
-    assert "single: its metrics know no classes" in capsys.readouterr().err
+    assert "the scores are of epoch_1.pth, evaluated here" in page.text
+    assert "single: the metrics give no scores of classes" in capsys.readouterr().err
 
 
 def test_a_run_that_cannot_be_drawn_is_noted(report, tmp_path):

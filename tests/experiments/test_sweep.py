@@ -56,7 +56,7 @@ def write(tmp_path):
     (tmp_path / "tool.py").write_text(TOOL)
 
     def make(**variants: str) -> Path:
-        rows = "".join(f"    {name}=dict({said}),\n" for name, said in variants.items())
+        rows = "".join(f"    {name}=dict({text}),\n" for name, text in variants.items())
         (tmp_path / "sweep.py").write_text(f"{SWEEP_FILE}variants = dict(\n{rows})\n")
         return tmp_path / "sweep.py"
 
@@ -88,7 +88,7 @@ def environment(monkeypatch):
 
 @pytest.fixture
 def sweep(capfd):
-    """Calls the command in this process, which spares the test its imports."""
+    """Calls the command in this process, so that the test does not wait for imports."""
 
     def call(file: Path, *words: str) -> Ended:
         capfd.readouterr()
@@ -104,7 +104,7 @@ def result(folder: Path) -> dict:
 
 
 @pytest.mark.parametrize(
-    ("said", "words"),
+    ("entry", "words"),
     [
         ('options={"a": 1, "nested.w": 2}', ("variants.one", "nested.w", "nested has no 'w'")),
         ('options={"nested": dict(inner=dict(q=1))}', ("nested.inner.q", "no 'q'")),
@@ -117,8 +117,8 @@ def result(folder: Path) -> dict:
         ('of="two"', ("variants.one.of", "'two'")),
     ],
 )
-def test_a_mistake_is_reported_before_anything_starts(write, sweep, tmp_path, said, words):
-    done = sweep(write(right=tool(tmp_path, "right"), one=said))
+def test_a_mistake_is_reported_before_anything_starts(write, sweep, tmp_path, entry, words):
+    done = sweep(write(right=tool(tmp_path, "right"), one=entry))
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     for word in words:
@@ -236,8 +236,8 @@ def test_the_table_has_all_that_is_finished_whatever_was_chosen(write, sweep, tm
 
 def test_the_packages_own_sweeps_are_found_by_name(sweep, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for said in "levelset-rcnn_table4_small", "configs/sweeps/levelset-rcnn_table4_small.py":
-        ended = sweep(Path(said), "--dry-run", "--only", "ours", "--seeds", "0")
+    for name in "levelset-rcnn_table4_small", "configs/sweeps/levelset-rcnn_table4_small.py":
+        ended = sweep(Path(name), "--dry-run", "--only", "ours", "--seeds", "0")
         assert ended.returncode == 0 and ended.stdout.split()[-1].endswith("ours_seed0"), ended
     ended = sweep(Path("levelset-rcnn_table4_smal"), "--dry-run")
     assert ended.returncode == 2 and "did you mean levelset-rcnn_table4_small?" in ended.stderr
@@ -281,12 +281,12 @@ def test_an_interrupted_sweep_stops_its_runs_and_goes_on_later(write, sweep, tmp
 
 
 def test_another_config_in_a_run_folder_is_an_error(write, sweep, tmp_path):
-    one = tool(tmp_path, "one")
-    assert sweep(write(one=one), "--seeds", "0").returncode == 0
-    wrong = sweep(write(one=f'{one}, options={{"a": 7}}'), "--seeds", "0")
+    variant = tool(tmp_path, "one")
+    assert sweep(write(one=variant), "--seeds", "0").returncode == 0
+    wrong = sweep(write(one=f'{variant}, options={{"a": 7}}'), "--seeds", "0")
     assert wrong.returncode == 2
     assert "out/one_seed0 (a: 1 -> 7);" in wrong.stderr
-    wrong = sweep(write(one=one.replace(" one", " other")), "--seeds", "0")
+    wrong = sweep(write(one=variant.replace(" one", " other")), "--seeds", "0")
     assert wrong.returncode == 2 and "(command: " in wrong.stderr
     assert result(tmp_path / "out/one_seed0")["metrics"]["coco/segm_mAP"] == pytest.approx(0.1)
 
@@ -410,8 +410,8 @@ def test_training_goes_on_from_its_checkpoint_to_the_same_scores(write, sweep, t
         "train_cfg.val_interval": 8,
         "default_hooks.logger.interval": 1,
     }
-    said = f'config="{QUICKSTART}/rls_conv_shapes.py", options={small}'
-    file = write(trained=said, tested=f'of="trained", {said}')
+    settings = f'config="{QUICKSTART}/rls_conv_shapes.py", options={small}'
+    file = write(trained=settings, tested=f'of="trained", {settings}')
     straight = sweep(file, "--seeds", "0")
     assert straight.returncode == 0, straight.stdout + straight.stderr
     expected = result(tmp_path / "out/trained_seed0")["metrics"]

@@ -47,7 +47,7 @@ def instances(ids: np.ndarray, image_id: int, path: Path) -> list[dict]:
     for number in np.unique(ids).tolist():
         label = number // 1000 if number >= 1000 else number
         if label >= LABELS:
-            raise InputError(f"{path} has id {number}, whose label {label} is not one of 0..33")
+            raise InputError(f"{path} has id {number}, but its label {label} is not in 0..33")
         if label in CATEGORIES:
             mask = ids == number
             found.append(make_annotation(mask, image_id, label, iscrowd=int(number < 1000)))

@@ -6,13 +6,13 @@ Reads {train,val}/images/images/P0000.png (or {train,val}/images/P0000.png; DOTA
 {train,val}/Annotations/iSAID_{train,val}.json: 1,411 and 458 images. The files *_RGB.png beside
 them are not read. The 937 images of test have no published masks. Writes train/ and val/
 (P0000_Y0_Y1_X0_X1.png, right and bottom edges exclusive), annotations/instances_{train,val}.json,
-and annotations/images_val.json: the masks of the whole images, against which tiled inference is
-evaluated.
+and annotations/images_val.json: the masks of the whole images, for the evaluation of tiled
+inference.
 
-Patches are 800 x 800 pixels, of which neighbours share 200, as the official toolkit cuts them. The
-last patch of a row or column ends at the image's edge. A smaller image gives one smaller patch. A
-patch has the visible pixels of an instance; it leaves the instance out if the visible part is less
-than --min-visible.
+Patches are 800 x 800 pixels, and neighbours share 200 pixels, as in the official toolkit. The last
+patch of a row or column ends at the image's edge. A smaller image gives one smaller patch. A patch
+has the visible pixels of an instance; it leaves the instance out if the visible part is less than
+--min-visible.
 
 Run it again to go on after an interruption: finished images are kept, unless their files or their
 annotations have changed.
@@ -103,7 +103,7 @@ class Region:
 
 
 def starts(length: int, size: int, overlap: int) -> list[int]:
-    """Return where the patches begin along a side of an image."""
+    """Return the starts of the patches along a side of an image."""
     last = max(length - size, 0)
     return sorted({min(start, last) for start in range(0, length, size - overlap)})
 
@@ -115,8 +115,8 @@ def polygon_mask(polygons: Sequence[Sequence[float]]) -> tuple[np.ndarray, int, 
         polygons: Polygons of at least 3 points, as x1, y1, x2, y2 ...
 
     Returns:
-        The mask (H, W) bool, and its top row and left column in the image. The mask has the pixels
-        that pycocotools gives in an image that holds the polygons whole.
+        The mask (H, W) bool, and its top row and left column in the image. The mask equals
+        pycocotools' mask on an image that holds the polygons completely.
     """
     # pycocotools rounds corners to fifths of a pixel. Shifted corners would round differently, so
     # the corners are rounded first.
@@ -131,7 +131,7 @@ def polygon_mask(polygons: Sequence[Sequence[float]]) -> tuple[np.ndarray, int, 
 
 
 def region(published: dict[str, Any], name: str, height: int, width: int) -> Region | None:
-    """Return the pixels of an instance that are in its image; None if no pixel is.
+    """Return the pixels of an instance that are in its image; None if there are none.
 
     Args:
         published: The published annotation.
@@ -183,7 +183,7 @@ def patch_annotations(
         regions: The instances of the whole image.
         box: Top, bottom, left and right of the patch.
         image_id: Id of the patch.
-        options: They say how much of an instance must be visible.
+        options: The options, with the least visible part of an instance.
     """
     top, bottom, left, right = box
     for item in regions:
@@ -208,7 +208,7 @@ def _moved(span: slice, origin: int) -> slice:
 
 
 def image_annotation(item: Region, height: int, width: int) -> dict[str, Any]:
-    """Return COCO's annotation of an instance in the whole image, which has id 0."""
+    """Return COCO's annotation of an instance in the whole image, with image id 0."""
     rows, columns = item.mask.shape
     # Encoding skips the image's other columns; there may be thousands.
     strip = np.zeros((height, columns), bool)
@@ -286,7 +286,7 @@ def annotation_file(folder: Path, split: str) -> Path:
     if len(found) > 1:
         raise InputError(
             f"{folder} holds {' and '.join(path.name for path in found)}; choose by "
-            f"--{split}-annotations (docs/datasets.md says how they differ)"
+            f"--{split}-annotations (docs/datasets.md explains the difference)"
         )
     return found[0] if found else require(folder / f"iSAID_{split}.json", "the annotation file")
 
@@ -339,7 +339,7 @@ def read_split(root: Path, split: str, path: Path | None, allow_partial: bool) -
     if absent and not allow_partial:
         raise InputError(
             f"{images_folder} lacks {len(absent)} images of {path.name}, {absent[0]} first; "
-            "--allow-partial converts what there is"
+            "--allow-partial converts the other images"
         )
     if not there:
         raise InputError(f"{images_folder} holds no image of {path.name}")

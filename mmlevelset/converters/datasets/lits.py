@@ -58,7 +58,7 @@ CATEGORIES = number_categories(["liver", "lesion"])
 SHOWN = ("L", "P", "S")
 """The directions of a slice's columns, of its rows and of the slices: left, back, head."""
 SPACING = (0.1, 20.0)
-"""Sides of voxels in millimetres. Outside, the header has another unit or is damaged."""
+"""Sides of voxels in millimetres. Outside this range, the header has another unit or is damaged."""
 CHUNK = 1 << 20
 """Number of bytes to decompress at a time."""
 BODY = -300.0
@@ -156,7 +156,7 @@ def shown_orientation(volume: Array3D, identity_as: str) -> tuple[np.ndarray, li
 
 
 def is_identity(affine: np.ndarray) -> bool:
-    """Return whether the affine is the identity, which says nothing about the patient."""
+    """Return whether the affine is the identity: it then says nothing about the patient."""
     return np.array_equal(affine, np.eye(4))
 
 
@@ -195,7 +195,9 @@ def convert_scan(out: Path, options: Options, named: tuple[str, Scan]) -> dict:
             f"{scan.volume.name} has no orientation in its header; taken as {options.identity_as}"
         )
     if not np.allclose(volume.affine, segmentation.affine, atol=1e-2):
-        notes.append(f"{scan.segmentation.name} has another affine than its volume, which is taken")
+        notes.append(
+            f"{scan.segmentation.name} has another affine than its volume; the volume's is used"
+        )
     volume.turn(turn)
     segmentation.turn(turn)
 
@@ -233,8 +235,8 @@ def convert_scan(out: Path, options: Options, named: tuple[str, Scan]) -> dict:
         liver, body = sides[:, 0] / sides[:, 1]
         if liver > body:
             notes.append(
-                f"the liver of {scan.volume.name} lies on the patient's left by the header, which "
-                "may be wrong; the slices would then be mirrored"
+                f"the liver of {scan.volume.name} lies on the patient's left by the header. "
+                "If the header is wrong, the slices are mirrored"
             )
     return {"images": images, "annotations": annotations, "notes": notes}
 
@@ -313,7 +315,7 @@ def main(words: Sequence[str] | None = None) -> None:
         type=axis_codes,
         default="RAS",
         metavar="AXES",
-        help="axes of scans whose affine is the identity (RAS, as the header says)",
+        help="axes of scans with the identity as affine (RAS, as the header says)",
     )
     add_part_options(parser, f"{SCANS} scans")
     arguments = parser.parse_args(words)

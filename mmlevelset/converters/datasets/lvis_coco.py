@@ -9,8 +9,8 @@ not_exhaustive_category_ids, mapped to COCO's ids: the federated AP needs them. 
 names of COCO's folders (val2017/000000000139.jpg). All 80 categories of COCO are listed; the
 categories that LVIS lacks get no annotation, and do not count in AP*.
 
-LVIS v1 validates some images of COCO's train2017. They are left out: a model trained on COCO has
-seen them. --all-images keeps them.
+LVIS v1 validates some images of COCO's train2017. These images are left out, because a model
+trained on COCO has seen them. --all-images keeps them.
 """
 
 import json

@@ -103,7 +103,7 @@ def voc_objects(source: Source, name: str) -> tuple[np.ndarray, list[int], Path]
         if len(values) > 1:
             raise InputError(
                 f"object {number} of {path} has pixels of several classes, {values.tolist()}, in"
-                f" {class_path}; --majority takes the one of most of its pixels"
+                f" {class_path}; --majority takes the class of most pixels"
             )
         classes.append(_checked(int(values[0]), number, path))
     return numbered, classes, path
@@ -170,7 +170,7 @@ def convert_part(out: Path, source: Source, job: tuple[str, list[str]]) -> dict:
         )
         for number, category in enumerate(classes, 1):
             found = make_annotation(objects == number, image_id, category)
-            if found is not None:  # in SBD, a later object can cover an object whole
+            if found is not None:  # in SBD, a later object can cover an earlier object completely
                 annotations.append(found)
     return {"images": images, "annotations": annotations}
 

@@ -2,12 +2,12 @@
 
     python tools/dataset_converters/weizmann.py data/1obj data/weizmann
 
-Reads NAME/src_color/*.png (or src_bw with --images bw) and NAME/human_seg/*.png, in which the
-object is painted red. Writes images/NAME.png, masks/1/NAME.png, masks/2/NAME.png... (0 background,
-1 object), and the lists train.txt and test.txt: in alphabetical order, the names go to train and
-test by turns (the data has no split of its own). The annotators are numbered in the order of the
-numbers in their files' names. If images have different numbers of annotators, the smallest number
-is kept. Run it again to go on after an interruption: finished masks are kept.
+Reads NAME/src_color/*.png (or src_bw with --images bw) and NAME/human_seg/*.png, with the object
+painted red. Writes images/NAME.png, masks/1/NAME.png, masks/2/NAME.png... (0 background, 1 object),
+and the lists train.txt and test.txt: in alphabetical order, the names go to train and test by turns
+(the data has no split of its own). The annotators are numbered in the order of the numbers in their
+files' names. If images have different numbers of annotators, the smallest number is kept. Run it
+again to go on after an interruption: finished masks are kept.
 """
 
 import re

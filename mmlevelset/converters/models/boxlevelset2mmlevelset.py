@@ -55,7 +55,7 @@ def rename(weights: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def settings(weights: dict[str, Tensor]) -> dict[str, Any]:
-    """Return the changes to the base config that give the model of a released checkpoint.
+    """Return the changes that turn the base config into the config of a released checkpoint.
 
     Args:
         weights: The checkpoint's weights, under the released names.
@@ -157,7 +157,7 @@ def load(path: Path) -> dict[str, Any]:
     """Return the dict that torch has saved in a file, without running code from the file.
 
     Raises:
-        InputError: The file does not exist or holds no such dict; the message names it.
+        InputError: The file does not exist or does not hold a dict; the message names the file.
     """
     if not path.is_file():
         raise InputError(f"{path} does not exist")

@@ -47,7 +47,7 @@ def main(words: Sequence[str] | None = None) -> None:
 
 
 def report(released: dict[str, Any]) -> int:
-    """Print a line for each quantity; return how many are past their tolerance."""
+    """Print a line for each quantity; return the number of quantities past their tolerance."""
     failures = 0
     for name, error, tolerance in compare(released):
         passed = error <= tolerance  # not for NaN

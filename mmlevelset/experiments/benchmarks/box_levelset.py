@@ -8,8 +8,8 @@ first row mmdet's SOLOv2 has ``--width`` channels in its head and half as many i
 with norm. The other two rows of mmdet differ in these widths alone. The rows of ours with mmdet's
 layers differ from the first row in code and losses alone. In the other rows of ours the layers are
 the released ones: the kernels' last convolution is 1x1, the mask features have ``--width`` channels
-and no norm, and a level's masks have twice the level's resolution, not that of the mask features.
-Loading, augmentation and transfer of the batch are not timed; the optimizer is timed with
+and no norm, and a level's masks have twice the level's resolution, not the resolution of the mask
+features. Loading, augmentation and transfer of the batch are not timed; the optimizer is timed with
 ``--optimizer``. "Losses alone" are the losses of fixed predictions and the predictions' gradients.
 
 python tools/benchmarks/box_levelset.py trees                           # CPU
@@ -384,9 +384,9 @@ def steps(options: argparse.Namespace, device: torch.device) -> None:
 
 
 def check(models: dict[str, SOLOv2], whole: dict, alone: dict) -> harness.Gate:
-    """Compare ours with mmdet's and among themselves where they must agree; all must be finite."""
+    """Compare our rows with mmdet's and with each other if they must agree; all must be finite."""
     gate = harness.Gate()
-    # mmdet computes masks by convolutions, which would take TF32.
+    # mmdet computes masks by convolutions; they would use TF32.
     with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
         values = {name: call() for name, call in alone.items()}
     twin, other = values["ours, mmdet's layers, masks"], values[PLAIN]

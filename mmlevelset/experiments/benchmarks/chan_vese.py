@@ -79,7 +79,7 @@ def workloads(dtype: torch.dtype, device: torch.device) -> tuple[dict[str, Tenso
 
 
 def check(gate: harness.Gate, title: str, got: Any, want: Any, tolerance: float) -> None:
-    """Compare masks, phi and energies of a batch with those of its images one by one."""
+    """Compare masks, phi and energies of a batch with the results of its images one by one."""
     mask, phi, energies = got
     gate.equal(f"{title}, mask", torch.equal(mask.cpu(), torch.stack([w[0].cpu() for w in want])))
     same = [len(of_image) for of_image in energies] == [len(w[2]) for w in want]
@@ -94,7 +94,7 @@ def loop(solver: Solver, images: Tensor) -> None:
 
 def main(words: Sequence[str] | None = None) -> None:
     parser = harness.arguments(__doc__.splitlines()[0], rounds=5)
-    parser.add_argument("--iterations", type=int, default=40, help="at most so many iterations")
+    parser.add_argument("--iterations", type=int, default=40, help="largest number of iterations")
     parser.add_argument("--dtype", choices=["float32", "float64"], default="float64")
     settings = parser.parse_args(words)
     device = harness.prepare(settings, words)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class AbsentGPU:
-    """A driver that tells Triton for which GPU to compile, but has no device."""
+    """A driver that gives Triton the GPU to compile for, but has no device."""
 
     def __init__(self, capability: int) -> None:
         from triton.backends.compiler import GPUTarget

@@ -48,7 +48,7 @@ def write_scans(folder: Path, scans: int, slices: int, suffix: str) -> int:
 
 
 def memory(process: int) -> list[tuple[int, int]]:
-    """Return for the converter and each worker the resident bytes, and those not of files."""
+    """Return the resident bytes of the converter and each worker, with and without files' pages."""
     found = []
     for status in Path("/proc").glob("[0-9]*/status"):
         try:

@@ -7,9 +7,9 @@ on the weights. The images are generated with one object each, noise, blur and u
 Chan-Vese sees grey images.
 
 ``crls``: forward pass, losses and backward pass of a batch, and prediction of one image. The rows
-have the recurrent level set, F-ConNet, or no network: then the mask is the sigmoid of the fully
-connected layer's output. All rows share the other weights. Loading, augmentation and optimizer are
-not timed.
+have the recurrent level set, F-ConNet, or no network. Without a network, the mask is the sigmoid of
+the fully connected layer's output. All rows share the other weights. Loading, augmentation and
+optimizer are not timed.
 
 python tools/benchmarks/recurrent.py rls                                # CPU, about 3 GB
 python tools/benchmarks/recurrent.py crls --rounds 3                    # CPU, about 4 GB

@@ -65,7 +65,7 @@ def label_maps(options: argparse.Namespace) -> Tensor:
 
 
 def predictions(labels: Tensor, classes: int) -> Tensor:
-    """Return logits (B, K, H, W) that are largest at most labels."""
+    """Return logits (B, K, H, W) with their maximum at the label in most pixels."""
     batch, height, width = labels.shape
     coarse = 3 * torch.randn(batch, classes, height // 16 + 2, width // 16 + 2)
     logits = F.interpolate(coarse, (height, width), mode="bicubic")

@@ -64,8 +64,8 @@ def read_config(path: Path, split: str) -> Source:
         settings = settings.dataset
     if not str(settings.get("ann_file", "")).endswith(".json"):
         raise InputError(
-            f"{split}_dataloader.dataset of {path} is a {settings.type}, and not one data set with"
-            " an ann_file in COCO's layout; give the annotation file and --images"
+            f"{split}_dataloader.dataset of {path} is a {settings.type}, but must be a single data"
+            " set with an ann_file in COCO's layout; give the annotation file and --images"
         )
     with DefaultScope.overwrite_default_scope(config.get("default_scope", "mmdet")):
         dataset = DATASETS.build({**settings, "pipeline": [], "lazy_init": True})
@@ -187,7 +187,7 @@ def verify(arguments: argparse.Namespace) -> int:
     given = arguments.source
     if given.suffix == ".py":
         if arguments.images:
-            raise InputError("--images goes with an annotation file; a config names its own")
+            raise InputError("--images is for an annotation file; a config names its own folder")
         if not given.is_file():
             raise InputError(f"the config {given} does not exist")
         source, name = read_config(given, arguments.split), f"{given.stem}_{arguments.split}"
@@ -229,7 +229,9 @@ def main(words: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--out", type=Path, help="[work_dirs/verify/NAME]")
     parser.add_argument("--samples", type=int, default=12, help="images on the sheet [12]")
-    parser.add_argument("--seed", type=int, default=0, help="which images those are [0]")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="seed of the choice of these images [0]"
+    )
     parser.add_argument(
         "--whole-files",
         action="store_true",

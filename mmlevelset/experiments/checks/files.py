@@ -30,7 +30,7 @@ PUBLISHED: dict[str, dict[str, int]] = {
 
 @dataclass(frozen=True)
 class Finding:
-    """A kind of problem or note, how often it occurs, and the first places."""
+    """A kind of problem or note, with the number of its places and the first of them."""
 
     kind: str
     count: int

@@ -18,12 +18,12 @@ TURNED = (
     "image files that are turned when loaded, as their EXIF data says: look whether the masks fit"
     ' (LoadImage with color_type="color_ignore_orientation" does not turn them)'
 )
-"""The only kind of :func:`check_image` that is a note and no problem."""
+"""The only kind of :func:`check_image` that is a note and not a problem."""
 
 
 @dataclass(frozen=True)
 class ImageJob:
-    """An image with its annotations, and what the check needs to know of the file."""
+    """An image with its annotations, and the settings of the check."""
 
     path: Path
     image: dict

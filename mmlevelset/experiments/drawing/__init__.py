@@ -1,1 +1,1 @@
-"""Pictures and tables of what trained models and solvers do."""
+"""Pictures and tables of the results of trained models and solvers."""

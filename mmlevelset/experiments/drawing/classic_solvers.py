@@ -54,7 +54,7 @@ class Case:
         return self.run(max_num_iter=0)[1]
 
     def overlap(self) -> float:
-        """Return the IoU with the truth, of the side of the contour that fits better."""
+        """Return the IoU with the truth; the better side of the contour counts."""
         assert self.truth is not None
         masks = self.phi > 0, self.phi <= 0
         return max((m & self.truth).sum() / (m | self.truth).sum() for m in masks)

@@ -27,7 +27,9 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     options = parser(
         "Energies of true masks, boxes and flat masks on a config's validation images."
     )
-    options.add_argument("--images", type=int, default=60, help="use the first so many images [60]")
+    options.add_argument(
+        "--images", type=int, default=60, help="use only the first IMAGES images [60]"
+    )
     options.add_argument(
         "--softness",
         type=float,
@@ -56,7 +58,7 @@ def energies(config: Any, most: int, softness: float) -> tuple[list[list[float]]
 
     Args:
         config: The config, with a model of BoxLevelSet's family.
-        most: Use at most so many images.
+        most: Largest number of images.
         softness: The least score of a mask, in [0, 0.5).
 
     Returns:

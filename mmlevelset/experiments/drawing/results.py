@@ -50,7 +50,7 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
         "--indices", type=int, nargs="+", help="draw these images of the validation set instead"
     )
     options.add_argument(
-        "--search", type=int, default=100, help="choose among so many images, evenly spread [100]"
+        "--search", type=int, default=100, help="choose among SEARCH images, evenly spread [100]"
     )
     options.add_argument(
         "--score-thr", type=float, default=0.5, help="draw objects of at least this score [0.5]"
@@ -92,7 +92,7 @@ class Results(ABC):
     """A model's predictions on the images of its validation set, and the ground truth."""
 
     nothing_to_compare: str
-    """The error where no image has a score."""
+    """The error message if no image has a score."""
 
     def __init__(self, config: Config, checkpoint: str, dataset: Any) -> None:
         from mmcv.transforms import Compose
@@ -156,7 +156,7 @@ class InstanceResults(Results):
         return found[found.scores >= self.score_thr]
 
     def quality(self, masks: Any, truth: np.ndarray) -> float:
-        """Return the mean IoU over all objects of an image; a missed or invented object has 0."""
+        """Return an image's mean IoU over all objects; a missed or invented object counts as 0."""
         from mmlevelset.visualization import match_masks
 
         _, _, iou = match_masks(masks, truth)
@@ -278,7 +278,7 @@ def rank(results: Results, search: int) -> dict[int, float]:
 
 
 def choose(results: Results, arguments: argparse.Namespace) -> list[int]:
-    """Return the indices to draw: those of --indices, or the best and then the worst images."""
+    """Return the indices to draw: --indices, or the best and then the worst images."""
     count = len(results.dataset)
     if arguments.indices:
         outside = [index for index in arguments.indices if not 0 <= index < count]

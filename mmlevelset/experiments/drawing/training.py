@@ -53,7 +53,7 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
         help="paths, or names in the work dir [its epoch_*.pth or iter_*.pth]",
     )
     options.add_argument(
-        "--num", type=int, default=8, help="draw at most so many checkpoints, evenly spread [8]"
+        "--num", type=int, default=8, help="draw at most NUM checkpoints, evenly spread [8]"
     )
     options.add_argument(
         "--dataset", choices=["val", "train"], default="val", help="data set of the images [val]"
@@ -62,7 +62,7 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
         "--indices", type=int, nargs="+", help="draw these images [the first 3 with objects]"
     )
     options.add_argument(
-        "--objects", type=int, default=4, help="draw at most so many objects, the largest [4]"
+        "--objects", type=int, default=4, help="draw at most OBJECTS objects, the largest [4]"
     )
     options.add_argument(
         "--out-dir", metavar="FOLDER", help="folder of the pictures [`training` in the work dir]"
@@ -99,8 +99,8 @@ def find_checkpoints(run: Path, asked: Sequence[str] | None, most: int) -> list[
     Args:
         run: The work dir.
         asked: Paths of checkpoints, or names in the work dir.
-        most: Without ``asked``, at most so many of the run's checkpoints in their order, the last
-            among them.
+        most: Largest number of checkpoints if ``asked`` is empty. They are in the run's order, and
+            the last checkpoint is among them.
 
     Raises:
         InputError: A checkpoint or the work dir does not exist.
@@ -125,7 +125,7 @@ def find_checkpoints(run: Path, asked: Sequence[str] | None, most: int) -> list[
 
 @dataclass
 class Object:
-    """A true object: its box (4,) and its mask (H, W), which is empty if it is not known."""
+    """A true object: its box (4,) and its mask (H, W). An unknown mask is empty."""
 
     box: Tensor
     mask: np.ndarray
@@ -142,7 +142,7 @@ class Picture:
 
 
 class Images:
-    """The images of a config's data set with their true boxes and masks, and its model."""
+    """A config's model, and the images of its data set with their true boxes and masks."""
 
     def __init__(self, config: Any, name: str) -> None:
         from mmcv.transforms import Compose
@@ -160,7 +160,7 @@ class Images:
         self.prepare = Compose([step for step in steps if "Annotations" not in str(step["type"])])
 
     def choose(self, indices: Sequence[int] | None) -> list[int]:
-        """Return the given indices, or those of the first three images with objects."""
+        """Return the given indices, or the indices of the first three images with objects."""
         count = len(self.dataset)
         if indices is None:
             found = (i for i in range(count) if self.dataset.get_data_info(i)["instances"])

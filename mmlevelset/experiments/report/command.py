@@ -6,7 +6,7 @@
 Runs in folders named <variant>_seed<number> are one variant. The page needs no network. Scores and
 curves come from the logs. Pictures, and with --classwise the scores of each class, come from the
 checkpoints, on the config's validation set. If a run lacks a part, the page leaves the part out and
-says so.
+adds a note.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ def parse(words: Sequence[str] | None) -> argparse.Namespace:
     made = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    made.add_argument("work_dirs", nargs="+", type=Path, help="of the runs; files are ignored")
+    made.add_argument(
+        "work_dirs", nargs="+", type=Path, help="work dirs of the runs; files are ignored"
+    )
     made.add_argument("--out", type=Path, required=True, metavar="FILE.html", help="the page")
     made.add_argument("--title", help="of the page")
     made.add_argument("--metrics", nargs="+", help="columns of the tables, without 'coco/'")
@@ -120,9 +122,9 @@ def ask_model(run: RunRecord, arguments: argparse.Namespace) -> list[Prediction]
                 logged, run.classes = evaluate(results, run.config.val_evaluator)
                 if not run.scores:
                     run.take_scores(logged)
-                    run.notes.append(f"its scores are of {checkpoint.name}, evaluated here")
+                    run.notes.append(f"the scores are of {checkpoint.name}, evaluated here")
                 if not run.classes:
-                    run.notes.append("its metrics know no classes")
+                    run.notes.append("the metrics give no scores of classes")
         if not arguments.no_pictures:
             with noting(run, "no predictions", arguments):
                 drawn = predictions(results, arguments.images, arguments.search, arguments.size)

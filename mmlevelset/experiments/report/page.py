@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mmlevelset.experiments.report.predictions import Prediction
 
 MANY_DIFFERENCES = 30
-"""Up to this many differences of configs, their table is open at first."""
+"""The table of config differences is open at first if it has at most this many rows."""
 
 
 def page(
@@ -37,9 +37,9 @@ def page(
 
     Args:
         runs: the runs.
-        left_out: a line on each folder without a log.
+        left_out: a line for each folder without a log.
         drawn: the predictions of each run, by its name.
-        arguments: of the command.
+        arguments: the command's arguments.
     """
     variants = by_variant(runs)
     tables = result_tables(runs, arguments.metrics)

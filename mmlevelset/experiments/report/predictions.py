@@ -51,8 +51,8 @@ def evaluate(results: Results, evaluator: Any) -> tuple[dict[str, float], dict[s
         evaluator: the config's ``val_evaluator``.
 
     Returns:
-        The scores as the evaluation logs them; and class -> AP of masks (of boxes for a detector)
-        or IoU, in percent, empty if the metrics know no classes.
+        The scores that the evaluation logs; and a dict from class to AP of masks (of boxes for a
+        detector) or IoU, in percent. The dict is empty if the metrics give no scores of classes.
     """
     import torch
     from mmdet.evaluation import SemSegMetric
@@ -67,7 +67,7 @@ def evaluate(results: Results, evaluator: Any) -> tuple[dict[str, float], dict[s
     for metric in built.metrics:
         if hasattr(metric, "classwise"):
             metric.classwise = True
-            # The classes of the last metric stay: of masks, not boxes.
+            # The classes of the last metric stay: these are the scores of masks, not of boxes.
             metric.metrics = sorted(metric.metrics, key="segm".__eq__)
         elif isinstance(metric, SemSegMetric):
             _keep_classes(metric, names, classes)

@@ -90,7 +90,7 @@ def result_tables(runs: Sequence[RunRecord], asked: Sequence[str] | None) -> lis
     """Return a table of variants and scores for each kind of result.
 
     Raises:
-        InputError: no run has one of the scores asked for.
+        InputError: a score in ``asked`` is in no run.
     """
     present = {name for run in runs for name in run.scores}
     unknown = [name for name in asked or () if name not in present]
@@ -140,7 +140,7 @@ def class_table(runs: Sequence[RunRecord]) -> Table | None:
 
 
 def label(score: str) -> str:
-    """Return the name of a score for readers."""
+    """Return the name of a score that tables show."""
     metric, _, logged = score.rpartition("/")
     name = logged.removeprefix("initial_")
     found = re.fullmatch(r"(?:(segm|bbox)_)?m?AP[_@]?(\w*)", name)

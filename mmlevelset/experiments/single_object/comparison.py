@@ -2,9 +2,10 @@
 
     python tools/compare_single_object.py CONFIG --model RLS CONFIG CHECKPOINT --tune 20
 
-Table 2 and Figure 7 of Le et al., Recurrent Level Set Networks, 2019, compare so. The table has the
-F-measure and the seconds an image of trained networks and of Chan-Vese, DRLSE, region-scalable
-fitting and L2S, on the same test images at one size. The pictures show the contours.
+The comparison follows Table 2 and Figure 7 of Le et al., Recurrent Level Set Networks, 2019. The
+table has the F-measure and the seconds an image of trained networks and of Chan-Vese, DRLSE,
+region-scalable fitting and L2S, on the same test images at one size. The pictures show the
+contours.
 
 The command writes into --out-dir comparison.md, which it also prints, comparison.json with the
 numbers of each image, and comparison.png with a further picture for each degradation.
@@ -101,11 +102,14 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
         " light=SHARE: a linear ramp from 1 - SHARE to 1 + SHARE times the brightness",
     )
     options.add_argument("--seed", type=int, default=0, help="seed of the degradations [0]")
-    options.add_argument("--images", type=int, help="use the first so many test images [all]")
+    options.add_argument("--images", type=int, help="use only the first IMAGES test images [all]")
     options.add_argument(
-        "--time-images", type=int, default=20, help="time the first so many images, one by one [20]"
+        "--time-images",
+        type=int,
+        default=20,
+        help="time the first TIME_IMAGES images, one by one [20]",
     )
-    options.add_argument("--pictures", type=int, default=6, help="draw so many images [6]")
+    options.add_argument("--pictures", type=int, default=6, help="number of images to draw [6]")
     options.add_argument(
         "--panel", type=int, default=200, help="longer side of a panel in pixels [200]"
     )
@@ -116,7 +120,7 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
         "--json",
         metavar="FILE",
         help="write the means into this file: NAME/FM in percent, or NAME/FM_1 and so on for each"
-        " annotator, and NAME/seconds; NAME is that of --model or --solver, or whole_image",
+        " annotator, and NAME/seconds; NAME is a name of --model or --solver, or whole_image",
     )
     options.add_argument(
         "--out-dir", metavar="FOLDER", help="folder of the files [`comparison` in the work dir]"
@@ -192,7 +196,7 @@ def read_solvers(arguments: argparse.Namespace) -> list[Classic]:
 
 
 def read_degradations(words: Sequence[str]) -> dict[str, dict[str, float]]:
-    """Return for each word of --degrade the arguments of :func:`degrade`."""
+    """Return the arguments of :func:`degrade` for each word of --degrade."""
     import numpy as np
 
     from mmlevelset.datasets.degradation import degrade

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from mmengine.config import Config
 
 CLEAN = "clean"
-"""The condition without degradation. Other conditions are named after theirs: noise=20."""
+"""The condition without degradation. Others are named after their degradation: noise=20."""
 
 
 @dataclass
@@ -31,12 +31,12 @@ class Item:
     truths: np.ndarray
 
 
-def read_items(config: Config, which: str, count: int | None, size: Sequence[int]) -> list[Item]:
+def read_items(config: Config, split: str, count: int | None, size: Sequence[int]) -> list[Item]:
     """Read the first images of the test or training data through the test pipeline.
 
     Args:
         config: The config of the data.
-        which: ``test`` or ``train``.
+        split: ``test`` or ``train``.
         count: Number of images, or None for all.
         size: Height and width of all images, or (0,): each image has its truth's size.
 
@@ -47,15 +47,15 @@ def read_items(config: Config, which: str, count: int | None, size: Sequence[int
     from mmdet.registry import DATASETS
     from mmengine.registry import init_default_scope
 
-    for name in ("test", which):
+    for name in ("test", split):
         if config.get(f"{name}_dataloader") is None:
             raise InputError(f"the config has no {name}_dataloader")
     init_default_scope(config.get("default_scope", "mmdet"))
-    settings = config[f"{which}_dataloader"].dataset.copy()
+    settings = config[f"{split}_dataloader"].dataset.copy()
     settings.pipeline = config.test_dataloader.dataset.pipeline
     dataset = DATASETS.build(settings)
     numbers = range(min(count or len(dataset), len(dataset)))
-    return [read_item(dataset[number], f"{which} image {number}", size) for number in numbers]
+    return [read_item(dataset[number], f"{split} image {number}", size) for number in numbers]
 
 
 def read_item(data: dict, name: str, size: Sequence[int]) -> Item:

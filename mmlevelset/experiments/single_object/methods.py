@@ -84,7 +84,7 @@ class Classic(Method):
     Args:
         key: Name of the solver in :data:`~mmlevelset.experiments.single_object.solvers.SOLVERS`.
         fixed: Settings that tuning keeps.
-        side: Which side of the contour is the object, as in
+        side: The rule for the object's side of the contour, as in
             :func:`~mmlevelset.experiments.single_object.solvers.choose_side`.
         color: Whether the solver sees colours.
 

@@ -142,7 +142,7 @@ def draw(
     from mmlevelset.visualization import Panel, draw_panels, mask_polygons
 
     shown = [result for result in results if result.method.kind != "reference"]
-    # Scores of the clean images choose, so that all conditions show the same images.
+    # The images are chosen by their clean scores, so that all conditions show the same images.
     ease = np.mean([np.mean(result.scores[CLEAN], 1) for result in shown], 0)
     order = np.argsort(-ease, kind="stable")
     count = min(arguments.pictures, len(items))

@@ -19,7 +19,7 @@ from mmlevelset.ops import (
 )
 
 BATCH = 16
-"""Images of one size are solved together, at most so many. Results do not depend on it."""
+"""At most this many images of one size are solved together. Results do not depend on it."""
 
 IGNORED = 255
 
@@ -160,7 +160,7 @@ def solve(
         name: Key of :data:`SOLVERS`.
         images: Each (H, W) or (C, H, W), float32, of any size.
         settings: All settings, as in :attr:`ClassicSolver.settings`.
-        progress: Is called with the number of images that a step has solved.
+        progress: Called with the number of images that a step has solved.
     """
     found: dict[int, Solution] = {}
     for numbers in _batches(images):
@@ -179,12 +179,12 @@ def choose_side(mask: np.ndarray, truths: np.ndarray, side: str) -> np.ndarray:
     Args:
         mask: (H, W) bool, the inside of the contour.
         truths: (A, H, W), of A annotators: 0 background, 1 object, 255 no label.
-        side: ``truth``: the side with the larger F-measure, a mean over the annotators. A rule that
-            does not know the truth reaches at most this. ``centre``: the side with the image's
-            middle pixel.
+        side: ``truth``: the side with the larger F-measure, a mean over the annotators. No rule
+            that does not know the truth reaches a larger F-measure. ``centre``: the side with the
+            image's middle pixel.
 
     Raises:
-        ValueError: ``side`` is neither.
+        ValueError: ``side`` is neither word.
     """
     if side == "centre":
         height, width = mask.shape
@@ -238,7 +238,7 @@ def grid_of(name: str, fixed: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _batches(images: Sequence[np.ndarray]) -> Iterator[list[int]]:
-    """Yield the numbers of images that have one shape, at most ``BATCH`` at a time."""
+    """Yield the indices of images of one shape, at most ``BATCH`` at a time."""
     groups: dict[tuple[int, ...], list[int]] = {}
     for number, image in enumerate(images):
         groups.setdefault(image.shape, []).append(number)

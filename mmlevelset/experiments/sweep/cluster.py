@@ -67,7 +67,7 @@ def submit_runs(executor: Any, runs: Sequence[PlannedRun]) -> list[str]:
     The folders of the runs must be prepared.
 
     Raises:
-        InputError: the cluster refuses them.
+        InputError: the cluster refuses the runs.
     """
     try:
         with executor.batch():

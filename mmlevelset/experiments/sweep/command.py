@@ -10,7 +10,7 @@ A failed run does not stop the others, and the next call tries it again. The swe
 table.md, table.csv, table.tex, scores.png and losses.png. A run that a sweep in a neighbouring
 folder has finished with the same settings is linked, not repeated.
 
-mmlevelset/experiments/sweep/plan.py says what a sweep file holds.
+mmlevelset/experiments/sweep/plan.py describes the sweep file.
 """
 
 from __future__ import annotations
@@ -48,7 +48,9 @@ def parse(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--only", nargs="+", default=[], metavar="VARIANT", help="variants to run, as names or b*"
     )
-    parser.add_argument("--seeds", nargs="+", type=int, help="in place of the file's")
+    parser.add_argument(
+        "--seeds", nargs="+", type=int, help="the seeds, in place of the file's seeds"
+    )
     action = parser.add_mutually_exclusive_group()
     action.add_argument("--dry-run", action="store_true", help="check all, list the runs")
     action.add_argument("--status", action="store_true", help="show the states of the runs")
@@ -59,14 +61,20 @@ def parse(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--workers", type=int, help="runs at a time, here [one a GPU; one on a CPU]"
     )
-    parser.add_argument("--gpus-per-run", type=int, default=1, metavar="N", help="[1]")
+    parser.add_argument(
+        "--gpus-per-run", type=int, default=1, metavar="N", help="GPUs of a run [1]"
+    )
     parser.add_argument(
         "--cluster",
         choices=["slurm", "local"],
         help="submit all runs through submitit: to SLURM, or to its stand-in on this machine",
     )
     parser.add_argument(
-        "--nodes-per-run", type=int, default=1, metavar="N", help="with --cluster slurm [1]"
+        "--nodes-per-run",
+        type=int,
+        default=1,
+        metavar="N",
+        help="nodes of a run, with --cluster slurm [1]",
     )
     parser.add_argument(
         "--slurm",
@@ -85,10 +93,10 @@ def main(words: Sequence[str] | None = None) -> None:
 
 
 def find(path: Path) -> Path:
-    """Return the sweep file of a path, or of a name among the package's own.
+    """Return the sweep file with this path, or with this name in configs/sweeps.
 
     Raises:
-        InputError: there is none.
+        InputError: the file does not exist.
     """
     if path.is_file():
         return path
@@ -102,7 +110,7 @@ def find(path: Path) -> Path:
 
 
 def sweep(arguments: argparse.Namespace) -> int:
-    """Do what the arguments ask for; return the exit code.
+    """Run the sweep, or show its states or its table; return the exit code.
 
     The code is 0, or 1 if a run is not finished at the end, or 130 after a signal.
     """
@@ -168,7 +176,7 @@ def show(plan: Plan, arguments: argparse.Namespace) -> None:
 
 
 def end(plan: Plan, interrupted: bool) -> int:
-    """Write the table and the plots, print the table and the unfinished runs; the exit code."""
+    """Write table and plots, print the table and the unfinished runs; return the exit code."""
     table = write_results(plan)
     if table:
         print(f"\n{table}\n{shown(plan.folder)}: table.md, .csv, .tex, scores.png")
@@ -193,7 +201,7 @@ def submit(plan: Plan, unfinished: Sequence[PlannedRun], arguments: argparse.Nam
             print(f"{run.name}: job {job}")
     later = len(unfinished) - len(busy) - len(ready)
     if later:
-        print(f"{later} runs evaluate runs that are not finished: call this again after them")
+        print(f"{later} runs evaluate unfinished runs: repeat this command after them")
     words = [name_of(plan.file)]
     if arguments.work_dir:
         words += ["--work-dir", str(arguments.work_dir)]

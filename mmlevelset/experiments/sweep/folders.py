@@ -19,7 +19,7 @@ def check_earlier(plan: Plan) -> None:
     """Check that no run was started before with other settings.
 
     Raises:
-        InputError: a run was; the message says what has changed.
+        InputError: a run was started with other settings; the message lists the changes.
     """
     changed = []
     for run in plan.runs:
@@ -35,7 +35,7 @@ def check_earlier(plan: Plan) -> None:
 
 
 def differences(before: dict, now: dict) -> str:
-    """Return the first four keys whose values differ, with both values."""
+    """Return the first four keys with different values, and both values."""
     old, new = flat(before), flat(now)
     keys = [key for key in {**old, **new} if old.get(key) != new.get(key)]
     changes = [f"{key}: {old.get(key, 'none')} -> {new.get(key, 'none')}" for key in keys[:4]]

@@ -24,11 +24,11 @@ GPUS = "CUDA_VISIBLE_DEVICES"
 Slot = dict[str, str]
 """The environment that gives a run its GPUs, or its share of the cores."""
 Active = dict[int, tuple[PlannedRun, subprocess.Popen, Slot, float]]
-"""Process id -> a run that goes on, its process, its slot, the time of its start."""
+"""Process id -> an active run, its process, its slot, the time of its start."""
 
 
 def gpu_slots(arguments: argparse.Namespace) -> list[Slot]:
-    """Return a slot for each run at a time."""
+    """Return a slot for each of the runs that go on at the same time."""
     import torch
 
     count = torch.cuda.device_count()
@@ -64,7 +64,7 @@ def do_runs(
                     continue
                 del active[pid]
                 free.append(slot)
-                if process.returncode == BUSY:  # another process has started it in the meantime
+                if process.returncode == BUSY:  # another process has started the run
                     waiting.append(run)
                     continue
                 ended.add(run.name)
@@ -104,7 +104,7 @@ def do_runs(
 
 
 def usable_slots(plan: Plan, free: Sequence[Slot], active: Active, slots: int) -> list[Slot]:
-    """Return the free slots without those that runs of an earlier call still use."""
+    """Return the free slots that no run of an earlier call still uses."""
     ours = {run.name for run, _, _, _ in active.values()}
     holders = [holder(run.folder) for run in plan.table_runs if run.name not in ours]
     here = [found["devices"] for found in holders if found and found["host"] == platform.node()]
@@ -115,14 +115,17 @@ def usable_slots(plan: Plan, free: Sequence[Slot], active: Active, slots: int) -
 
 
 def is_ready(run: PlannedRun) -> bool:
-    """Return whether no process works at the run, and the run that it evaluates is finished."""
+    """Return whether a run can start: no process works at it, and its source is finished."""
     if status(run).state in ("running", "queued"):
         return False
     return run.source is None or result_of(run.source) is not None
 
 
 def start(run: PlannedRun, slot: Slot) -> subprocess.Popen:
-    """Start a run in its own session: Ctrl-C reaches this process alone, which ends the run."""
+    """Start a run in its own session.
+
+    So Ctrl-C reaches the sweep alone, and the sweep ends the run.
+    """
     return subprocess.Popen(
         run_command(run.folder),
         env={**os.environ, **slot},
@@ -146,7 +149,7 @@ def print_end(plan: Plan, run: PlannedRun, seconds: float, workers: int) -> None
 
 @contextmanager
 def signals() -> Iterator[list[int]]:
-    """Give a list that collects SIGINT (Ctrl-C) and SIGTERM, in place of their usual effect."""
+    """Yield a list that collects SIGINT (Ctrl-C) and SIGTERM, in place of their usual effect."""
     received: list[int] = []
 
     def note(number: int, _: FrameType | None) -> None:
@@ -163,9 +166,9 @@ def signals() -> Iterator[list[int]]:
 
 @contextmanager
 def display(plan: Plan, workers: int) -> Iterator[Callable[[], None]]:
-    """Show a live table on a terminal and give the function that refreshes it.
+    """Show a live table on a terminal, and yield the function that refreshes it.
 
-    Elsewhere nothing is shown: each run prints its lines.
+    Without a terminal there is no table: each run prints its lines.
     """
     from rich.console import Console
     from rich.live import Live

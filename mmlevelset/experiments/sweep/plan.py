@@ -21,10 +21,10 @@ A command may use these fields: {config}; {result}, a JSON file that the command
 of numbers; {folder} of the run; and with `of`, {checkpoint} and {source_config} of the run that it
 evaluates. A tool of this package is written tools/NAME.py.
 
-An option whose value is a dict is merged into the dict of the config, or replaces it with
-``_delete_=True``. A variant's ``seeds`` replace those of the sweep. A variant's ``metrics`` replace
-those of the sweep in its row. ``show=False`` keeps a variant out of the table. Names that start
-with ``_`` are not read.
+A dict as an option's value is merged into the config's dict; with ``_delete_=True`` it replaces the
+config's dict. A variant's ``seeds`` replace the sweep's seeds. A variant's ``metrics`` replace the
+sweep's metrics in its row. ``show=False`` keeps a variant out of the table. Names that start with
+``_`` are not read.
 """
 
 from __future__ import annotations
@@ -69,10 +69,10 @@ class Variant:
 
     Attributes:
         metrics: column -> name in the log.
-        of: the variant that this one evaluates.
-        same: the variant that has the runs of this row.
-        command: evaluates a run, in place of the test command.
-        config: with the overrides; None for a row without runs of its own.
+        of: the variant that this variant evaluates.
+        same: the variant with the runs that this row shows.
+        command: the command that evaluates a run, in place of the test command.
+        config: the config with the overrides; None for a row without runs of its own.
     """
 
     name: str
@@ -92,8 +92,8 @@ class PlannedRun:
     """A variant with one seed.
 
     Attributes:
-        folder: all that the run writes is in it.
-        source: the run that this one evaluates.
+        folder: the folder of all files that the run writes.
+        source: the run that this run evaluates.
     """
 
     variant: Variant
@@ -115,7 +115,7 @@ class PlannedRun:
 
     @cached_property
     def settings(self) -> dict[str, Any]:
-        """All settings that the result depends on, as JSON has them."""
+        """All settings that the result depends on, in JSON's types."""
         settings = dict(config=self.config.to_dict(), command=self.variant.command)
         if self.source is not None:
             settings["evaluates"] = self.source.settings
@@ -133,12 +133,12 @@ class PlannedRun:
 
 @dataclass(frozen=True)
 class Plan:
-    """A sweep: its rows, its columns, its runs in the order in which they start.
+    """A sweep: its rows, its columns, its runs in the order of their starts.
 
     Attributes:
         runs: the chosen runs.
-        table_runs: the runs of the table: all of the plan, and those with other seeds in the
-            folder.
+        table_runs: the runs of the table: all runs of the plan, and the runs with other seeds in
+            the folder.
         seeds: the seeds that the file names.
     """
 
@@ -166,10 +166,10 @@ def read_plan(
 
     Args:
         file: the sweep file.
-        folder: of the sweep; each run has a folder in it.
+        folder: the sweep's folder; each run has a folder in it.
         only: names of variants, or patterns such as ``b*``; none chooses all variants. A variant
-            that a chosen one evaluates is chosen as well.
-        seeds: in place of the file's.
+            that a chosen variant evaluates is chosen as well.
+        seeds: seeds in place of the file's seeds.
 
     Raises:
         InputError: the file, a config, a key or an override is wrong.
@@ -184,7 +184,7 @@ def read_plan(
     _check_keys(sweep, SWEEP_KEYS, str(file))
     for key in ("variants", "metrics"):
         if not isinstance(sweep.get(key), dict) or not sweep[key]:
-            raise InputError(f"{file}: {key} must be a dict with an entry at least")
+            raise InputError(f"{file}: {key} must be a dict with at least one entry")
     variants = []
     for name, row in sweep["variants"].items():
         if not re.fullmatch(r"[\w.+-]+", name) or variant_of(name) != name:
@@ -277,7 +277,7 @@ def _overridden(path: Path, options: dict[str, Any], where: str) -> Config:
 
 
 def _keys(key: str, value: Any) -> Iterator[str]:
-    """Yield the dotted keys that an option sets; of a dict, the keys of its entries."""
+    """Yield the dotted keys that an option sets; for a dict, the keys of its entries."""
     if isinstance(value, dict) and value and not value.get("_delete_", False):
         for name, inner in value.items():
             yield from _keys(f"{key}.{name}", inner)

@@ -27,7 +27,7 @@ Results = Mapping[str, Mapping[int, dict]]
 
 
 def read_results(plan: Plan) -> dict[str, dict[int, dict]]:
-    """Return the results of a plan, without those of other settings."""
+    """Return the results of a plan, without stale results."""
     results: dict[str, dict[int, dict]] = {}
     for run in plan.table_runs:
         result = result_of(run)
@@ -37,9 +37,9 @@ def read_results(plan: Plan) -> dict[str, dict[int, dict]]:
 
 
 def result_of(run: PlannedRun) -> dict | None:
-    """Return a run's result; None if there is none, or only a stale one.
+    """Return a run's result; None if there is no result, or if it is stale.
 
-    A stale result has other settings, or evaluates a checkpoint that was trained again since.
+    A result is stale if it has other settings, or if the evaluated run was trained again later.
     """
     result = _written(run)
     if result is None or result["fingerprint"] != run.fingerprint:
@@ -75,7 +75,7 @@ def finished(results: Results, variant: Variant) -> Mapping[int, dict]:
 
 
 def as_printed(value: float) -> str:
-    """Return a paper's number with all its digits; from 1, with at least one decimal: 33.0."""
+    """Return a paper's number with all its digits; from 1 on, with at least one decimal: 33.0."""
     return f"{value:.1f}" if value >= 1 and round(value, 1) == value else f"{value:g}"
 
 
@@ -155,7 +155,7 @@ def shown(path: Path) -> str:
 
 
 def latex(plan: Plan, results: Results) -> str:
-    """Return the table for a paper; it needs the package booktabs."""
+    """Return the table in LaTeX; it needs the package booktabs."""
     titles, *rows = cells(plan, results)
     lines = [f"% {line}" for line in notes(plan, results)]
     lines += [f"\\begin{{tabular}}{{l{'r' * (len(titles) - 1)}}}", "\\toprule"]
@@ -171,7 +171,7 @@ def _latex_row(row: Sequence[str]) -> str:
 
 
 def comma_separated(plan: Plan, results: Results) -> str:
-    """Return all numbers as CSV: a row for each variant, seed and metric; printed ones too."""
+    """Return all numbers as CSV: a row for each variant, seed and metric; printed numbers too."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(["variant", "label", "seed", "metric", "key", "value"])

@@ -33,7 +33,7 @@ RUN = "mmlevelset.experiments.sweep.run"
 TRAINING = "mmlevelset.experiments.training"
 TESTING = "mmlevelset.experiments.testing"
 BUSY = 75
-"""The exit code that means: another process works at this run."""
+"""The exit code if another process works at this run."""
 NO_METRICS = {"data_time", "step"}
 """Numbers that mmengine logs beside metrics. ``time``, the seconds an image takes, is a metric."""
 
@@ -45,7 +45,8 @@ class Busy(Exception):
 class RunLock:
     """The right to work in a run's folder.
 
-    The system takes the lock back when the process and the training that it started have ended.
+    The operating system releases the lock when the process and the training that it started have
+    ended.
     """
 
     def __init__(self, folder: Path, patience: float = 2.0) -> None:
@@ -139,7 +140,7 @@ def run(folder: Path) -> int:
                 processes=task["processes"],
                 evaluated=evaluated,  # the time at which the evaluated training was finished
                 metrics=metrics,
-                # Of a run that was resumed, the last part alone.
+                # For a resumed run, this is the time of the last part alone.
                 seconds=round(time.monotonic() - started, 1),
                 finished=_now(),
                 environment=environment(),
@@ -176,7 +177,7 @@ def _metrics(folder: Path, task: dict, lock: RunLock) -> dict[str, float]:
 
 
 def _source(folder: Path, task: dict) -> Path:
-    """Return the folder of the run that is evaluated; the sweep may have been moved."""
+    """Return the folder of the evaluated run, also after the sweep was moved."""
     return folder.parent / task["source"]
 
 
@@ -213,7 +214,7 @@ def _of_command(folder: Path, task: dict, lock: RunLock) -> dict[str, float]:
 
 
 def final_evaluation(folder: Path) -> dict[str, float] | None:
-    """Return the metrics after the last step of training; None if that was not evaluated."""
+    """Return the metrics after the last step of training; None if this step was not evaluated."""
     last = last_step(folder)
     for log in reversed(log_files(folder)):
         for record in reversed(read_records(log)):

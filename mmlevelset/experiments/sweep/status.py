@@ -42,9 +42,9 @@ class Status:
     Outdated means that the run was started before with other settings.
 
     Attributes:
-        progress: as the log says it, ``epoch 3, 40/80``.
-        left: seconds, as the log estimates them; None without an estimate.
-        message: of a failure.
+        progress: the progress in the log, ``epoch 3, 40/80``.
+        left: the log's estimate of the remaining seconds; None without an estimate.
+        message: the message of a failure.
     """
 
     run: PlannedRun
@@ -67,7 +67,7 @@ def status(run: PlannedRun) -> Status:
         return Status(run, "queued", f"job {job}")
     if earlier_settings(run):
         return Status(run, "outdated", message="started before with other settings")
-    if has_stale_result(run):  # an evaluation of an earlier training
+    if has_stale_result(run):  # the run evaluated an earlier training
         return Status(run, "waiting")
     if (folder / "failed.json").exists():
         failed = json.loads((folder / "failed.json").read_text())
@@ -76,7 +76,7 @@ def status(run: PlannedRun) -> Status:
 
 
 def earlier_settings(run: PlannedRun) -> dict[str, Any] | None:
-    """Return the settings that the run was started with before; None if they are the run's."""
+    """Return the settings of an earlier start; None if they equal the run's settings."""
     task = run.folder / "run.json"
     if not task.exists():
         return None
@@ -108,7 +108,7 @@ def _progress(folder: Path) -> tuple[str, float | None]:
 def time_left(plan: Plan, statuses: Sequence[Status], workers: int) -> float | None:
     """Return the seconds until all runs have ended; None if unknown.
 
-    A run without an estimate is taken to need the mean time of the finished runs.
+    A run without an estimate counts with the mean time of the finished runs.
     """
     took = [result["seconds"] for runs in read_results(plan).values() for result in runs.values()]
     ahead = pending(statuses)

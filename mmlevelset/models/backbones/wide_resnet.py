@@ -34,8 +34,8 @@ class WideResNet38(BaseModule):
     mod7   1       1024, 2048, 4096         32
     ====== ====== ========================= ======
 
-    The network has 105.1 million parameters. ImageNet's classifier, which this class does not have,
-    would make it 109.2 million.
+    The network has 105.1 million parameters; with ImageNet's classifier, it would have 109.2
+    million.
 
     The default outputs are the outputs of mod3, mod4, mod5 and mod7: 256, 512, 1024 and 4096
     channels at strides 4, 8, 16 and 32. The output of mod7 has passed the network's last norm and

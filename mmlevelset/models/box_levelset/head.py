@@ -62,10 +62,10 @@ class BoxSOLOv2Head(SOLOV2Head):
             from a 1x1 convolution, mask features without norm, and in training the masks of a level
             at twice its resolution. ``mmdet`` is mmdet's SOLOv2.
         supervision: ``box``: boxes alone; ``mask``: true masks, by ``loss_mask`` alone; ``mixed``:
-            the true mask of an instance, or its box where its mask is empty.
+            the true mask of an instance, or its box if the mask is empty.
         inclusive_boxes: Round box masks and include the right and bottom pixel, as the authors'
             data loader does.
-        warmup_iters: Iterations before the level-set energy and the consistency set in.
+        warmup_iters: Iterations before the level-set energy and the consistency begin.
         loss_mask: Loss of logits and true masks (K, H, W) that takes ``reduction_override``, as
             mmdet's DiceLoss.
         loss_projection: Losses (K,) of scores and box masks (K, H, W).
@@ -141,8 +141,8 @@ class BoxSOLOv2Head(SOLOV2Head):
 
         Args:
             x: FPN's features, each (B, C, H', W'), with the normalised, padded images (B, 3, H, W).
-            batch_data_samples: Boxes and labels; masks only where they supervise.
-            **kwargs: mmdet's, unused.
+            batch_data_samples: Boxes and labels; masks only if they supervise.
+            **kwargs: Arguments of mmdet, unused.
         """
         images = images_of(x, DETECTOR)
         instances, _, metas = unpack_gt_instances(batch_data_samples)
@@ -280,9 +280,9 @@ class BoxSOLOv2Head(SOLOV2Head):
         size = logits.shape[1:]
         losses = {}
         if true_masks is not None:
-            used, which = box.unique(return_inverse=True)
-            has_mask = true_masks[used].flatten(1).any(1)[which]
-            targets = _shrunk(true_masks[used], size)[which]
+            used, inverse = box.unique(return_inverse=True)
+            has_mask = true_masks[used].flatten(1).any(1)[inverse]
+            targets = _shrunk(true_masks[used], size)[inverse]
             own = self.loss_mask(logits, targets, reduction_override="none")
             losses["loss_mask"] = torch.where(has_mask, own, 0)
             if self.supervision == "mask" or has_mask.all():
@@ -321,7 +321,7 @@ class BoxSOLOv2Head(SOLOV2Head):
         rescale: bool = False,
         results_list: OptInstanceList = None,
     ) -> InstanceList:
-        """As mmdet's; with a refinement, ``x`` must be :class:`ImageFeatures`."""
+        """Return mmdet's results; with a refinement, ``x`` must be :class:`ImageFeatures`."""
         images = None if self.refinement is None else images_of(x, DETECTOR)
         return super().predict(x, batch_data_samples, rescale, results_list, images=images)
 
@@ -334,7 +334,7 @@ class BoxSOLOv2Head(SOLOV2Head):
         images: Tensor | None = None,
         **kwargs,
     ) -> InstanceList:
-        """As mmdet's; each result also has the boxes that bound its masks.
+        """Return mmdet's results, each with the boxes that bound its masks.
 
         With a refinement, the ``test_cfg.nms_pre`` cells with the best class scores are kept and
         their masks refined on ``images`` (B, 3, H, W). Without a refinement, mmdet keeps as many
@@ -345,7 +345,7 @@ class BoxSOLOv2Head(SOLOV2Head):
                 mlvl_kernel_preds, mlvl_cls_scores, mask_feats, batch_img_metas, **kwargs
             )
         if images is None:
-            raise ValueError("images must be given where refinement is, but are None")
+            raise ValueError("images must be given with a refinement, but are None")
         count = len(batch_img_metas)
         kernels = _cells(mlvl_kernel_preds).chunk(count)
         scores = _cells([_peaks(logits.sigmoid()) for logits in mlvl_cls_scores]).chunk(count)
@@ -364,7 +364,7 @@ class BoxSOLOv2Head(SOLOV2Head):
         image: Tensor,
         cfg: OptConfigType = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return kernels, class scores and mask features: mmdet makes refined masks of them.
+        """Return kernels, class scores and mask features that give the refined masks in mmdet.
 
         Args:
             kernels: Kernels of the N cells (N, E).

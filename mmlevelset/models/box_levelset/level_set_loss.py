@@ -36,12 +36,11 @@ class BoxLevelSetLoss(BaseModule):
     energies are divided by the number of channels and of the domain's pixels; the paper leaves this
     open. :math:`I_u` is the normalised image. :math:`I_f` depends on the mode:
 
-    - ``released`` (the authors' code, which made the published numbers): two channels. t1 is the
+    - ``released`` (the authors' code, the source of the published numbers): two channels. t1 is the
       mask filtered along the image's minimum spanning tree; t2 is t1 filtered along the tree of a
       convolution of the mask features.
-    - ``paper``: a convolution of the mask features, filtered along the image's tree. Such features
-      can collapse to a constant, which has energy 0; so they are detached and standardised by
-      default.
+    - ``paper``: a convolution of the mask features, filtered along the image's tree. These features
+      can collapse to a constant, with energy 0; so they are detached and standardised by default.
 
     Args:
         in_channels: Channels of the mask features.
@@ -50,7 +49,8 @@ class BoxLevelSetLoss(BaseModule):
         feature_weight: lambda_2; 0 leaves the term out, with its trees and its convolution.
         length_weight: gamma, weight of the contour's length in each of the two energies. In
             ``released``, the box cuts out the mask and its complement, and their lengths are added.
-            The published numbers are without the length; their code has 1e-5, the paper 1e-4.
+            The published numbers are without the length; the authors' code has 1e-5, the paper
+            1e-4.
         domain: Where the head sums the energy: ``box`` or ``image``.
         feature_channels: Channels of the convolution.
         second_filter: Use t2 beside t1 (``released``).
@@ -141,7 +141,7 @@ class BoxLevelSetLoss(BaseModule):
         return self.length_weight * (contour_length(inside) + contour_length(outside))
 
     def _released(self, masks: Masks) -> Tensor:
-        """t1 and t2 (K, 2, H, W), or t1 alone (K, 1, H, W)."""
+        """Return t1 and t2 (K, 2, H, W), or t1 alone (K, 1, H, W)."""
         scores = masks.scores.detach() if self.detach_features else masks.scores
         image = masks.image[None]
         filtered = tree_filter(scores[None], minimum_spanning_tree(image), image, self.sigma)
@@ -154,7 +154,7 @@ class BoxLevelSetLoss(BaseModule):
         return torch.stack((filtered[0].double(), again[0]), 1)
 
     def _paper(self, masks: Masks) -> Tensor:
-        """(C, H, W), shared by the image's masks."""
+        """Return the deep features (C, H, W), shared by the image's masks."""
         assert masks.deep is not None
         features = _resize(masks.deep, masks.image)
         if self.tree_filter:

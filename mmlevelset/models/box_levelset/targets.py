@@ -27,7 +27,7 @@ class Boxes(NamedTuple):
 
     @classmethod
     def of(cls, instances: Sequence, inclusive: bool) -> "Boxes":
-        """Boxes of each image's ``InstanceData``; inclusive: rounded edges, with the last pixel."""
+        """Return the images' boxes; ``inclusive`` rounds the edges and adds the last pixel."""
         corners = torch.cat([own.bboxes for own in instances]).float()
         edges = corners
         if inclusive:
@@ -43,7 +43,7 @@ class Positives(NamedTuple):
 
     Attributes:
         cell: Index (P,) among all B * N cells of the batch, N cells of all levels an image.
-        level: (P,).
+        level: Level (P,) of the cell.
         box: Index (P,) of the cell's box.
     """
 
@@ -94,7 +94,7 @@ def assign_cells(
     side = 1.0 / grids[:, None, None].double()
 
     def cell_of(point: Tensor) -> Tensor:
-        """Column and row (levels, G, 2), by floor division as in SOLO, which decides ties."""
+        """Column and row (levels, G, 2), by floor division: so ties are decided as in SOLO."""
         return torch.floor_divide(point / size, side).long()
 
     last = grids[:, None, None] - 1
@@ -126,8 +126,8 @@ def box_masks(edges: Tensor, size: Sequence[int], image_size: Sequence[int]) -> 
     """Return masks (K, H, W), bool, of boxes (K, 4) on ``image_size``, shrunk to ``size``.
 
     The box's mask at full resolution is sampled bilinearly at the cells' centres; a cell is inside
-    from one half on. A box without a centre gets the cell that holds its middle. If the mask would
-    still be empty, it gets the cells that the box covers most.
+    if its sample is at least one half. A box without a centre gets the cell that holds its middle.
+    If the mask would still be empty, it gets the cells that the box covers most.
     """
     columns = _coverage(edges[:, 0], edges[:, 2], size[1], image_size[1] / size[1])
     rows = _coverage(edges[:, 1], edges[:, 3], size[0], image_size[0] / size[0])

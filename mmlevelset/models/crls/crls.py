@@ -13,16 +13,16 @@ class CRLS(TwoStageDetector):
     each proposal by a recurrent level set (:class:`CRLSMaskHead`); the proposal's class by its
     features and its mask (:class:`CRLSBBoxHead`). The stages are trained together. A later loss
     reaches the earlier stages: masks have gradients, and with ``warp="grid_sample"`` in
-    :class:`RoIWarp` the coordinates of the proposals too. Not differentiated are: the choice of
+    :class:`RoIWarp` the coordinates of the proposals too. No gradient passes through the choice of
     proposals by scores, non-maximum suppression and sampling; the level of a pyramid; the targets,
     which depend on the proposals; a coordinate that is cut off at the image's edge.
 
     Args:
         *args: Arguments of mmdet's :class:`TwoStageDetector`.
-        **kwargs: The same.
+        **kwargs: Arguments of mmdet's :class:`TwoStageDetector`.
 
     Raises:
-        TypeError: ``rpn_head`` or ``roi_head`` is not CRLS's.
+        TypeError: ``rpn_head`` or ``roi_head`` is not a head of CRLS.
     """
 
     def __init__(self, *args, **kwargs) -> None:

@@ -19,7 +19,7 @@ class FConNet(BaseModule):
     Args:
         size: Height and width of the images.
         in_channels: Channels of the images.
-        hidden: Units between the layers; None: as many as pixels (the paper's).
+        hidden: Units between the layers; None: the number of pixels, as in the paper.
 
     Raises:
         ValueError: An argument is out of its range.
@@ -43,7 +43,7 @@ class FConNet(BaseModule):
         )
 
     def forward(self, image: Tensor) -> Segmentation:
-        """Segment images (M, C, H, W): logits (M, 2, H, W), and a trajectory of no level sets."""
+        """Return logits (M, 2, H, W) of images (M, C, H, W), and an empty trajectory."""
         check_shape("image", image, ("M", self.in_channels, *self.size))
         check_floating(image=image)
         logits = self.layers(image.flatten(1)).unflatten(1, (2, *self.size))

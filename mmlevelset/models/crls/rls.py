@@ -38,7 +38,7 @@ class RLS(BaseDetector):
         train_cfg: Must be None; there is nothing to set.
         test_cfg: ``dict(level_sets=True)``: predictions also have ``level_sets.data`` (N+1, h, w),
             on the network's grid: foreground minus background scores V phi_t + b_V of t = 0..N. The
-            zero contour of the last map is the prediction's.
+            zero contour of the last map is the contour of the prediction.
 
     Raises:
         ValueError: An argument is out of its range, or ``input_size`` is not the network's size.
@@ -107,7 +107,7 @@ class RLS(BaseDetector):
         return self.network(images).logits
 
     def _batches(self, images: Tensor, samples: SampleList) -> list[tuple[list[int], Tensor]]:
-        """Groups of images of one size: their numbers in the batch, and the network's input."""
+        """Return groups of equal size: the images' indices in the batch, the network's input."""
         groups: dict[tuple[int, ...], list[tuple[int, Tensor]]] = {}
         for number, (image, sample) in enumerate(zip(images, samples, strict=True)):
             height, width = sample.img_shape[:2]
@@ -131,8 +131,8 @@ class RLS(BaseDetector):
         wrong = ((labels < 0) | (labels > 1)) & (labels != IGNORED)
         if wrong.any():
             raise ValueError(
-                f"gt_sem_seg must have labels 0, 1 and {IGNORED} where there is none, but has"
-                f" {labels[wrong][0].item()}; mmlevelset.BinaryLabels makes one of all classes"
+                f"gt_sem_seg must have labels 0, 1 and {IGNORED} for no label, but has"
+                f" {labels[wrong][0].item()}; mmlevelset.BinaryLabels joins all classes"
             )
         height, width = sample.img_shape[:2]
         return labels[0, :height, :width]

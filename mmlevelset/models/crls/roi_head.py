@@ -28,7 +28,7 @@ class CRLSRoIHead(StandardRoIHead):
             stages, ``mask_head`` is a :class:`CRLSMaskHead`, ``bbox_head`` a :class:`CRLSBBoxHead`.
         mask_boxes: ``proposals``: a detection has its proposal's mask, within the proposal
             (paper). ``detections``: masks are made again, within the regressed boxes.
-        **kwargs: The same.
+        **kwargs: Arguments of mmdet's :class:`StandardRoIHead`.
 
     Raises:
         ValueError: An argument is out of its range.
@@ -152,6 +152,6 @@ class CRLSRoIHead(StandardRoIHead):
 
     @staticmethod
     def _foreground_logits(found: Segmentation) -> Tensor:
-        """(R, 1, m, m), whose sigmoid is the foreground's softmax."""
+        """Return logits (R, 1, m, m); their sigmoid is the softmax of the foreground."""
         background, foreground = found.logits.split(1, 1)
         return foreground - background

@@ -51,7 +51,7 @@ class CRLSMaskHead(FCNMaskHead):
             class_agnostic=True,
             upsample_cfg=dict(type=None),
         )
-        # Of mmdet's head, targets and pasting are used; its last layer and its loss are not.
+        # mmdet's targets and pasting are used; its last layer and its loss are not.
         self.conv_logits = None
         del self.loss_mask
         if not loss_weight > 0:

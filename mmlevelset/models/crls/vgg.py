@@ -15,7 +15,7 @@ class CRLSVGG(VGG, BaseModule):
 
     Args:
         depth: 11, 13, 16 or 19.
-        frozen_stages: How many of the five stages do not learn.
+        frozen_stages: Number of stages, from the first on, that do not learn.
         with_bn: Batch norm after each convolution, as in torchvision's ``vgg16_bn``; its
             statistics do not change in training.
         init_cfg: Default: Kaiming. ``dict(type="mmlevelset.Pretrained", checkpoint=...)`` loads

@@ -81,8 +81,8 @@ class RoIWarp(SingleRoIExtractor):
         warp: ``grid_sample``, one bilinear sample in each cell and gradients to the boxes;
             ``roi_align``, the mean of several samples and no gradients to the boxes.
         output_size: Cells along each side of a box.
-        sampling_ratio: Samples along each side of a cell for ``roi_align``; 0: as many as the
-            map has there.
+        sampling_ratio: Samples along each side of a cell for ``roi_align``; 0: as many as the map
+            has samples in the cell.
         finest_scale: See mmdet's :class:`SingleRoIExtractor`.
 
     Raises:

@@ -196,7 +196,7 @@ class TiledDetector(BaseTTAModel):
         return self.merge_preds([(sample, found, windows)])[0]
 
     def _prepare(self, tile: Tensor, sample: DetDataSample) -> tuple[Tensor, DetDataSample]:
-        """Return a tile resized for the network, and a sample whose original image is the tile."""
+        """Return a tile resized for the network, and a sample with the tile as original image."""
         sample = sample.new()
         shape = tuple(tile.shape[-2:])
         settings = dict(ori_shape=shape, img_shape=shape, scale_factor=(1.0, 1.0))

@@ -237,7 +237,7 @@ class MaskTTAModel(BaseTTAModel):
                 seen.append(InstanceData(bboxes=boxes, scores=own.scores, labels=own.labels))
             features = module.extract_feat(batch["inputs"])
             if not any(map(len, seen)):
-                # mmdet's RoI head does not show its mask head an empty batch.
+                # mmdet's RoI head does not call its mask head for an empty batch.
                 return head.predict_mask(features, metas, seen, rescale=True)
             maps = [
                 map_fields(partial(self._upright, meta=meta), own)
@@ -260,12 +260,12 @@ class MaskTTAModel(BaseTTAModel):
         return head.mask_head.predict_by_feat(means, merged, originals, head.test_cfg, rescale=True)
 
     def _upright(self, maps: Tensor, meta: dict) -> Tensor:
-        """Maps (n, ..., h, w) of a view's boxes, flipped back, as they are averaged."""
+        """Return a view's maps (n, ..., h, w), flipped back, in the form of the average."""
         maps = maps.float().sigmoid() if self.average == "sigmoid" else maps.float()
         return maps.flip(FLIPS[meta["flip_direction"]]) if meta["flip"] else maps
 
     def _mean(self, total: Tensor, count: int) -> Tensor:
-        """Maps of the mask head's kind from the sum over ``count`` views."""
+        """Return the mean from the sum over ``count`` views, in the form of the mask head."""
         mean = total / count
         return mean.logit(eps=1e-6) if self.average == "sigmoid" else mean
 
@@ -288,9 +288,9 @@ def _mask_maps(head: StandardRoIHead, features: tuple[Tensor, ...], seen: Instan
     """Return the mask head's result for the boxes of each image, before masks are pasted."""
     if hasattr(head, "mask_maps"):
         return head.mask_maps(features, seen)
-    rois = bbox2roi([one.bboxes for one in seen])
+    rois = bbox2roi([instances.bboxes for instances in seen])
     maps = head._mask_forward(features, rois)["mask_preds"]
-    return split_rois(maps, [len(one) for one in seen])
+    return split_rois(maps, [len(instances) for instances in seen])
 
 
 def _scale(boxes: Tensor, meta: dict) -> Tensor:

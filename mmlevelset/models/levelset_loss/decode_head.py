@@ -27,9 +27,9 @@ class DecodeHead(BaseModule):
         num_classes: K, at least 2, the background included.
         in_channels: Channels of the feature map at ``in_index``, or of all feature maps.
         in_index: Index of the feature map that is read; negative numbers count from the last.
-        loss_decode: A loss or several, whose sum is trained. A loss with ``loss_weight=0`` is left
-            out. A loss is logged by its ``loss_name``, or by its type: ``loss_ce`` for mmdet's
-            CrossEntropyLoss.
+        loss_decode: A loss, or several losses; their sum is trained. A loss with ``loss_weight=0``
+            is left out. A loss is logged by its ``loss_name``, or by its type: ``loss_ce`` for
+            mmdet's CrossEntropyLoss.
         monitor: Losses that are logged and not trained. In their name ``energy`` takes the place
             of ``loss``: ``energy_level_set``. They see the same maps as ``loss_decode``.
         ignore_index: Label of the pixels without a label.
@@ -85,7 +85,8 @@ class DecodeHead(BaseModule):
         self.monitors = _build_losses(monitor)
         if not self.losses:
             raise ValueError(
-                f"loss_decode must have a loss whose loss_weight is not 0, but is {loss_decode!r}"
+                "loss_decode must have a loss with a loss_weight other than 0, "
+                f"but is {loss_decode!r}"
             )
         for name in (_loss_name(loss) for loss in (*self.losses, *self.monitors)):
             if "loss" not in name:

@@ -21,8 +21,8 @@ from mmlevelset.registry import MODELS
 
 KINDS = ("tanh", "arctan", "step")
 REDUCTIONS = ("sum", "image", "pixel")
-# Number of values that are processed at once. On a CPU they fit its caches; on a GPU they are
-# enough that it does not wait for the host. To save memory they are at most a fraction of the
+# Number of values that are processed at once. On a CPU the values fit its caches. On a GPU they are
+# enough that the GPU does not wait for the host. To save memory, they are at most a fraction of the
 # logits.
 TOGETHER_ON_CPU, TOGETHER_ON_GPU = 1 << 18, 1 << 21
 TOGETHER_OF_LOGITS = 1 / 8
@@ -47,11 +47,11 @@ class LevelSetLoss(nn.Module):
             value for ``tanh``; the paper's value for ``arctan`` is 20. ``step`` ignores it.
         kind: Heaviside function: ``tanh`` (eq. 6), ``arctan`` or ``step``. The gradient of a step
             is zero, so ``step`` passes gradients on as the identity does.
-        reduction: ``sum`` is the sum over pixels, classes and images, for which the paper's weight
-            is made. ``image`` is the mean over images of their sums. ``pixel`` is the sum divided
-            by the batch's number of labelled pixels, or by the sum of their weights. In
-            distributed training the batch is the batch of all processes, and the mean of the
-            processes' losses is the loss.
+        reduction: ``sum`` is the sum over pixels, classes and images; the paper's weight is for
+            this sum. ``image`` is the mean over images of their sums. ``pixel`` is the sum divided
+            by the batch's number of labelled pixels, or by the sum of their weights. In distributed
+            training the batch is the batch of all processes, and the mean of the processes' losses
+            is the loss.
         loss_weight: Factor on the loss, lambda of eq. 8. Default 4e-4, the paper's.
         ignore_index: Label of pixels that are left out.
         loss_name: Name in the logs of mmsegmentation's heads. Only values with ``loss`` in their
@@ -140,10 +140,10 @@ def level_set_energy(
 ) -> Tensor:
     r"""Return the energy :math:`E_l` of each image and class.
 
-    The arguments are those of :class:`LevelSetLoss`. G is 0 or 1, so with the areas :math:`A_1`
-    inside and :math:`A_2` outside :math:`E_l = A_1 c_1 (1 - c_1) + A_2 c_2 (1 - c_2)`. The term of
-    an empty region is 0. The gradient is exact, and the energy is once differentiable. Beside the
-    logits' gradient it needs memory that does not grow with the batch.
+    The arguments are as in :class:`LevelSetLoss`. G is 0 or 1, so with the areas :math:`A_1` inside
+    and :math:`A_2` outside :math:`E_l = A_1 c_1 (1 - c_1) + A_2 c_2 (1 - c_2)`. The term of an
+    empty region is 0. The gradient is exact, and the energy is once differentiable. Besides the
+    logits' gradient, the memory does not grow with the batch.
 
     Returns:
         Energies (B, K) in pixels, at least 0; 0 for a class that the image lacks. float32, or
@@ -181,7 +181,7 @@ class _Group(NamedTuple):
 
 
 class _Energy(torch.autograd.Function):
-    """The energy with its own gradient, which computes the softmax again to save memory.
+    """The energy with its own gradient. The gradient computes the softmax again to save memory.
 
     The means minimise the energy, so they are constants in the gradient: dE/dH is
     (G - c1)^2 - (G - c2)^2. G is 0 or 1, so dE/dH has two values for each pair of image and class.

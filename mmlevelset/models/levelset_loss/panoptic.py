@@ -11,12 +11,12 @@ from mmlevelset.registry import MODELS
 class PanopticFPNHead(mmdet.models.PanopticFPNHead):
     """mmdet's semantic head of Panoptic FPN, for losses of whole images.
 
-    mmdet's head flattens the pixels of the batch, which would merge the regions of all images.
-    This head passes logits (B, K, H, W) and labels (B, H, W) to ``loss_seg``.
+    mmdet's head flattens the pixels of the batch. This would merge the regions of all images. This
+    head passes logits (B, K, H, W) and labels (B, H, W) to ``loss_seg``.
     """
 
     def loss(self, x: tuple[Tensor, ...], batch_data_samples: SampleList) -> dict[str, Tensor]:
-        """Return ``loss_seg`` at the resolution of the labels, which are shrunk by nearest."""
+        """Return ``loss_seg`` at the labels' resolution; labels are shrunk by nearest neighbour."""
         logits = self(x)["seg_preds"]
         labels = torch.stack([sample.gt_sem_seg.sem_seg for sample in batch_data_samples])
         if self.seg_rescale_factor != 1:

@@ -19,8 +19,8 @@ class DELSEMaskHead(TSDFMaskHead):
     """DELSE (Wang et al., CVPR 2019) in Mask R-CNN, as in LevelSet R-CNN's Table 3.
 
     A predicted velocity, the direction to the nearest boundary, moves the level set phi_0 of the
-    TSDF head; its curvature smooths it where a predicted modulation allows that. The mask is
-    ``phi_N > 0``. :func:`~mmlevelset.models.levelset_rcnn.geodesic.evolve_geodesic` has the
+    TSDF head; the curvature term smooths the level set where the predicted modulation is large. The
+    mask is ``phi_N > 0``. :func:`~mmlevelset.models.levelset_rcnn.geodesic.evolve_geodesic` has the
     equation. The RoI head must be ``mmlevelset.LevelSetRoIHead``.
 
     The defaults are the paper's first setting: fixed hyperparameters and DELSE's losses. Its second
@@ -118,7 +118,7 @@ class DELSEMaskHead(TSDFMaskHead):
 
         Args:
             x: RoI features (M, in_channels, h, w).
-            labels: Class of each RoI (M,), whose channel of the TSDF is taken; not used if
+            labels: Class of each RoI (M,), for the channel of the TSDF; not used if
                 ``class_agnostic``.
             image: Unused.
 

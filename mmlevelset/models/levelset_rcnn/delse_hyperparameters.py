@@ -31,16 +31,16 @@ class DELSEHyperparameters(NamedTuple):
 
 
 class _Predicted:
-    """The part of the predicting and the learned hyperparameters that belongs to this evolution."""
+    """The map from outputs to settings, for predicted and for learned hyperparameters."""
 
     @staticmethod
     def initial_logits(num_steps: int) -> Tensor:
-        """Outputs that give the settings that were tuned by hand."""
+        """Return the outputs that give the settings tuned by hand."""
         return torch.logit(torch.tensor([ALPHA, BETA, GAMMA] + [DT] * num_steps) / 2)
 
     @staticmethod
     def settings(logits: Tensor) -> tuple[Tensor, ...]:
-        """The settings of M regions from the outputs (M, 3 + N)."""
+        """Return the settings of M regions from the outputs (M, 3 + N)."""
         return DELSEHyperparameters.split(2 * logits.float().sigmoid())
 
 
@@ -49,7 +49,7 @@ class DELSEHyperparameterHead(_Predicted, HyperparameterHead):
     """Predicts each region's alpha, beta, gamma and dt_1..N, each by ``2 * sigmoid``.
 
     LevelSet R-CNN's hyperparameter head for DELSE's evolution (its Table 3, "DELSE + HP head").
-    All settings start near those of :class:`FixedDELSEHyperparameters`.
+    All settings start near the settings of :class:`FixedDELSEHyperparameters`.
 
     Args:
         *args: Arguments of :class:`HyperparameterHead`.

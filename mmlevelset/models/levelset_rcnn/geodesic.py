@@ -1,4 +1,4 @@
-"""The edge-based level set of DELSE (Wang et al. 2019), as LevelSet R-CNN compares itself with."""
+"""The edge-based level set of DELSE (Wang et al. 2019), a baseline of LevelSet R-CNN."""
 
 import torch
 import torch.nn.functional as F

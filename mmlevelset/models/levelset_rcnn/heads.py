@@ -26,18 +26,21 @@ class Hyperparameters(NamedTuple):
 
 
 class _Predicted:
-    """How the outputs become settings; heads of another evolution replace both methods."""
+    """The map from outputs to settings; heads of another evolution replace both methods."""
 
     @staticmethod
     def initial_logits(num_steps: int) -> Tensor:
-        """Outputs for 1, and 0.1 for mu: with mu = 1 the curvature alone would move the contour."""
+        """Return outputs that give 1, and 0.1 for mu.
+
+        With mu = 1 the curvature alone would move the contour.
+        """
         logits = torch.zeros(3 + 2 * num_steps)
         logits[2] = -3
         return logits
 
     @staticmethod
     def settings(logits: Tensor) -> tuple[Tensor, ...]:
-        """The settings of M regions from the outputs (M, 3 + 2N)."""
+        """Return the settings of M regions from the outputs (M, 3 + 2N)."""
         values = 2 * logits.float().sigmoid()
         lambda1, lambda2, mu = values[:, :3].unbind(1)
         eps, dt = values[:, 3:].chunk(2, 1)
@@ -85,7 +88,7 @@ class HyperparameterHead(_Predicted, BaseModule):
             self.output.bias.copy_(self.initial_logits(self.num_steps))
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """RoI features (M, in_channels, h, w) to the :class:`Hyperparameters` of M regions."""
+        """Return the :class:`Hyperparameters` of RoI features (M, in_channels, h, w)."""
         x = self.convs(x).mean((2, 3))
         return self.settings(self.output(F.relu(self.fc(x))))
 
@@ -113,7 +116,7 @@ class GlobalHyperparameters(_Predicted, BaseModule):
         self.logits = nn.Parameter(self.initial_logits(num_steps))
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """The same :class:`Hyperparameters` for each of M regions ``x`` (M, in_channels, h, w)."""
+        """Return the same :class:`Hyperparameters` for each of M regions ``x`` (M, C, h, w)."""
         return self.settings(self.logits.expand(len(x), -1))
 
 
@@ -155,7 +158,7 @@ class ChanVeseFeatureHead(BaseModule):
         kaiming_init(self.output, mode="fan_in", nonlinearity="linear")
 
     def forward(self, x: Tensor, size: int) -> Tensor:
-        """RoI features (M, in_channels, h, w) to pixel features (M, C, size, size)."""
+        """Return pixel features (M, C, size, size) of RoI features (M, in_channels, h, w)."""
         x = self.convs(x)
         for conv in self.upsamples:
             x = conv(F.interpolate(x, scale_factor=2, mode="bilinear"))
@@ -163,7 +166,7 @@ class ChanVeseFeatureHead(BaseModule):
 
 
 def conv_stack(in_channels: int, channels: int, count: int, norm_cfg: dict | None) -> nn.Sequential:
-    """``count`` 3x3 convolutions with ReLU."""
+    """Return ``count`` 3x3 convolutions with ReLU."""
     return nn.Sequential(
         *(
             ConvModule(channels if i else in_channels, channels, 3, padding=1, norm_cfg=norm_cfg)

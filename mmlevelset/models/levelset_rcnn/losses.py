@@ -52,7 +52,7 @@ class TSDFSquareLoss(nn.Module):
     r"""DELSE's loss of the initial level set: :math:`\|\phi - \phi_{GT}\|_2^2`, a mean."""
 
     def forward(self, phi: Tensor, tsdf: Tensor, mask: Tensor) -> Tensor:
-        """A scalar, 0 if there are no regions; arguments as for :class:`TSDFLoss`."""
+        """Return a scalar, 0 if there are no regions; arguments as for :class:`TSDFLoss`."""
         return F.mse_loss(phi, tsdf) if phi.numel() else phi.sum()
 
 
@@ -75,7 +75,7 @@ class BalancedMaskLoss(nn.Module):
         self.eps = eps
 
     def forward(self, phi: Tensor, tsdf: Tensor, mask: Tensor) -> Tensor:
-        """A scalar, 0 if there are no regions; arguments as for :class:`TSDFLoss`."""
+        """Return a scalar, 0 if there are no regions; arguments as for :class:`TSDFLoss`."""
         if phi.numel() == 0:
             return phi.sum()
         share = mask.to(phi).mean((1, 2), keepdim=True)
@@ -91,16 +91,16 @@ class AngularLoss(nn.Module):
     """DELSE's loss of the velocity: the squared angle to the true direction, in radians."""
 
     def forward(self, velocity: Tensor, direction: Tensor) -> Tensor:
-        """A mean over the pixels that have a direction; 0 if none has.
+        """Return the mean over the pixels with a direction; 0 if there are none.
 
         Args:
             velocity: Unit vectors (M, 2, H, W).
-            direction: True unit vectors (M, 2, H, W), 0 where there is none.
+            direction: True unit vectors (M, 2, H, W), 0 at pixels without a direction.
         """
         dot = (velocity * direction).sum(1)
         cross = velocity[:, 0] * direction[:, 1] - velocity[:, 1] * direction[:, 0]
         known = direction.any(1)
-        # Unlike the arccos of the product, atan2 has a gradient at all angles. Where no direction
-        # is known, the angle must only not be atan2(0, 0), which has no finite gradient.
+        # Unlike the arccos of the product, atan2 has a gradient at all angles, but not at (0, 0).
+        # So pixels without a direction take atan2(0, 1).
         angle = torch.atan2(cross, torch.where(known, dot, 1.0))
         return angle.square().sum() / known.sum().clamp(min=1)

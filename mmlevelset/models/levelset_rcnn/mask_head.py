@@ -109,7 +109,7 @@ class LevelSetMaskHead(TSDFMaskHead):
 
         Args:
             x: RoI features (M, in_channels, h, w).
-            labels: Class of each RoI (M,), whose channel of the TSDF is taken; not used if
+            labels: Class of each RoI (M,), for the channel of the TSDF; not used if
                 ``class_agnostic``.
             image: With ``image_features`` or a refinement, the RoI's crops of the image (M,
                 image_channels, mask_size, mask_size).

@@ -14,8 +14,8 @@ KINDS = ("arctan", "tanh", "sigmoid")
 class MaskLevelSetLoss(nn.Module):
     r"""Chan-Vese energy as a loss of Mask R-CNN's masks (LevelSet R-CNN, Table 3, "LS Loss").
 
-    The mask's probability, shifted by -0.5, is the level set phi. The loss is that of Hu et al.
-    (CVPR 2017): the energy of the true mask G, not of the image,
+    The mask's probability, shifted by -0.5, is the level set phi. As in Hu et al. (CVPR 2017), the
+    loss is the energy of the true mask G, not of the image,
     :math:`E = \sum H(\phi) (G - c_1)^2 + (1 - H(\phi)) (G - c_2)^2`, with the means of G inside and
     outside. The energy is least where H separates G's two values. An inverted mask would have the
     same energy, so the cross-entropy of the mask is added.
@@ -65,7 +65,7 @@ class MaskLevelSetLoss(nn.Module):
         Args:
             pred: Logits of all classes (M, K, H, W).
             target: True masks (M, H, W), 0 or 1.
-            label: Class of each RoI (M,), whose channel is taken.
+            label: Class of each RoI (M,), for the channel of the logits.
         """
         if len(pred) == 0:
             return pred.sum()

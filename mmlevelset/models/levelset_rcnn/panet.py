@@ -74,7 +74,7 @@ class PANetMaskHead(FCNMaskHead):
 
     A branch starts at the input of the trunk's last convolution: two 3x3 convolutions, the second
     half as wide, and one fully connected layer. Its map is added to the maps of all classes. The
-    arguments are those of ``FCNMaskHead``; the new layers' names start with ``fusion``.
+    arguments are as in ``FCNMaskHead``; the new layers' names start with ``fusion``.
 
     Raises:
         ValueError: ``num_convs`` is 0.
@@ -101,7 +101,7 @@ class PANetMaskHead(FCNMaskHead):
         self.fusion_fc = nn.Linear(widths[2] * height * width, height * width * scale**2)
 
     def forward(self, x: Tensor) -> Tensor:
-        """RoI features (M, in_channels, h, w) to a map of each class (M, K, scale h, scale w).
+        """Return a map of each class (M, K, scale h, scale w) from RoI features (M, C, h, w).
 
         Raises:
             ValueError: The features' size is not ``roi_feat_size``.

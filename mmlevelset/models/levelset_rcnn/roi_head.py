@@ -11,10 +11,10 @@ from mmlevelset.registry import MODELS
 
 @MODELS.register_module()
 class LevelSetRoIHead(StandardRoIHead):
-    """mmdet's RoI head, which also hands the mask head each RoI's class and crop of the image.
+    """mmdet's RoI head; it also gives the mask head each RoI's class and crop of the image.
 
-    Where the mask head uses the image, the features ``x`` must be
-    :class:`~mmlevelset.models.common.ImageFeatures`, as those of :class:`LevelSetRCNN` are.
+    If the mask head uses the image, the features ``x`` must be
+    :class:`~mmlevelset.models.common.ImageFeatures`; :class:`LevelSetRCNN` returns them.
     """
 
     def _mask_forward(
@@ -27,7 +27,7 @@ class LevelSetRoIHead(StandardRoIHead):
     ) -> dict:
         """``mask_preds``, the mask head's result for RoIs (M, 5), and ``mask_feats``, its input.
 
-        Without labels, as mmdet's :meth:`forward` calls it, the masks are those of class 0.
+        mmdet's :meth:`forward` gives no labels; then the masks are the masks of class 0.
         """
         if rois is None or self.share_roi_extractor:
             raise ValueError("mask_roi_extractor must be given: the level sets need their own RoIs")
@@ -71,7 +71,7 @@ class LevelSetRoIHead(StandardRoIHead):
         results_list: InstanceList,
         rescale: bool = False,
     ) -> InstanceList:
-        """Adds the masks, and what else ``test_cfg.rcnn`` asks for, to the detections."""
+        """Add the masks, and other fields that ``test_cfg.rcnn`` asks for, to the detections."""
         maps = self.mask_maps(x, results_list)
         return self.mask_head.predict_by_feat(
             maps, results_list, batch_img_metas, self.test_cfg, rescale

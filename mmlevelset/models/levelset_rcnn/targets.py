@@ -42,7 +42,7 @@ def inside_rois(
 ) -> Tensor:
     """Return each RoI's mask with ``margin`` more samples on each side.
 
-    The other arguments are those of :func:`tsdf_targets`.
+    The other arguments are as in :func:`tsdf_targets`.
 
     Returns:
         (M, size + 2 margin, size + 2 margin), bool.

@@ -26,7 +26,7 @@ class CropRefinement(RecurrentRefinement):
         size: Side of the grid.
         margin: A box is enlarged on each side by this part of its height and width, and by at
             least one pixel of the mask.
-        **kwargs: Of :class:`RecurrentRefinement`.
+        **kwargs: Arguments of :class:`RecurrentRefinement`.
 
     Raises:
         ValueError: An argument is out of its range.
@@ -40,15 +40,15 @@ class CropRefinement(RecurrentRefinement):
         self.size, self.margin = size, margin
 
     def correction(self, masks: Tensor, image: Tensor | None, features: Tensor | None) -> Tensor:
-        """As of :class:`RecurrentRefinement`, for one image.
+        """Return the maps (K, H, W) that :meth:`forward` adds to the masks of one image.
 
         Args:
             masks: (K, H, W).
             image: (image_channels, h, w), which covers the same region at any resolution.
-            features: (in_channels, h', w'), likewise.
+            features: (in_channels, h', w'), which cover the same region.
         """
         check_shape("masks", masks, ("K", "H", "W"))
-        # Projected once for all masks: a 1 x 1 convolution commutes with cropping.
+        # The maps are projected once for all masks: a 1 x 1 convolution commutes with cropping.
         maps = self._inputs(image, features)
         if torch.is_grad_enabled():
             return self._within_boxes(masks, *maps)
@@ -69,7 +69,7 @@ class CropRefinement(RecurrentRefinement):
     def _crops(self, maps: Tensor, boxes: Tensor, size: tuple[int, int]) -> Tensor:
         """Crops of maps (K or 1, C, h, w) within boxes (K, 4) in pixels of a map of ``size``."""
         if not len(boxes):
-            # Still depends on the maps.
+            # The empty result still depends on the maps.
             return maps[:0].sum().expand(0, maps.shape[1], self.size, self.size)
         maps = maps.float().contiguous()  # roi_align reads memory as if it were
         scale = boxes.new_tensor([maps.shape[3] / size[1], maps.shape[2] / size[0]]).repeat(2)

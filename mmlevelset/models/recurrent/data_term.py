@@ -23,7 +23,7 @@ class ConvDataTerm(nn.Module):
         self.convolution, self.reduction = convolution, reduction
 
     def forward(self, image: Tensor) -> Force:
-        """The force in images (M, C, H, W)."""
+        """Return the data term in images (M, C, H, W), as a function of c1 and c2."""
 
         def force(first: Tensor, second: Tensor) -> Tensor:
             squares = [self._squares(image, means) for means in (first, second)]
@@ -40,7 +40,7 @@ class ConvDataTerm(nn.Module):
 
 
 class GridDataTerm(nn.Module):
-    """The data term by matrices over the whole grid, which are read once for all steps.
+    """The data term by matrices over the whole grid. The matrices are read once for all steps.
 
     (I - c)^2 = I^2 - 2 c I + c^2, so the steps need only the matrices' products with I^2, I and 1.
     Reading a matrix of 4096 x 4096 takes longer than multiplying a few vectors by it.
@@ -55,7 +55,7 @@ class GridDataTerm(nn.Module):
         self.matrices, self.reduction = matrices, reduction
 
     def forward(self, image: Tensor) -> Force:
-        """The force in images (M, C, H, W)."""
+        """Return the data term in images (M, C, H, W), as a function of c1 and c2."""
         count, channels, *size = image.shape
         centre = image.mean((2, 3))  # large means would cancel in the expanded square
         image = image - centre[..., None, None]

@@ -11,11 +11,10 @@ from mmlevelset.models.recurrent.data_term import ConvDataTerm, GridDataTerm
 NOISE = 0.1
 """Deviation of a matrix's initial weights from a multiple of the identity, times sqrt(fan-in)."""
 CONV_NOISE = 0.5
-"""The same for convolutions. Channels beyond the identity's start from this noise alone."""
+"""The same for convolutions. Channels without an identity start from this noise alone."""
 
 Scales = Sequence[Sequence[float]]
-"""The multiple of the identity from which the map from an input (column) to an output (row) starts.
-"""
+"""Initial multiples of the identity: a row for each output, a column for each input."""
 
 
 class GridMap(nn.Linear):
@@ -96,7 +95,7 @@ class RecurrentCell(nn.Module):
         self.gates, self.candidate, self.data_term = gates, candidate, data_term
 
     def forward(self, state: Tensor, x: Tensor) -> Tensor:
-        """The next state, from state and input (M, K, H, W)."""
+        """Return the next state from state and input (M, K, H, W)."""
         z, r = torch.sigmoid(self.gates(torch.cat([x, state], 1))).chunk(2, 1)
         h = torch.tanh(self.candidate(torch.cat([x, state * r], 1)))
         return torch.lerp(h, state, z)

@@ -19,8 +19,8 @@ class RefinedMasks(NamedTuple):
     """Logits of the masks of M RoIs.
 
     Attributes:
-        initial: The mask head's own (M, mask_size, mask_size), float32.
-        refined: The same after the refinement.
+        initial: The mask head's own logits (M, mask_size, mask_size), float32.
+        refined: The logits after the refinement.
     """
 
     initial: Tensor
@@ -35,13 +35,13 @@ class RefinedFCNMaskHead(FCNMaskHead):
     hands over each RoI's class and crop of the image, and the detector ``mmlevelset.LevelSetRCNN``.
 
     Args:
-        *args: Of :class:`mmdet.models.FCNMaskHead`.
+        *args: Arguments of :class:`mmdet.models.FCNMaskHead`.
         refinement: Config of :class:`RecurrentRefinement`; ``in_channels`` is set from this head's.
         mask_size: Side of the grid on which masks are refined, trained and pasted. The head's
             logits are resampled to it. None: the head's own side. ``train_cfg.rcnn.mask_size`` has
             no meaning here.
         refined_weight: Factor on ``loss_mask`` of the refined masks; the head's own has 1.
-        **kwargs: Of :class:`mmdet.models.FCNMaskHead`.
+        **kwargs: Arguments of :class:`mmdet.models.FCNMaskHead`.
 
     Raises:
         ValueError: An argument is out of its range.
@@ -135,7 +135,7 @@ class RefinedFCNMaskHead(FCNMaskHead):
         rescale: bool = False,
         activate_map: bool = False,
     ) -> InstanceList:
-        """As mmdet's, from the logits of each image's detections.
+        """Return mmdet's results from the logits of each image's detections.
 
         With ``initial_masks`` (off by default) in ``rcnn_test_cfg``, the results also have the
         head's own masks as ``initial_masks``.

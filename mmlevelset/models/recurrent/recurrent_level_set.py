@@ -1,4 +1,4 @@
-"""The recurrent level set: a Chan-Vese evolution whose update is a gated recurrent unit."""
+"""The recurrent level set: a Chan-Vese evolution with a gated recurrent unit as its update."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -39,8 +39,8 @@ class RecurrentLevelSet(BaseModule):
         \phi_t &= z_t * \phi_{t-1} + (1 - z_t) * h_t
 
     The scores of background and foreground are :math:`V \phi_N + b_V`. The means, the curvature
-    and the Heaviside function come from :mod:`mmlevelset.ops`. The dtype is the parameters', under
-    autocast too.
+    and the Heaviside function come from :mod:`mmlevelset.ops`. All computations have the
+    parameters' dtype, under autocast too.
 
     With ``hidden_channels`` K > 1 the state has K channels: phi is its projection on a learned unit
     vector p, and phi_0 enters as p phi_0, so that its projection is phi_0.
@@ -53,14 +53,14 @@ class RecurrentLevelSet(BaseModule):
         hidden_channels: K, for convolutions; 1 in the paper.
         num_steps: N.
         tied: All steps share their weights; else each step has its own. All steps share V.
-        initial: phi_0 if :meth:`forward` is given none: ``random`` (the paper's), uniform noise in
+        initial: phi_0 if :meth:`forward` gets none: ``random`` (the paper's), uniform noise in
             [-1, 1], new in each training step and fixed for each size in evaluation; ``discs``, a
             grid of discs.
         num_discs: Discs along each side of the image; 1 is a disc in the middle, for crops around
             an object.
         reduction: How (I - c)^2 is reduced over the channels of I: ``sum``, ``mean``, or for
-            convolutions ``none``, where U_g and W_g see every channel.
-        eps: Width of the Heaviside function (arctan) of phi, whose values are about 1 (our choice).
+            convolutions ``none``: U_g and W_g then see every channel.
+        eps: Width of the Heaviside function (arctan) of phi (our choice); phi has values about 1.
         eta: See :func:`mmlevelset.ops.curvature`.
         supervise: ``last``: the loss of the last step's scores; ``all``: the mean loss of N steps.
 

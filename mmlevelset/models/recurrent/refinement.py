@@ -16,8 +16,8 @@ from mmlevelset.registry import MODELS
 class RecurrentRefinement(BaseModule):
     r"""Refines masks by a recurrent level set with convolutional gates.
 
-    phi_0 is tanh(slope * mask); I is the image and the features under the mask. The mask gets
-    V phi_N + b_V added, foreground minus background (see
+    phi_0 is tanh(slope * mask); I is the image and the features under the mask. V phi_N + b_V,
+    foreground minus background, is added to the mask (see
     :class:`~mmlevelset.models.recurrent.RecurrentLevelSet`). V and b_V start at zero: until they
     have learned, the masks stay exactly as they are. Le et al. 2019 refine no masks.
 
@@ -32,7 +32,7 @@ class RecurrentRefinement(BaseModule):
         reduction: How (I - c)^2 is reduced over the channels of I: ``none``, ``sum`` or ``mean``.
         eps: Width of the Heaviside function of phi.
         eta: See :func:`mmlevelset.ops.curvature`.
-        slope: 0.5, for logits, makes phi_0 the probability's 2 p - 1, with values in (-1, 1).
+        slope: 0.5 is for logits: phi_0 is then 2 p - 1, p the probability, with values in (-1, 1).
         detach: Stop all gradients into masks and features, so that the layers before learn as
             without a refinement.
 
@@ -107,7 +107,7 @@ class RecurrentRefinement(BaseModule):
         Args:
             masks: (M, H, W), above zero inside: logits, or level sets.
             image: (M, image_channels, h, w), which covers the same region at any resolution.
-            features: (M, in_channels, h', w'), likewise.
+            features: (M, in_channels, h', w'), which cover the same region.
 
         Returns:
             The refined masks (M, H, W), float32 at least.

@@ -13,8 +13,8 @@ class Segmentation(NamedTuple):
 
     Attributes:
         logits: Scores of background and foreground (M, 2, H, W), before the softmax.
-        trajectory: Level sets phi_0..phi_N (N+1, M, H, W), positive inside. A network without level
-            sets gives none: (0, M, H, W).
+        trajectory: Level sets phi_0..phi_N (N+1, M, H, W), positive inside. Empty (0, M, H, W) for
+            a network without level sets.
     """
 
     logits: Tensor
@@ -35,7 +35,7 @@ def segmentation_loss(logits: Tensor, target: Tensor, ignore_index: int = 255) -
         without images.
 
     Raises:
-        TypeError: The logits are not floating point, or the target is.
+        TypeError: The logits are not floating point, or the target is floating point.
         ValueError: A shape does not fit.
     """
     check_shape("logits", logits, ("M", 2, "H", "W"))

@@ -14,7 +14,7 @@ from PIL import Image
 from mmlevelset.converters.datasets import cityscapes_instances
 
 HEIGHT, WIDTH = 40, 60
-# Instance id -> columns. 7: road, 26: a group of cars, 29: a caravan, which is not evaluated.
+# Instance id -> columns. 7: road, 26: a group of cars, 29: a caravan, not evaluated.
 FIRST = {7: slice(0, 10), 24001: slice(10, 20), 26: slice(20, 30), 26000: slice(30, 50)}
 SECOND = {29001: slice(0, 20), 33012: slice(20, 25), 31000: slice(25, 60)}
 IMAGES = {
@@ -58,8 +58,14 @@ def test_instances_groups_and_what_is_left_out(convert, tree):
     assert first["file_name"] == "aachen/aachen_000000_000019_leftImg8bit.png"
     assert (second["height"], second["width"]) == (HEIGHT, WIDTH)
     summary = [
-        (one["image_id"], one["category_id"], one["iscrowd"], one["bbox"][0], one["area"])
-        for one in found["train"]["annotations"]
+        (
+            annotation["image_id"],
+            annotation["category_id"],
+            annotation["iscrowd"],
+            annotation["bbox"][0],
+            annotation["area"],
+        )
+        for annotation in found["train"]["annotations"]
     ]
     assert summary == [
         (first["id"], 26, 1, 20, 350),
@@ -71,8 +77,8 @@ def test_instances_groups_and_what_is_left_out(convert, tree):
     mask = np.zeros((HEIGHT, WIDTH), np.uint8)
     mask[5:, 10:20] = 1
     assert np.array_equal(mask_utils.decode(found["train"]["annotations"][1]["segmentation"]), mask)
-    assert [one["id"] for one in found["train"]["annotations"]] == [1, 2, 3, 4, 5]
-    names = tuple(one["name"] for one in found["val"]["categories"])
+    assert [annotation["id"] for annotation in found["train"]["annotations"]] == [1, 2, 3, 4, 5]
+    names = tuple(category["name"] for category in found["val"]["categories"])
     assert names == CityscapesDataset.METAINFO["classes"]
 
 
@@ -102,8 +108,8 @@ def test_an_interrupted_conversion_goes_on(convert, refused, tree, capsys):
     time = path.stat().st_mtime_ns
     os.utime(path, ns=(time, time + 10**9))
     convert("--allow-partial")
-    told = capsys.readouterr().out
-    assert "1 of 1 parts were there already" in told and "1 parts are made anew" in told
+    printed = capsys.readouterr().out
+    assert "1 of 1 parts were there already" in printed and "1 parts are made again" in printed
 
 
 def test_errors_name_the_file(convert, refused, tree):
@@ -120,6 +126,6 @@ def test_errors_name_the_file(convert, refused, tree):
     unknown = np.full((HEIGHT, WIDTH), 99, np.uint16)
     path = tree / "gtFine/train/aachen/aachen_000000_000019_gtFine_instanceIds.png"
     Image.fromarray(unknown).save(path)
-    assert "has id 99, whose label 99 is not one of 0..33" in refused(
+    assert "has id 99, but its label 99 is not in 0..33" in refused(
         convert, "--allow-partial", "--overwrite"
     )

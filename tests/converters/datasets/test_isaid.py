@@ -1,4 +1,4 @@
-"""The converter of iSAID, on tiny images in the layout in which it is published."""
+"""The converter of iSAID, on tiny images in the published layout."""
 
 import json
 import shutil
@@ -145,10 +145,10 @@ def assert_same(found: dict[str, list], expected: dict[str, list]) -> None:
 
 def test_patches_have_the_pixels_of_the_whole_image(convert, tmp_path, published, capsys):
     out = convert("--min-visible", 0, workers=2)
-    told = capsys.readouterr()
-    assert "iSAID_train.json: 2 images, 50 instances" in told.out
-    assert "warning: images of train: 2 found, 1411 published" in told.err
-    assert "warning: images of val: 1 found, 458 published" in told.err
+    printed = capsys.readouterr()
+    assert "iSAID_train.json: 2 images, 50 instances" in printed.out
+    assert "warning: images of train: 2 found, 1411 published" in printed.err
+    assert "warning: images of val: 1 found, 458 published" in printed.err
     for split in ("train", "val"):
         expected = {}
         for part, (height, width) in SIZES.items():
@@ -304,15 +304,17 @@ def test_the_annotation_file_is_chosen(convert, refused, tmp_path, published, ca
     second = folder / "iSAID_train.json"
     content = json.loads(first.read_text())
     harbor = next(item["id"] for item in content["categories"] if item["name"] == "Harbor")
-    there = [one for one in content["annotations"] if one["category_id"] != harbor]
-    assert len(there) < everything
-    second.write_text(json.dumps({**content, "annotations": there}))
+    without_harbors = [
+        annotation for annotation in content["annotations"] if annotation["category_id"] != harbor
+    ]
+    assert len(without_harbors) < everything
+    second.write_text(json.dumps({**content, "annotations": without_harbors}))
     message = refused(convert)
     assert f"{second.name} and {first.name}; choose by --train-annotations" in message
     out = convert("--train-annotations", second)
-    told = capsys.readouterr()
-    assert f"warning: {second} has no Harbor" in told.err
-    assert "parts are made anew: what they were made from has changed" in told.out
+    printed = capsys.readouterr()
+    assert f"warning: {second} has no Harbor" in printed.err
+    assert "parts are made again: their sources have changed" in printed.out
     classes = [item["name"] for item in COCO(out / "annotations/images_val.json").cats.values()]
     number = 1 + classes.index("Harbor")
     assert all(c != number for found in found_in(out, "train").values() for c, _ in found)
@@ -399,7 +401,7 @@ def test_errors(convert, refused, tmp_path, published):
     (images / "P0002.png").rename(root / "P0002.png")
     assert refused(convert, partial=()) == (
         f"isaid.py: error: {images} lacks 1 images of iSAID_train.json, P0002.png first; "
-        "--allow-partial converts what there is"
+        "--allow-partial converts the other images"
     )
     convert()
     (images / "P0000.png").rename(root / "P0000.png")
@@ -465,7 +467,7 @@ def test_annotations_without_pixels_are_told(convert, tmp_path, published, capsy
 
 
 @pytest.mark.parametrize(
-    "words, told",
+    "words, message",
     [
         (("--overlap", 64), "--overlap must be from 0 to less than --size 64, not 64"),
         (("--overlap", -1), "--overlap must be from 0 to less than --size 64, not -1"),
@@ -475,7 +477,7 @@ def test_annotations_without_pixels_are_told(convert, tmp_path, published, capsy
         (("--workers", 0), "--workers: must be a positive integer, not '0'"),
     ],
 )
-def test_bad_options(convert, capsys, words, told):
+def test_bad_options(convert, capsys, words, message):
     with pytest.raises(SystemExit):
         convert(*words)
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""The converters of label maps, on tiny trees in the layouts in which the data is published."""
+"""The converters of label maps, on tiny trees in the published layouts."""
 
 from pathlib import Path
 from types import ModuleType
@@ -128,7 +128,7 @@ def test_labels_outside_the_classes_are_named(refused, tmp_path, voc):
 
 @pytest.fixture
 def context(tmp_path) -> dict[str, np.ndarray]:
-    """labels.txt of 62 labels, out of order, and three images of which one has no annotation."""
+    """labels.txt of 62 labels, out of order, and three images; one image has no annotation."""
     classes = PascalContextDataset.METAINFO["classes"]
     names = [*reversed(classes[1:]), "unknown", "air conditioner", "wool"]
     spelled = [name.replace("pottedplant", "potted plant") for name in names]

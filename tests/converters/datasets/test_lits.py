@@ -1,4 +1,4 @@
-"""The converter of LiTS, on tiny scans in the layout in which it is published."""
+"""The converter of LiTS, on tiny scans in the published layout."""
 
 import gzip
 import json
@@ -112,9 +112,10 @@ def test_images_and_masks_are_those_of_the_scans(convert, tmp_path, capsys):
         folder = tmp_path / "LITS" / ("Training Batch 1" if number < 3 else "Training Batch 2")
         scans[number] = write_scan(folder, number, codes, suffix)
     out = convert(workers=2)
-    told = capsys.readouterr()
+    printed = capsys.readouterr()
     assert (
-        "warning: scans with masks: 5 found, 131 published" in told.err and "note:" not in told.err
+        "warning: scans with masks: 5 found, 131 published" in printed.err
+        and "note:" not in printed.err
     )
     found = images_of(out)
     expected = {
@@ -282,8 +283,8 @@ def test_an_interrupted_conversion_goes_on(convert, tmp_path, capsys, monkeypatc
     labels = np.asarray(image.dataobj) * (np.arange(image.shape[2]) % 2).astype(np.uint8)
     nib.save(nib.Nifti1Image(labels, image.affine), path)
     convert()
-    told = capsys.readouterr().out
-    assert "3 of 4 parts were there already" in told and "1 parts are made anew" in told
+    printed = capsys.readouterr().out
+    assert "3 of 4 parts were there already" in printed and "1 parts are made again" in printed
     after = content(out, "train")["annotations"] + content(out, "val")["annotations"]
     assert 0 < len(after) < len(before)
 
@@ -302,8 +303,8 @@ def test_other_options_do_not_mix(convert, refused, tmp_path):
         ("--seed", 1): "seed: 0 then, 1 now",
         ("--every", 2): "every: 1 then, 2 now",
     }
-    for words, told in changes.items():
-        assert told in refused(convert, *words)
+    for words, change in changes.items():
+        assert change in refused(convert, *words)
     write_scan(tmp_path / "LITS", 3)
     assert "scans: 0,1,2 then, 0,1,2,3 now" in refused(convert)
     convert("--overwrite")
@@ -337,7 +338,7 @@ def test_errors(convert, refused, tmp_path):
     write_scan(root, 0)
     edit(volume, lambda values: np.where(values > 100, np.nan, values).astype(np.float32))
     assert f"{volume} has values that are no numbers in slice" in refused(convert)
-    for affine, told in (
+    for affine, sizes in (
         (np.diag([0.8, 0.8, 0, 1]), "0.8 x 0.8 x 0;"),
         (np.diag([0.0008, 0.0008, 0.0025, 1]), "0.0008 x 0.0008 x 0.0025; they must be 0.1 to 20"),
         (np.array([[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]), "1.41421 x 1.41421"),
@@ -346,7 +347,7 @@ def test_errors(convert, refused, tmp_path):
         image.header.set_sform(affine, 1)
         nib.save(image, volume)
         message = refused(convert)
-        assert f"{volume} has an affine with voxels of" in message and told in message
+        assert f"{volume} has an affine with voxels of" in message and sizes in message
     assert not (tmp_path / "lits/annotations").exists()
 
 
@@ -379,9 +380,13 @@ def test_scans_without_a_partner(convert, refused, tmp_path, capsys):
     (root / "segmentation-1.nii").unlink()
     (root / "volume-2.nii").unlink()
     convert()
-    told = capsys.readouterr().err
-    assert f"warning: {root}/volume-1.nii has no segmentation-1.nii or .nii.gz, left out" in told
-    assert f"warning: {root}/segmentation-2.nii has no volume-2.nii or .nii.gz, left out" in told
+    warnings = capsys.readouterr().err
+    assert (
+        f"warning: {root}/volume-1.nii has no segmentation-1.nii or .nii.gz, left out" in warnings
+    )
+    assert (
+        f"warning: {root}/segmentation-2.nii has no volume-2.nii or .nii.gz, left out" in warnings
+    )
 
     words = [str(root), str(tmp_path / "other")]
     message = refused(lits.main, words)
@@ -396,7 +401,7 @@ def test_scans_without_a_partner(convert, refused, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    "words, told",
+    "words, message",
     [
         (("--window", 60, 0), "--window must have a finite level and a positive width"),
         (("--window", "nan", 10), "--window must have a finite level and a positive width"),
@@ -406,10 +411,10 @@ def test_scans_without_a_partner(convert, refused, tmp_path, capsys):
         (("--identity-as", "LAX"), "--identity-as: must be one of R and L, of A and P"),
     ],
 )
-def test_bad_options(convert, capsys, words, told):
+def test_bad_options(convert, capsys, words, message):
     with pytest.raises(SystemExit):
         convert(*words)
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 def test_a_header_that_says_nothing_or_mirrors(convert, tmp_path, capsys):
@@ -419,12 +424,12 @@ def test_a_header_that_says_nothing_or_mirrors(convert, tmp_path, capsys):
     save(root / "volume-0.nii", volume, np.eye(4))
     save(root / "segmentation-0.nii", labels, np.eye(4))
     mirrored = images_of(convert())
-    told = capsys.readouterr().err
-    assert "note: volume-0.nii has no orientation in its header; taken as RAS" in told
-    assert "note: the liver of volume-0.nii lies on the patient's left by the header" in told
+    notes = capsys.readouterr().err
+    assert "note: volume-0.nii has no orientation in its header; taken as RAS" in notes
+    assert "note: the liver of volume-0.nii lies on the patient's left by the header" in notes
     upright = images_of(convert("--identity-as", "LPS", "--overwrite"))
-    told = capsys.readouterr().err
-    assert "taken as LPS" in told and "patient's left" not in told
+    notes = capsys.readouterr().err
+    assert "taken as LPS" in notes and "patient's left" not in notes
     assert np.array_equal(mirrored[0, 4][1], upright[0, 4][1][::-1, ::-1])
 
     array, affine = stored(labels, "LPS")
@@ -447,5 +452,5 @@ def test_memory_is_a_volume_at_most(convert, tmp_path, suffix):
     convert("--every", 40, "--overwrite")
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    slices = 4e6  # what some slices and the modules take
+    slices = 4e6  # memory of some slices and the modules
     assert peak < slices + (volume.nbytes + labels.nbytes) * (suffix == ".nii.gz")

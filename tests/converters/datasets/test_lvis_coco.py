@@ -102,14 +102,14 @@ def test_categories_and_federated_lists_are_mapped(convert, lvis, capsys):
     pairs = [(a["id"], a["image_id"], a["category_id"]) for a in found["annotations"]]
     assert pairs == [(1, 139, 1), (2, 285, 21), (3, 285, 21)]
     assert found["annotations"][0]["segmentation"] == lvis["annotations"][0]["segmentation"]
-    categories = {one["id"]: one for one in found["categories"]}
+    categories = {category["id"]: category for category in found["categories"]}
     assert len(categories) == 80
     cow = categories[21]
     assert (cow["name"], cow["image_count"], cow["instance_count"]) == ("cow", 1, 2)
     assert cow["frequency"] == "c"
-    told = capsys.readouterr().out
-    assert "2 images (1 of train2017 left out), 3 instances of 3 categories" in told
-    assert "LVIS has no bicycle, car" in told
+    printed = capsys.readouterr().out
+    assert "2 images (1 of train2017 left out), 3 instances of 3 categories" in printed
+    assert "LVIS has no bicycle, car" in printed
 
 
 def test_images_to_train_on_are_kept_where_asked(convert, lvis):
@@ -129,8 +129,8 @@ def test_names_of_coco_2014_are_of_val2017(convert, lvis):
 def test_published_counts_are_demanded(convert, refused, lvis, capsys):
     assert "3 found, 5000 published" in refused(convert, lvis, name="lvis_v0.5_val.json")
     convert(lvis, "--allow-partial", name="lvis_v1_val.json")
-    told = capsys.readouterr().err
-    assert "3 found, 19809 published" in told and "3 found, 79 published" in told
+    warnings = capsys.readouterr().err
+    assert "3 found, 19809 published" in warnings and "3 found, 79 published" in warnings
 
 
 def changed(lvis: dict, key: str, index: int, **values: object) -> dict:

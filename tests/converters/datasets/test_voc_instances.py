@@ -115,8 +115,10 @@ def test_masks_boxes_and_categories(convert, tree, checkout, capsys):
                 assert one["bbox"] == [left, top, *size]
             picture = np.array(Image.open(tree / "out" / split / image["file_name"]))
             assert abs(int(picture[0, 0, 0]) - 20 * "abcde".index(image["file_name"][0])) < 3
-    told = capsys.readouterr().err
-    assert "train: 3 found, 10582 published" in told and "val: 2 found, 1449 published" in told
+    warnings = capsys.readouterr().err
+    assert (
+        "train: 3 found, 10582 published" in warnings and "val: 2 found, 1449 published" in warnings
+    )
 
 
 def test_the_config_reads_it(convert, tree, checkout):
@@ -155,8 +157,8 @@ def test_an_interrupted_conversion_goes_on(convert, refused, tree, capsys):
 
 
 def test_workers_give_the_same(convert):
-    one = convert()
-    assert convert("--overwrite", workers=2) == one
+    by_one_worker = convert()
+    assert convert("--overwrite", workers=2) == by_one_worker
 
 
 @pytest.mark.parametrize("how", ["link", "hardlink", "copy"])

@@ -74,7 +74,7 @@ def released_weights(classes=80, head=None, **backbone):
     }
 
 
-# Written out here, one by one, for what the released head calls otherwise than ours.
+# The names that differ between the released head and ours, one by one.
 OURS = {
     "bbox_head.feature_convs.0.conv0.conv.weight": "convs_all_levels.0.conv0.conv.weight",
     "bbox_head.feature_convs.1.conv0.conv.weight": "convs_all_levels.1.conv0.conv.weight",

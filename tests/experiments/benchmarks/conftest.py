@@ -6,7 +6,7 @@ from mmengine.logging import MMLogger
 
 @pytest.fixture(autouse=True)
 def restored_settings():
-    """Restore the threads and the log level, which benchmarks set for their own process."""
+    """Restore the threads and the log level: benchmarks change them in their process."""
     logger = MMLogger.get_current_instance()
     level, threads, cv2_threads = logger.level, torch.get_num_threads(), cv2.getNumThreads()
     yield

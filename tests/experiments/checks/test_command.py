@@ -72,7 +72,7 @@ def verify(tmp_path, capsys):
 
 
 def kinds(report: dict, key: str = "problems") -> dict[str, list[str]]:
-    return {one["kind"]: one["examples"] for one in report[key]}
+    return {finding["kind"]: finding["examples"] for finding in report[key]}
 
 
 def test_numbers_by_hand(verify, content, tmp_path, capsys):
@@ -95,8 +95,8 @@ def test_numbers_by_hand(verify, content, tmp_path, capsys):
         "images without annotations": ["c.png"],
         "categories without annotations": ["owl"],
     }
-    told = capsys.readouterr().out
-    assert "| cat | 5 | 2 | 1 | 2 |" in told and "| crowds | 1 |" in told
+    printed = capsys.readouterr().out
+    assert "| cat | 5 | 2 | 1 | 2 |" in printed and "| crowds | 1 |" in printed
     written = (tmp_path / "report/report.md").read_text()
     assert "![overlays](overlays.jpg)" in written and "## Problems\n\nNone.\n" in written
     sheet = cv2.imread(str(tmp_path / "report/overlays.jpg"))
@@ -291,8 +291,8 @@ def test_truncated_files_are_found_where_asked(verify, content, tmp_path):
 
 
 def test_boxes_alone_are_a_note(verify, content, tmp_path):
-    for one in content["annotations"]:
-        del one["segmentation"]
+    for annotation in content["annotations"]:
+        del annotation["segmentation"]
     code, report = verify(content)
     assert code == 0
     assert "the file has boxes alone, no masks" in kinds(report, "notes")
@@ -370,8 +370,11 @@ def test_classes_of_a_config(content, tmp_path, classes, expected):
         (["none.json", "--images", "."], "the annotation file none.json does not exist"),
         (["none.py"], "the config none.py does not exist"),
         (["mine.json"], "mine.json needs --images"),
-        (["config.py", "--images", "."], "--images goes with an annotation file"),
-        (["config.py", "--split", "test"], "is a mmlevelset.ShapesDataset, and not one data set"),
+        (["config.py", "--images", "."], "--images is for an annotation file"),
+        (
+            ["config.py", "--split", "test"],
+            "is a mmlevelset.ShapesDataset, but must be a single data set",
+        ),
         (["mine.json", "--images", "elsewhere"], "the folder of the images elsewhere does not"),
         (["text.json", "--images", "images"], "text.json is no JSON"),
         (["list.json", "--images", "images"], "is not in COCO's layout: it has no list 'images'"),
@@ -408,8 +411,8 @@ def test_the_overlay_paints_the_instance_alone(content, tmp_path):
     picture = np.full((400, 400, 3), 90, np.uint8)
     cv2.imwrite(str(tmp_path / "images/a.png"), picture)
     image = dict(id=1, file_name="a.png", height=400, width=400)
-    one = square(1, 1, 5, 100, 200)
-    content["annotations"] = [one]
+    annotation = square(1, 1, 5, 100, 200)
+    content["annotations"] = [annotation]
     drawn = tmp_path / "sheet.jpg"
     assert pictures.draw_sheet([image], content, tmp_path / "images", drawn) == 1
     sheet = cv2.imread(str(drawn)).astype(int)

@@ -127,7 +127,7 @@ def test_mask_is_that_of_the_cell_that_mmdet_trains(tmp_path, box):
     first = sum(grid**2 for grid in head.num_grids[:level])
     scores[first + int(positive[level].nonzero()), 2] = 0.9
     (expected,) = head._predict_by_feat_single(
-        torch.cat([one[0].flatten(1).T for one in kernels]),
+        torch.cat([kernel[0].flatten(1).T for kernel in kernels]),
         scores,
         features,
         dict(img_shape=img_shape, ori_shape=ori_shape),
@@ -158,18 +158,18 @@ def test_boxes_are_scaled_as_the_input_is():
 
 
 def test_panels_show_known_shapes_in_place():
-    """A disk with a soft edge in an image of one grey; its box touches it, and both fit."""
+    """A disk with a soft edge on plain grey; its box touches it, and both fit into the panel."""
     row, column = np.mgrid[:60, :80] + 0.5
     distance = 12 - np.hypot(column - 50, row - 30)
     mask = (1 / (1 + np.exp(-distance))).astype(np.float32)
     image = np.full((60, 80, 3), 100, np.uint8)
-    one = training.Object(torch.tensor([38.0, 18.0, 62.0, 42.0]), (distance > 0).astype(np.uint8))
+    disk = training.Object(torch.tensor([38.0, 18.0, 62.0, 42.0]), (distance > 0).astype(np.uint8))
     predicted, true = (
-        training.predicted_panel("epoch 1", image, one, mask),
-        training.true_panel(image, one),
+        training.predicted_panel("epoch 1", image, disk, mask),
+        training.true_panel(image, disk),
     )
     assert predicted.title == "epoch 1, IoU 1.00" and true.title == "ground truth"
-    x1, y1, x2, y2 = training.window(one.box, image.shape)
+    x1, y1, x2, y2 = training.window(disk.box, image.shape)
     assert (x1, y1, x2, y2) == (33, 13, 67, 47)
     for panel, tolerance in ((predicted, 0.03), (true, 0.75)):
         (box,), (circle,) = panel.outlines
@@ -185,13 +185,13 @@ def test_panels_show_known_shapes_in_place():
 def test_a_contour_that_leaves_the_panel_is_not_closed_along_its_edge():
     mask = np.ones((60, 80), np.float32)
     mask[:, 45:] = 0
-    one = training.Object(torch.tensor([38.0, 18.0, 62.0, 42.0]), np.zeros((60, 80), np.uint8))
-    panel = training.predicted_panel("epoch 1", np.zeros((60, 80, 3), np.uint8), one, mask)
+    disk = training.Object(torch.tensor([38.0, 18.0, 62.0, 42.0]), np.zeros((60, 80), np.uint8))
+    panel = training.predicted_panel("epoch 1", np.zeros((60, 80, 3), np.uint8), disk, mask)
     assert panel.title == "epoch 1"
     _, (polygon,) = panel.outlines
     inside = (polygon >= 0).all(1) & (polygon <= 34).all(1)
     assert inside.any() and (polygon[inside, 0] == 45 - 33).all()
-    assert training.true_panel(np.zeros((60, 80, 3), np.uint8), one).outlines[1] == []
+    assert training.true_panel(np.zeros((60, 80, 3), np.uint8), disk).outlines[1] == []
 
 
 def test_checkpoints_in_order_and_evenly_spread(tmp_path):

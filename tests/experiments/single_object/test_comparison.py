@@ -80,9 +80,9 @@ def test_tuning_keeps_given_settings_and_prints_its_choice(command, capsys, tmp_
     ]
     (method,) = json.loads((out / "comparison.json").read_text())["methods"][1:]
     tried = method["tuning"]
-    best = max(tried, key=lambda one: one["f_measure"])
+    best = max(tried, key=lambda trial: trial["f_measure"])
     assert len(tried) == 3
-    assert {one["settings"]["order"] for one in tried} == {1}
+    assert {trial["settings"]["order"] for trial in tried} == {1}
     assert method["settings"] == best["settings"]
     text = capsys.readouterr().out
     assert f"FM {100 * best['f_measure']:.2f} there" in text

@@ -1,6 +1,6 @@
 """The released BoxLevelSet head, one cell at a time, under its own names of weights.
 
-Outputs, losses and gradients in float64: what ``check_released.py`` reads.
+Outputs, losses and gradients in float64, for ``check_released.py``.
 """
 
 from collections.abc import Sequence

@@ -74,7 +74,7 @@ def test_nothing_is_found():
     assert found.masks.shape == (0, *SIZE) and found.bboxes.shape == (0, 4)
     assert found.labels.shape == (0,) and found.labels.dtype == torch.int64
     assert found.scores.dtype == torch.float32
-    # A cell that scores, but whose mask is empty:
+    # A cell with a score, but with an empty mask:
     kernels, scores, mask_feats = rectangles(head, [(8, 4, 40, 36)])
     (found,) = head.predict_by_feat(kernels, scores, -mask_feats.abs(), [METAS])
     assert len(found) == 0

@@ -189,7 +189,7 @@ def test_every_parameter_has_a_gradient(changes, batch):
 
 @pytest.mark.parametrize("name", ["loss_projection", "loss_level_set", "loss_consistency"])
 def test_each_box_loss_alone_keeps_all_parameters_of_the_masks_alive(name):
-    # As a sum that an empty batch leaves out would not.
+    # If a loss left out the sums of an empty batch, parameters would have no gradient.
     head = make_head(loss_consistency=CONSISTENCY)
     losses_of(head, boxes=[[], []])[name].backward()
     for parameter in (*head.mask_feature_head.parameters(), *head.kernel_convs.parameters()):
@@ -241,10 +241,10 @@ def test_positives_are_averaged_over_ranks(monkeypatch):
     for name, loss in alone.items():
         factor = (count + 1) / (3 * count + 1) if name == "loss_cls" else 1 / 3
         torch.testing.assert_close(together[name], factor * loss)
-    # A rank without objects where the others have some takes part.
+    # A rank without objects takes part if other ranks have objects.
     assert losses_of(head, boxes=[[], []], masks="ellipses")["loss_projection"] == 0
     assert asked[1:] == [0]
-    # One positive of many ranks: less than one each.
+    # With more ranks than positives, the mean is less than one.
     monkeypatch.setattr(module, "reduce_mean", lambda tensor: tensor / (2 * count))
     torch.testing.assert_close(
         losses_of(head, masks="some")["loss_projection"], alone["loss_projection"] * count * 2
@@ -280,7 +280,7 @@ def test_classes_are_learned_as_in_solov2():
             mask[y1:y2, x1:x2] = 1
     ours = head.loss(ImageFeatures(make_features(), make_images()), samples)
     found = theirs.loss(list(make_features()), samples)
-    # SOLOv2 counts each coordinate of its positives: one each, here.
+    # SOLOv2 counts each coordinate of its positives; here each has one.
     torch.testing.assert_close(ours["loss_cls"], found["loss_cls"])
 
 
@@ -334,7 +334,7 @@ def test_box_masks_fit_where_rows_and_columns_shrink_unlike():
 
 
 def constructed(head, size, box, shift=(0, 0), stretch=20.0):
-    """Predictions in which every cell's mask is the box, moved by cells of four pixels."""
+    """Predictions with the moved box as the mask of every cell; cells have four pixels."""
     x1, y1, x2, y2 = (edge // 4 for edge in box)
     mask = torch.full((size[0] // 4, size[1] // 4), -stretch)
     mask[y1 : y2, x1 : x2] = stretch  # fmt: skip

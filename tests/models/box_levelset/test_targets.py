@@ -24,7 +24,7 @@ def random_boxes(generator, count, kind):
     )
     low = generator.uniform(0, 1, (count, 2)) * ([width, height] - extent)
     boxes = np.concatenate((low, low + extent), 1)
-    if kind == "halves":  # which are rounded to even, and lie on the cells' edges
+    if kind == "halves":  # halves are rounded to even, and lie on the cells' edges
         boxes = np.round(boxes * 2) / 2
     if kind == "border":
         boxes[::2, :2] = 0

@@ -109,7 +109,7 @@ def test_training_step_reaches_everything(backbone):
 @pytest.mark.parametrize("name", ["loss_mask", "loss_cls", "loss_bbox"])
 def test_a_later_loss_reaches_the_boxes_by_a_warp_that_has_gradients(warp, name):
     model = make(warp=warp).train()
-    assigner = model.roi_head.bbox_assigner  # whatever touches an object is positive
+    assigner = model.roi_head.bbox_assigner  # every RoI that touches an object is positive
     assigner.pos_iou_thr = assigner.neg_iou_thr = assigner.min_pos_iou = 0.1
     model.roi_head.bbox_sampler.add_gt_as_proposals = False
     losses_of(model)[name].backward()
@@ -218,7 +218,7 @@ def test_predictions(backbone, mask_boxes):
         assert found.masks.shape == (len(found), 2 * SIZE, 2 * SIZE)
         assert found.masks.dtype == torch.bool
         assert (found.bboxes >= 0).all() and (found.bboxes <= 2 * SIZE).all()
-        assert found.bboxes.max() > SIZE  # at the size of the image as it was
+        assert found.bboxes.max() > SIZE  # at the size of the original image
     with torch.no_grad():
         again = model.predict(*batch(scale=0.5))
     for one, other in zip(first, again, strict=True):  # phi_0 is fixed

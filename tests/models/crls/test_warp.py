@@ -22,7 +22,7 @@ def maps_and_rois(dtype=torch.float64, inside=True):
 
 
 def bilinear(image, x, y):
-    """Image (H, W) at a position in samples, whose centres are at + 0.5; continued at its edges."""
+    """Image (H, W) at a position in samples; centres are at + 0.5, edges are continued."""
     height, width = image.shape
     x, y = min(max(x - 0.5, 0), width - 1), min(max(y - 0.5, 0), height - 1)
     column, row = min(math.floor(x), width - 2), min(math.floor(y), height - 2)

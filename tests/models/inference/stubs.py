@@ -78,7 +78,7 @@ def painted(image, size: Sequence[int]) -> InstanceData:
 
 
 class OneClassMaskHead(FCNMaskHead):
-    """A mask head whose features are probabilities."""
+    """A mask head that reads its features as probabilities."""
 
     def forward(self, x):
         return 20 * (x - 0.5)
@@ -95,7 +95,7 @@ class PaintedRPN(nn.Module):
 
 
 class ProposalRoIHead(StandardRoIHead):
-    """A RoI head whose detections are the proposals, the largest first."""
+    """A RoI head that returns the proposals as detections, the largest first."""
 
     def predict_bbox(self, x, batch_img_metas, rpn_results_list, rcnn_test_cfg, rescale=False):
         return [

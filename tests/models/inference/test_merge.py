@@ -12,7 +12,7 @@ from mmlevelset.models.inference import EncodedMasks, join_pieces, mask_nms, pla
 
 
 def random_masks(rng, count, height, width):
-    """Nearby rectangles, some with holes, which have small and large overlaps."""
+    """Nearby rectangles, some with holes, with small and large overlaps."""
     masks = np.zeros((count, height, width), dtype=bool)
     for mask in masks:
         y, x = rng.integers(0, 5, 2)

@@ -28,7 +28,7 @@ class IdentityBackbone(BaseModule):
 
 
 def make_identity(classes: int = 3, stride: int = 1, head: dict | None = None, **changes):
-    """A network whose logits are the image's channels."""
+    """A network that returns the image's channels as logits."""
     model = MODELS.build(
         dict(
             type="mmlevelset.SemanticSegmentor",

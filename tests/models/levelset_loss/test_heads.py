@@ -251,7 +251,7 @@ class TestLosses:
             (dict(dropout_ratio=1), r"dropout_ratio must lie in \[0, 1\), but is 1"),
             (
                 dict(loss_decode=[dict(CE, loss_weight=0.0)]),
-                r"loss_decode must have a loss whose loss_weight is not 0, but is \[",
+                r"loss_decode must have a loss with a loss_weight other than 0, but is \[",
             ),
             (
                 dict(loss_decode=dict(type=SizesLoss, loss_name="energy")),

@@ -129,7 +129,7 @@ def test_labels_of_any_integer_type(dtype):
     assert torch.equal(level_set_energy(logits, target.to(dtype)), level_set_energy(logits, target))
 
 
-# What the energy is
+# Values of the energy
 
 
 def test_known_energies():

@@ -203,11 +203,11 @@ def test_scales_need_not_be_trained_each():
 
 def test_one_scale_is_as_none():
     images, samples = make_images(), make_samples(make_labels())
-    one, none = (
+    single, none = (
         make_segmentor(multi_scale=scales).loss(images, samples)
         for scales in (dict(scales=(1.0,), supervise_scales=True), None)
     )
-    assert one == none
+    assert single == none
 
 
 def test_scales_train_at_the_size_of_their_own_logits():

@@ -33,7 +33,7 @@ def divergence(along_x, along_y):
 
 
 def naive_step(d, velocity, modulation, alpha, beta, gamma, dt, eta):
-    """One region (H, W), term by term as the equation has it."""
+    """Return the next d of a region (H, W) by the equation, term by term."""
     gx, gy = gradient(F.pad(d[None, None], (2, 2, 2, 2), mode="replicate")[0, 0])
     slope = (gx**2 + gy**2 + eta).sqrt()
     curvature = divergence(gx / slope, gy / slope)

@@ -195,10 +195,12 @@ def test_loss_weights():
     masks[0, 20:40, 10:30] = 1
     batch = sampled(torch.tensor([[6.0, 16, 34, 44]]), masks)
     level_sets = LevelSets(torch.randn(1, 4, 32, 32))
-    one = mask_head(initial_weight=1.0, final_weight=1.0).loss_and_target(level_sets, *batch, None)
+    plain = mask_head(initial_weight=1.0, final_weight=1.0).loss_and_target(
+        level_sets, *batch, None
+    )
     two = mask_head(initial_weight=2.0, final_weight=3.0).loss_and_target(level_sets, *batch, None)
     for name, factor in (("loss_tsdf_initial", 2), ("loss_tsdf_final", 3)):
-        torch.testing.assert_close(two["loss_mask"][name], factor * one["loss_mask"][name])
+        torch.testing.assert_close(two["loss_mask"][name], factor * plain["loss_mask"][name])
 
 
 def test_the_image_alone():

@@ -1,4 +1,4 @@
-"""Alignment, with shapes whose answer is known: samples of a RoI's grid are cell centres."""
+"""Alignment, with shapes of known answers: samples of a RoI's grid are cell centres."""
 
 import numpy as np
 import pytest

@@ -39,9 +39,9 @@ def recurrent_level_set(image, phi, steps, output, eps=1.0, eta=1e-4, reduction=
         image: (C, H, W).
         phi: phi_0, (H, W).
         steps: for each step its maps by name: U_g, W_g, U_z, U_r, U_h, W_z, W_r, W_h are functions
-            of maps (K, H, W), b_z, b_r, b_h what is added.
+            of maps (K, H, W), b_z, b_r, b_h the added terms.
         output: phi -> V phi + b_V.
-        p: unit vector (K,) whose projection of the state is phi.
+        p: unit vector (K,); the projection of the state on p is phi.
     """
     p = np.ones(1) if p is None else p
     state = p[:, None, None] * phi

@@ -167,7 +167,7 @@ def test_last_and_all_steps_are_supervised():
     last, every = make("conv"), make("conv", supervise="all")
     logits, trajectory = last(image, phi)
     assert torch.equal(last.classify(trajectory[-1]), logits)
-    # The mean over the two images, one of which has fewer labels.
+    # The mean over the two images; the images have different numbers of labels.
     steps = [
         sum(
             F.cross_entropy(one[None], labels[None].long(), ignore_index=255)

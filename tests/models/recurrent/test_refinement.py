@@ -12,7 +12,7 @@ SIZE = (6, 5)
 
 
 def make(kind="RecurrentRefinement", noise=0.3, seed=0, **changes) -> RecurrentRefinement:
-    """A refinement whose weights differ from the initial weights by noise."""
+    """A refinement with initial weights plus noise."""
     torch.manual_seed(seed)
     config = dict(
         type=f"mmlevelset.{kind}",
@@ -231,7 +231,7 @@ def test_crops_and_pastes_lie_where_they_should(monkeypatch):
         torch.testing.assert_close(maps[..., :-1], cells[:-1].expand_as(maps[..., :-1]), msg=name)
     added = (refined - masks)[0]
     assert not added[:, :9].any()
-    inner = slice(11, 31)  # from the centre of the first cell to that of the last but one
+    inner = slice(11, 31)  # from the centre of the first cell to the centre of the last but one
     expected = (columns[inner] - 10).expand(12, -1)
     torch.testing.assert_close(added[:, inner], expected, rtol=0, atol=1e-4)
 
@@ -256,7 +256,7 @@ def test_features_are_projected_once_for_all_masks(monkeypatch):
     with torch.no_grad():
         model(masks, image, features)
     assert seen == [features.shape] * 2
-    # As the other way round: crops of the features, each projected.
+    # The result is the same in the other order: crops of the features, each projected.
     boxes, size = mask_boxes(masks > 0, model.margin), masks.shape[1:]
     crops = [
         model._crops(maps, boxes, size) for maps in (masks[:, None], image[None], features[None])
@@ -266,7 +266,7 @@ def test_features_are_projected_once_for_all_masks(monkeypatch):
 
 
 def test_a_mask_far_away_from_a_change_stays():
-    """The means of a mask are those of its own box."""
+    """The means of a mask are the means of its own box."""
     model = make("CropRefinement", feature_channels=0)
     masks = torch.full((1, 20, 40), -3.0)
     masks[0, 4:10, 4:10] = 3

@@ -138,7 +138,7 @@ def test_thin_images(shape):
     assert_same(chan_vese(image, **options), reference(image, **options), 1e-10)
 
 
-# what it is for
+# segmentation
 
 
 def square():

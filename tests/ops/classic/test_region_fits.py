@@ -72,7 +72,7 @@ def test_force_and_energy_are_the_definition(channels, fit, nu):
     )
     start.requires_grad_()
     # The length's derivative is the functional one, the other terms' derivatives are exact.
-    rest = torch.stack([channel_energy(start, one) for one in scaled]).mean()
+    rest = torch.stack([channel_energy(start, channel) for channel in scaled]).mean()
     rest = rest + MU * naive.solver_distance_energy(start, naive.single_well)
     (derivative,) = torch.autograd.grad(rest, start)
     start, rest = start.detach(), rest.detach()
