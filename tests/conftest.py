@@ -1,8 +1,10 @@
 """Options and fixtures of all tests."""
 
 import functools
+import logging
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -35,6 +37,35 @@ def metafiles_read_once():
         if utils is not None:
             patch.setattr(utils, "load", functools.cache(utils.load))
         yield
+
+
+@pytest.fixture(autouse=True)
+def mmengine_state():
+    """Undo what a test sets for its process: mmengine's scope, loggers, message hubs, visualizers.
+
+    A runner in a test would otherwise leave the next test its scope, its iteration, and a logger
+    with a file in a folder that is gone.
+    """
+    if "mmengine.utils" not in sys.modules:
+        yield
+        return
+    from mmengine.utils import ManagerMixin
+
+    before = {kind: dict(kind._instance_dict) for kind in _subclasses(ManagerMixin)}
+    yield
+    for kind in _subclasses(ManagerMixin):
+        for name, instance in kind._instance_dict.items():
+            if isinstance(instance, logging.Logger) and name not in before.get(kind, {}):
+                for handler in instance.handlers:
+                    handler.close()
+        kind._instance_dict.clear()
+        kind._instance_dict.update(before.get(kind, {}))
+
+
+def _subclasses(kind: type) -> Iterator[type]:
+    for sub in kind.__subclasses__():
+        yield sub
+        yield from _subclasses(sub)
 
 
 @pytest.fixture(scope="session")

@@ -7,19 +7,9 @@ import cv2
 import numpy as np
 import pytest
 from mmengine import Config
-from mmengine.registry import DefaultScope
 
 SIZE = 64
 IMAGES = 6
-
-
-@pytest.fixture(autouse=True)
-def _default_scope():
-    # A runner makes mmdet the current scope; other tests need the scope from before.
-    instances = DefaultScope._instance_dict.copy()
-    yield
-    DefaultScope._instance_dict.clear()
-    DefaultScope._instance_dict.update(instances)
 
 
 def _write_images(folder: Path) -> None:

@@ -18,13 +18,11 @@ from tests.models.box_levelset.released import head_shapes, make_file
 
 
 @pytest.fixture(autouse=True)
-def _scope_and_thread():
-    instances, threads = DefaultScope._instance_dict.copy(), torch.get_num_threads()
+def _one_thread():
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
-    DefaultScope._instance_dict.clear()
-    DefaultScope._instance_dict.update(instances)
 
 
 def norm(name, channels):

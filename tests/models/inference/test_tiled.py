@@ -9,7 +9,6 @@ from mmdet.evaluation import CocoMetric
 from mmdet.structures import DetDataSample
 from mmdet.visualization import DetLocalVisualizer
 from mmengine.config import Config
-from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 from mmengine.runner.checkpoint import load_checkpoint
 
@@ -327,7 +326,6 @@ def test_pictures_of_results_take_it():
 @pytest.fixture
 def run(tmp_path):
     """A function that runs the test loop of a config in a few seconds."""
-    instances = DefaultScope._instance_dict.copy()
 
     def run(config, changes):
         config.work_dir = str(tmp_path)
@@ -337,9 +335,7 @@ def run(tmp_path):
         runner = Runner.from_cfg(config)
         return runner, runner.test()
 
-    yield run
-    DefaultScope._instance_dict.clear()
-    DefaultScope._instance_dict.update(instances)
+    return run
 
 
 @pytest.fixture(scope="module")

@@ -10,20 +10,17 @@ import pytest
 import torch
 from mmdet.apis import DetInferencer
 from mmengine.config import Config
-from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 
 CONFIG = Path(__file__).parents[3] / "configs/quickstart/levelset-rcnn_image_shapes.py"
 
 
 @pytest.fixture(autouse=True)
-def _default_scope_and_threads():
-    instances, threads = DefaultScope._instance_dict.copy(), torch.get_num_threads()
+def _one_thread():
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)  # the order of sums decides whether two runs are equal to the bit
     yield
     torch.set_num_threads(threads)
-    DefaultScope._instance_dict.clear()
-    DefaultScope._instance_dict.update(instances)
 
 
 @pytest.fixture
