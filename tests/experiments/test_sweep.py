@@ -403,9 +403,9 @@ def test_submitit_runs_the_jobs(write, sweep, tmp_path):
 @pytest.mark.slow
 def test_training_goes_on_from_its_checkpoint_to_the_same_scores(write, sweep, tmp_path):
     small = {
-        "train_dataloader.dataset.length": 48,
-        "val_dataloader.dataset.length": 8,
-        "test_dataloader.dataset.length": 8,
+        "train_dataloader.dataset.length": 16,
+        "val_dataloader.dataset.length": 4,
+        "test_dataloader.dataset.length": 4,
         "train_cfg.max_epochs": 8,  # time to be killed in
         "train_cfg.val_interval": 8,
         "default_hooks.logger.interval": 1,
