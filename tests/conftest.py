@@ -1,6 +1,6 @@
 """Options and fixtures of all tests."""
 
-import functools
+import importlib.util
 import logging
 import os
 import sys
@@ -30,13 +30,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def metafiles_read_once():
-    """Read mmdet's 102 metafiles once; mmengine parses them for each base ``mmdet::...``."""
-    with pytest.MonkeyPatch.context() as patch:
-        utils = sys.modules.get("mmengine.config.utils")
-        if utils is not None:
-            patch.setattr(utils, "load", functools.cache(utils.load))
-        yield
+def quick_configs():
+    """Spare all tests the work that mmengine repeats for each config."""
+    if importlib.util.find_spec("mmengine") is not None:
+        from mmlevelset.experiments.command_line import remember_files_and_formats
+
+        remember_files_and_formats()
 
 
 @pytest.fixture(autouse=True)

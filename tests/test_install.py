@@ -167,21 +167,19 @@ def test_mim_trains_in_two_processes_and_tests_by_base_name(wheel, empty):
     results = ["--checkpoint", "out/epoch_1.pth", "--out", "all.pkl", "--show-dir", "drawn"]
     output = wheel.mim("test", "mmlevelset", CONFIG, *results, *options, cwd=empty)
     assert "coco/segm_mAP" in output
-    assert {path.name for path in empty.iterdir()} == {"out", "all.pkl", "drawn"}
+    made = {path.name for path in empty.iterdir()} - {".dist_test"}  # mmengine's, of processes
+    assert made == {"out", "all.pkl", "drawn"}
     with open(empty / "all.pkl", "rb") as file:
         assert len(pickle.load(file)) == 2
     assert len(list((empty / "drawn").iterdir())) == 2
 
 
-@pytest.mark.parametrize(("install", "values"), [("wheel", "0.01 0.02"), ("editable", "0.01")])
-def test_mim_searches_a_grid(install, values, request, project, empty):
-    environment = request.getfixturevalue(install)
-    config = CONFIG if install == "wheel" else project / "configs/quickstart" / CONFIG
+def test_mim_searches_a_grid(wheel, empty):
     small = ["train_dataloader.dataset.length=2", *SMALL[:3], *SMALL[4:]]
-    search = f"--optim_wrapper.optimizer.weight_decay {values}"
+    search = "--optim_wrapper.optimizer.weight_decay 0.01 0.02"
     options = ["--work-dir", "grid", "--search-args", search, "--cfg-options", *small]
-    environment.mim("gridsearch", "mmlevelset", config, "--gpus", "0", *options, cwd=empty)
-    assert len(list(empty.glob("grid_search_*/epoch_1.pth"))) == len(values.split())
+    wheel.mim("gridsearch", "mmlevelset", CONFIG, "--gpus", "0", *options, cwd=empty)
+    assert len(list(empty.glob("grid_search_*/epoch_1.pth"))) == 2
 
 
 def test_mim_trains_through_slurm(wheel, empty, slurm):

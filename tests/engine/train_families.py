@@ -17,7 +17,11 @@ from mmengine.dist import get_rank, get_world_size
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from mmlevelset.experiments.command_line import leave_process_group, prepare_processes
+from mmlevelset.experiments.command_line import (
+    leave_process_group,
+    prepare_processes,
+    remember_files_and_formats,
+)
 
 CONFIGS = Path(__file__).parents[2] / "configs/quickstart"
 BATCH, STEPS = 4, 3
@@ -123,6 +127,7 @@ def config_of(family: str, work_dir: Path) -> Config:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
+    remember_files_and_formats()
     folder = Path(sys.argv[1])
     for family in FAMILIES:
         cfg = config_of(family, folder)
