@@ -132,19 +132,13 @@ def test_wheel_is_found_outside_of_the_checkout(wheel):
     assert tool.is_relative_to(package.parent) and tool.is_file()
 
 
-def test_mim_trains_and_tests_from_the_checkout_and_training_is_resumed(
-    editable, project, tmp_path
-):
+def test_mim_trains_from_the_checkout_and_training_is_resumed(editable, project, tmp_path):
     config = f"configs/quickstart/{CONFIG}"
     options = ["--work-dir", str(tmp_path), "--cfg-options", *SMALL]
     output = editable.mim("train", "mmlevelset", config, "--gpus", "0", *options, cwd=project)
     assert f"{project}/tools/train.py {config}" in output
     assert "--device cpu" in output
     assert "Training finished successfully" in output
-    assert "coco/segm_mAP" in output
-
-    words = ["--checkpoint", tmp_path / "epoch_1.pth", *options]
-    output = editable.mim("test", "mmlevelset", config, *words, cwd=project)
     assert "coco/segm_mAP" in output
 
     longer = [option.replace("max_epochs=1", "max_epochs=2") for option in options]
