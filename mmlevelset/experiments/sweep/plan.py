@@ -41,7 +41,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmlevelset.errors import InputError
-from mmlevelset.experiments.command_line import require_key
+from mmlevelset.experiments.command_line import remember_files_and_formats, require_key
 from mmlevelset.experiments.runs import run_name, seed_of, variant_of
 
 if TYPE_CHECKING:
@@ -176,6 +176,7 @@ def read_plan(
     """
     from mmengine.config import Config
 
+    remember_files_and_formats()
     try:
         sweep = Config.fromfile(file).to_dict()
         sweep = {key: value for key, value in sweep.items() if not key.startswith("_")}
