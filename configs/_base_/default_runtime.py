@@ -8,4 +8,5 @@ custom_hooks = [
     dict(type="mmlevelset.NonFiniteLossHook"),
     dict(type="mmlevelset.ReseedHook"),
     dict(type="mmlevelset.MeanLossHook"),
+    dict(type="mmlevelset.EvolutionHook"),
 ]

@@ -19,6 +19,7 @@ variants = dict(
     ours=dict(
         label="LevelSet R-CNN",
         config="../levelset_rcnn/levelset-rcnn_r50_fpn_24k_cityscapes.py",
+        options={"model.test_cfg.rcnn.initial_masks": True},
         printed={"AP": 36.2},
     ),
 )

@@ -4,6 +4,7 @@ title = "LevelSet R-CNN, Table 4: gradients from phi_N through phi_0"
 printed_on = "Cityscapes val, as Cityscapes' script counts; ours is COCO's AP"
 metrics = {"initial AP": "coco/initial_segm_mAP", "AP": "coco/segm_mAP"}
 seeds = (0,)
+options = {"model.test_cfg.rcnn.initial_masks": True}
 config = "../levelset_rcnn/levelset-rcnn_r50_fpn_24k_cityscapes.py"
 variants = dict(
     detached=dict(

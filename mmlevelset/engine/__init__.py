@@ -5,9 +5,17 @@ from mmlevelset.requirements import require_openmmlab
 require_openmmlab()
 
 from mmlevelset.engine.checkpoint import CheckpointHook  # noqa: E402
+from mmlevelset.engine.evolution import EvolutionHook  # noqa: E402
 from mmlevelset.engine.freeze import FreezeHook  # noqa: E402
 from mmlevelset.engine.mean_loss import MeanLossHook  # noqa: E402
 from mmlevelset.engine.nonfinite import NonFiniteLossHook  # noqa: E402
 from mmlevelset.engine.reseed import ReseedHook  # noqa: E402
 
-__all__ = ["CheckpointHook", "FreezeHook", "MeanLossHook", "NonFiniteLossHook", "ReseedHook"]
+__all__ = [
+    "CheckpointHook",
+    "EvolutionHook",
+    "FreezeHook",
+    "MeanLossHook",
+    "NonFiniteLossHook",
+    "ReseedHook",
+]

@@ -58,6 +58,8 @@ def images_of(features: Sequence[Tensor], detector: str) -> Tensor:
 def map_fields(function: Callable[..., Tensor], *results: Result) -> Result:
     """Apply a function to results, field by field; an absent field stays None.
 
+    A field may be a dict of tensors.
+
     Args:
         function: Takes one tensor of each result, and returns a tensor.
         *results: Results of one type, with the same fields present.
@@ -65,8 +67,12 @@ def map_fields(function: Callable[..., Tensor], *results: Result) -> Result:
     first: Any = results[0]
     if isinstance(first, Tensor):
         return function(*results)  # type: ignore[return-value]
+    if first is None:
+        return first
+    if isinstance(first, dict):
+        return {name: function(*(own[name] for own in results)) for name in first}  # type: ignore
     fields = zip(*results, strict=True)
-    return type(first)(*(None if own[0] is None else function(*own) for own in fields))
+    return type(first)(*(map_fields(function, *own) for own in fields))
 
 
 def split_rois(result: Result, counts: Sequence[int]) -> list[Result]:

@@ -12,6 +12,9 @@ model = dict(
             truncation=4.0,
             class_agnostic=False,
             detach_initial=False,
+            normalize_rois=False,
+            initial_std=0.03,
+            targets="image",
             eta=1e-2,
             hyperparameter_head=dict(
                 type="mmlevelset.FixedDELSEHyperparameters",
@@ -40,5 +43,5 @@ model = dict(
             velocity_weight=1.0,
         ),
     ),
-    test_cfg=dict(rcnn=dict(initial_masks=True, level_sets=False, polygons=False)),
+    test_cfg=dict(rcnn=dict(initial_masks=False, level_sets=False, polygons=False)),
 )

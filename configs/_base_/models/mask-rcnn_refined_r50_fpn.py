@@ -27,5 +27,5 @@ model = dict(
             ),
         ),
     ),
-    test_cfg=dict(rcnn=dict(initial_masks=True)),
+    test_cfg=dict(rcnn=dict(initial_masks=False)),
 )

@@ -24,5 +24,5 @@ model = dict(
             ),
         ),
     ),
-    test_cfg=dict(rcnn=dict(initial_masks=True)),
+    test_cfg=dict(rcnn=dict(initial_masks=False)),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -29,6 +30,8 @@ This holds for a loss that falls fast or a learning rate that falls in steps. It
 schedule that is near 0 only at its end.
 """
 NAMES = {"loss": "total loss", "lr": "learning rate"}
+EVOLUTION = re.compile(r"(lambda[12]|mu|alpha|beta|gamma|(eps|dt|moved)_\d+|(data_scale|term)_\w+)")
+"""Names of the values that level-set heads log of their evolution."""
 
 
 @dataclass
@@ -75,18 +78,22 @@ def make_charts(
     variants: Mapping[str, Sequence[RunRecord]], scores: Sequence[str], window: int | None
 ) -> dict[str, list[Chart]]:
     """Return charts: of total loss and learning rate, of scores, and of other logged values."""
-    names = set()
+    names, evolution = set(), set()
     for seeds in variants.values():
         for run in seeds:
             keys = {key for record in run.training for key in record}
             parts = {key for key in keys if "loss" in key and key != "loss"}
             names |= {key for key in keys if key.startswith(("energy", "iou"))}
+            evolution |= {key for key in keys if EVOLUTION.fullmatch(key)}
             # A single part equals the total loss.
             names |= parts if len(parts) > 1 else set()
     groups = {
         "Loss and learning rate": ["loss", "lr"],
         "Scores on the validation set, percent": list(scores),
         "Parts of the loss, and other logged values": sorted(names),
+        "The evolution: settings, movement in truncation ranges, sizes of its terms": sorted(
+            evolution
+        ),
     }
     made = {
         title: [chart for name in names if (chart := _chart(variants, name, window))]

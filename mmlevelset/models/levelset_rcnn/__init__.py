@@ -1,5 +1,6 @@
 """LevelSet R-CNN: Mask R-CNN with an unrolled Chan-Vese evolution (Homayounfar et al. 2020)."""
 
+from mmlevelset.models.levelset_rcnn.convolution_head import ConvolutionMaskHead
 from mmlevelset.models.levelset_rcnn.delse_head import DELSEMaskHead
 from mmlevelset.models.levelset_rcnn.delse_hyperparameters import (
     DELSEHyperparameterHead,
@@ -33,6 +34,7 @@ __all__ = [
     "AngularLoss",
     "BalancedMaskLoss",
     "ChanVeseFeatureHead",
+    "ConvolutionMaskHead",
     "DELSEHyperparameterHead",
     "DELSEMaskHead",
     "FixedDELSEHyperparameters",

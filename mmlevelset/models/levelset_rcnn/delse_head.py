@@ -6,11 +6,11 @@ import torch.nn.functional as F
 from mmdet.utils import ConfigType
 from torch import Tensor
 
-from mmlevelset.models.levelset_rcnn.geodesic import evolve_geodesic
+from mmlevelset.models.levelset_rcnn.geodesic import evolve_geodesic, geodesic_terms
+from mmlevelset.models.levelset_rcnn.log import movement_log, settings_log, terms_log
 from mmlevelset.models.levelset_rcnn.result import LevelSets
-from mmlevelset.models.levelset_rcnn.targets import boundary_directions, inside_rois
+from mmlevelset.models.levelset_rcnn.targets import TARGETS, boundary_directions
 from mmlevelset.models.levelset_rcnn.tsdf_mask_head import Stage, TSDFMaskHead
-from mmlevelset.ops import signed_distance
 from mmlevelset.registry import MODELS
 
 
@@ -128,21 +128,21 @@ class DELSEMaskHead(TSDFMaskHead):
         Raises:
             ValueError: A shape does not fit, or the labels are missing.
         """
+        x = self.normalized(x)
         initial = self.initial_level_set(x, labels)
         settings = self.hyperparameter_head(x)
         velocity = F.normalize(self.velocity_head(x, self.mask_size).float(), dim=1, eps=1e-6)
-        trajectory = evolve_geodesic(
-            initial[:, 0].detach() if self.detach_initial else initial[:, 0],
-            velocity,
-            self.modulation_head(x, self.mask_size)[:, 0].float().sigmoid(),
-            settings.alpha,
-            settings.beta,
-            settings.gamma,
-            settings.dt,
-            truncation=self.samples_in_truncation,
-            eta=self.eta,
-        )
-        return LevelSets(torch.cat([initial, trajectory[:, 1:]], 1), velocity=velocity)
+        start = initial[:, 0].detach() if self.detach_initial else initial[:, 0]
+        modulation = self.modulation_head(x, self.mask_size)[:, 0].float().sigmoid()
+        arguments = (velocity, modulation, *settings, self.samples_in_truncation, self.eta)
+        trajectory = evolve_geodesic(start, *arguments)
+        log = None
+        if self.training:
+            with torch.no_grad():
+                log = settings_log(settings) | movement_log(trajectory)
+                log |= terms_log(trajectory, geodesic_terms(trajectory, *arguments))
+        trajectory = torch.cat([initial, trajectory[:, 1:]], 1)
+        return LevelSets(trajectory, velocity=velocity, log=log)
 
     def stages(self, level_sets: LevelSets) -> Iterator[Stage]:
         yield Stage("initial", level_sets.initial, self.loss_initial, self.initial_weight)
@@ -160,8 +160,9 @@ class DELSEMaskHead(TSDFMaskHead):
     ) -> tuple[Tensor, ...]:
         """Masks, TSDFs, and the directions to the boundary (M, 2, mask_size, mask_size)."""
         margin = math.ceil(self.samples_in_truncation)
-        inside = inside_rois(masks, boxes, indices, self.mask_size, margin)
-        tsdfs = signed_distance(inside, self.samples_in_truncation)
+        make = TARGETS[self.targets]
+        tsdfs = make(masks, boxes, indices, self.mask_size, self.samples_in_truncation, margin)
+        inside = tsdfs > 0
         directions = boundary_directions(inside)
         window = slice(margin, margin + self.mask_size)
         return tuple(maps[..., window, window] for maps in (inside, tsdfs, directions))

@@ -1,6 +1,6 @@
 """The hyperparameters of a DELSE evolution: predicted, learned or fixed."""
 
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from mmengine.model import BaseModule
@@ -33,15 +33,20 @@ class DELSEHyperparameters(NamedTuple):
 class _Predicted:
     """The map from outputs to settings, for predicted and for learned hyperparameters."""
 
+    RANGES: ClassVar[dict[str, tuple[float, float]]] = dict(
+        alpha=(0.0, 2.0), beta=(0.0, 2.0), gamma=(0.0, 2.0), dt=(0.0, 2.0)
+    )
+    """Lowest and highest value of each setting."""
+
     @staticmethod
     def initial_logits(num_steps: int) -> Tensor:
         """Return the outputs that give the settings tuned by hand."""
         return torch.logit(torch.tensor([ALPHA, BETA, GAMMA] + [DT] * num_steps) / 2)
 
     @staticmethod
-    def settings(logits: Tensor) -> tuple[Tensor, ...]:
-        """Return the settings of M regions from the outputs (M, 3 + N)."""
-        return DELSEHyperparameters.split(2 * logits.float().sigmoid())
+    def split(values: Tensor) -> DELSEHyperparameters:
+        """Return the settings from one tensor (M, 3 + N)."""
+        return DELSEHyperparameters.split(values)
 
 
 @MODELS.register_module()
@@ -78,6 +83,8 @@ class FixedDELSEHyperparameters(BaseModule):
     Raises:
         ValueError: A setting is negative.
     """
+
+    bounds: ClassVar[dict[str, tuple[float, float]]] = {}
 
     def __init__(
         self,

@@ -79,15 +79,59 @@ def evolve_geodesic(
     )
     smoothing = stiffness * modulation.to(dtype)
     for step in range(dt.shape[1]):
-        slope, curvature, laplacian = _geometry(distance, eta)
-        change = (
-            smoothing * slope * curvature
-            + regularity * (laplacian - curvature)  # div((1 - 1/s) g) = div g - div(g / s)
-            - speed * _upwind(distance, along_x, along_y)
-        )
-        distance = distance + times[:, step] * change
+        terms = _terms(distance, along_x, along_y, speed, smoothing, regularity, eta)
+        distance = distance + times[:, step] * sum(terms)
         level_sets.append(distance / truncation)
     return torch.stack(level_sets, 1)
+
+
+def geodesic_terms(
+    trajectory: Tensor,
+    velocity: Tensor,
+    modulation: Tensor,
+    alpha: Tensor,
+    beta: Tensor,
+    gamma: Tensor,
+    dt: Tensor,
+    truncation: float = 1.0,
+    eta: float = 1e-2,
+) -> dict[str, Tensor]:
+    """What each term of :func:`evolve_geodesic` added to the level sets in each step.
+
+    Args:
+        trajectory: Its result (M, N+1, H, W); the others are its arguments.
+
+    Returns:
+        ``curvature``, ``regularity`` and ``velocity``, each (M, N, H, W).
+    """
+    along_x, along_y = velocity.unbind(1)
+    speed, stiffness, regularity = (value[..., None, None] for value in (alpha, beta, gamma))
+    steps = [
+        _terms(phi * truncation, along_x, along_y, speed, stiffness * modulation, regularity, eta)
+        for phi in trajectory[:, :-1].unbind(1)
+    ]
+    scale = dt[..., None, None] / truncation
+    names = ("curvature", "regularity", "velocity")
+    terms = (torch.stack(term, 1) * scale for term in zip(*steps, strict=True))
+    return dict(zip(names, terms, strict=True))
+
+
+def _terms(
+    distance: Tensor,
+    along_x: Tensor,
+    along_y: Tensor,
+    speed: Tensor,
+    smoothing: Tensor,
+    regularity: Tensor,
+    eta: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Curvature, regularity and velocity: what moves the distance in a unit of time."""
+    slope, curvature, laplacian = _geometry(distance, eta)
+    return (
+        smoothing * slope * curvature,
+        regularity * (laplacian - curvature),  # div((1 - 1/s) g) = div g - div(g / s)
+        -speed * _upwind(distance, along_x, along_y),
+    )
 
 
 def _upwind(distance: Tensor, along_x: Tensor, along_y: Tensor) -> Tensor:

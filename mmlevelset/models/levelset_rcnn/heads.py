@@ -1,7 +1,7 @@
 """The two heads that LevelSet R-CNN adds to the mask head: hyperparameters and features."""
 
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 import torch.nn as nn
@@ -26,33 +26,63 @@ class Hyperparameters(NamedTuple):
 
 
 class _Predicted:
-    """The map from outputs to settings; heads of another evolution replace both methods."""
+    """The map from outputs to settings; heads of another evolution replace its parts."""
+
+    RANGES: ClassVar[dict[str, tuple[float, float]]] = dict(
+        lambda1=(0.0, 2.0),
+        lambda2=(0.0, 2.0),
+        mu=(0.0, 2.0),
+        eps=(MINIMUM_EPS, 2.0),
+        dt=(0.0, 2.0),
+    )
+    """Lowest and highest value of each setting."""
+
+    fixed: dict[str, float]
+
+    def check_fixed(self, fixed: dict[str, float] | None) -> dict[str, float]:
+        """Return the fixed settings, or raise ValueError for an unknown name or a bad value."""
+        for name, value in (fixed or {}).items():
+            if name not in self.RANGES:
+                raise ValueError(f"fixed must name {', '.join(self.RANGES)}, but names {name!r}")
+            if not value >= 0 or (name == "eps" and value == 0):
+                raise ValueError(f"fixed must have a positive {name} or 0, but has {value}")
+        return dict(fixed or {})
+
+    @property
+    def bounds(self) -> dict[str, tuple[float, float]]:
+        """Lowest and highest value of each setting that is learned."""
+        return {name: ends for name, ends in self.RANGES.items() if name not in self.fixed}
 
     @staticmethod
     def initial_logits(num_steps: int) -> Tensor:
-        """Return outputs that give 1, and 0.1 for mu.
-
-        With mu = 1 the curvature alone would move the contour.
-        """
-        logits = torch.zeros(3 + 2 * num_steps)
-        logits[2] = -3
-        return logits
+        """Return the outputs that give each setting the middle of its range."""
+        return torch.zeros(3 + 2 * num_steps)
 
     @staticmethod
-    def settings(logits: Tensor) -> tuple[Tensor, ...]:
-        """Return the settings of M regions from the outputs (M, 3 + 2N)."""
-        values = 2 * logits.float().sigmoid()
+    def split(values: Tensor) -> tuple[Tensor, ...]:
+        """Return the settings from one tensor (M, 3 + 2N)."""
         lambda1, lambda2, mu = values[:, :3].unbind(1)
         eps, dt = values[:, 3:].chunk(2, 1)
-        return Hyperparameters(lambda1, lambda2, mu, eps.clamp(min=MINIMUM_EPS), dt)
+        return Hyperparameters(lambda1, lambda2, mu, eps, dt)
+
+    def settings(self, logits: Tensor) -> tuple[Tensor, ...]:
+        """Return the settings of M regions from the outputs (M, 3 + 2N)."""
+        shares = self.split(logits.float().sigmoid())
+        values = {}
+        for name, share in shares._asdict().items():
+            low, high = self.RANGES[name]
+            values[name] = low + (high - low) * share
+            if name in self.fixed:
+                values[name] = torch.full_like(share, self.fixed[name])
+        return type(shares)(**values)
 
 
 @MODELS.register_module()
 class HyperparameterHead(_Predicted, BaseModule):
     """Predicts each region's lambda1, lambda2, mu, eps_1..N and dt_1..N (LevelSet R-CNN, 4.1).
 
-    Its layers are convolutions, average pooling, two fully connected layers and ``2 * sigmoid``.
-    eps is at least 0.01. All settings start near 1, but mu near 0.1.
+    Its layers are convolutions, average pooling, two fully connected layers and a sigmoid, whose
+    range is (0, 2), and (0.01, 2) for eps. All settings start near 1.
 
     Args:
         num_steps: N, steps of the evolution.
@@ -61,6 +91,10 @@ class HyperparameterHead(_Predicted, BaseModule):
         conv_channels: Channels of the convolutions.
         fc_channels: Width of the first fully connected layer.
         norm_cfg: Normalisation of the convolutions; default none.
+        fixed: Settings that are not learned, by name, e.g. ``dict(mu=0.0)``.
+
+    Raises:
+        ValueError: ``fixed`` has an unknown name or a negative value.
     """
 
     def __init__(
@@ -71,10 +105,12 @@ class HyperparameterHead(_Predicted, BaseModule):
         conv_channels: int = 256,
         fc_channels: int = 256,
         norm_cfg: dict | None = None,
+        fixed: dict[str, float] | None = None,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
         self.num_steps = num_steps
+        self.fixed = self.check_fixed(fixed)
         self.convs = conv_stack(in_channels, conv_channels, num_convs, norm_cfg)
         self.fc = nn.Linear(conv_channels if num_convs else in_channels, fc_channels)
         self.output = nn.Linear(fc_channels, len(self.initial_logits(num_steps)))
@@ -98,7 +134,7 @@ class GlobalHyperparameters(_Predicted, BaseModule):
     """One learned set of hyperparameters for all regions: the paper's ablation of the head.
 
     It takes the arguments of :class:`HyperparameterHead`, so that a config changes only the type;
-    all but ``num_steps`` are ignored.
+    all but ``num_steps`` and ``fixed`` are ignored.
     """
 
     def __init__(
@@ -109,10 +145,12 @@ class GlobalHyperparameters(_Predicted, BaseModule):
         conv_channels: int = 256,
         fc_channels: int = 256,
         norm_cfg: dict | None = None,
+        fixed: dict[str, float] | None = None,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
         self.num_steps = num_steps
+        self.fixed = self.check_fixed(fixed)
         self.logits = nn.Parameter(self.initial_logits(num_steps))
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
@@ -145,6 +183,7 @@ class ChanVeseFeatureHead(BaseModule):
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
+        self.out_channels = upsample_channels[-1]
         self.convs = conv_stack(in_channels, conv_channels, num_convs, norm_cfg)
         widths = [conv_channels if num_convs else in_channels, *upsample_channels]
         self.upsamples = nn.ModuleList(

@@ -11,11 +11,13 @@ class LevelSets(NamedTuple):
             truncation range.
         refined: phi_N after the refinement (M, H, W); None without a refinement.
         velocity: x and y of DELSE's velocity, a unit vector, (M, 2, H, W); None in other heads.
+        log: In training, values for the log by name, (M,) each; else None.
     """
 
     trajectory: Tensor
     refined: Tensor | None = None
     velocity: Tensor | None = None
+    log: dict[str, Tensor] | None = None
 
     @property
     def initial(self) -> Tensor:

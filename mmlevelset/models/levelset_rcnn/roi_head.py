@@ -11,7 +11,7 @@ from mmlevelset.registry import MODELS
 
 @MODELS.register_module()
 class LevelSetRoIHead(StandardRoIHead):
-    """mmdet's RoI head; it also gives the mask head each RoI's class and crop of the image.
+    """mmdet's RoI head; it also gives the mask head each RoI's class and crops.
 
     If the mask head uses the image, the features ``x`` must be
     :class:`~mmlevelset.models.common.ImageFeatures`; :class:`LevelSetRCNN` returns them.
@@ -36,15 +36,26 @@ class LevelSetRoIHead(StandardRoIHead):
             mask_feats = self.shared_head(mask_feats)
         if labels is None:
             labels = rois.new_zeros(len(rois), dtype=torch.long)
-        crops = self._crop_images(x, rois) if self.mask_head.image_features else None
-        mask_preds = self.mask_head(mask_feats, labels, crops)
+        mask_preds = self.mask_head(mask_feats, labels, **self._crops(x, rois))
         return dict(mask_preds=mask_preds, mask_feats=mask_feats)
 
-    def _crop_images(self, x: tuple[Tensor, ...], rois: Tensor) -> Tensor:
+    def _crops(self, x: tuple[Tensor, ...], rois: Tensor) -> dict[str, Tensor]:
+        """The RoIs' crops of the image and of the finest map, for a mask head that uses them."""
+        crops = {}
+        if self.mask_head.image_features:
+            images = images_of(x, "mmlevelset.LevelSetRCNN")
+            crops["image"] = self._crop(images, rois, 1)
+        project = getattr(self.mask_head, "fine_projection", None)
+        if project is not None:
+            # Projected before the crops, which have more pixels.
+            stride = self.mask_roi_extractor.featmap_strides[0]
+            crops["fine"] = self._crop(project(x[0]), rois, stride)
+        return crops
+
+    def _crop(self, maps: Tensor, rois: Tensor, stride: int) -> Tensor:
         size = self.mask_head.mask_size
-        images = images_of(x, "mmlevelset.LevelSetRCNN")
-        images = images.contiguous()  # roi_align reads memory as if it were
-        return roi_align(images, rois.to(images), (size, size), 1.0, 0, "avg", True)
+        maps = maps.contiguous()  # roi_align reads memory as if it were
+        return roi_align(maps, rois.to(maps), (size, size), 1 / stride, 0, "avg", True)
 
     def mask_loss(
         self,

@@ -10,9 +10,15 @@ from mmdet.utils import ConfigType, InstanceList
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from mmlevelset.models.common import check_roi_features, map_of_class, mean_count, mean_iou
+from mmlevelset.models.common import (
+    check_choice,
+    check_roi_features,
+    map_of_class,
+    mean_count,
+    mean_iou,
+)
 from mmlevelset.models.levelset_rcnn.result import LevelSets
-from mmlevelset.models.levelset_rcnn.targets import tsdf_targets
+from mmlevelset.models.levelset_rcnn.targets import TARGETS
 from mmlevelset.ops.boxes import level_set_polygons, paste_level_sets
 
 
@@ -42,6 +48,12 @@ class TSDFMaskHead(FCNMaskHead):
         detach_initial: Stop the gradients from phi_N into phi_0.
         initial_weight: Weight of the loss of phi_0.
         final_weight: Weight of the loss of phi_N.
+        normalize_rois: Give the RoI features of each region mean 0 and variance 1, so that the
+            heads behind do not depend on the features' scale. Not in the paper.
+        initial_std: Standard deviation of the last layer's initial weights. phi_0 then starts
+            within (-1, 1). None: mmdet's initialisation, which is made for logits.
+        targets: The true phi. ``image``: the distance to the object's boundary, measured on the
+            image's pixels. ``grid``: the distance to the mask that was cut to the RoI's grid.
         **kwargs: Arguments of :class:`mmdet.models.FCNMaskHead`.
     """
 
@@ -57,6 +69,9 @@ class TSDFMaskHead(FCNMaskHead):
         detach_initial: bool,
         initial_weight: float,
         final_weight: float,
+        normalize_rois: bool = True,
+        initial_std: float | None = 0.03,
+        targets: str = "image",
         **kwargs,
     ) -> None:
         super().__init__(*args, **kwargs)
@@ -64,6 +79,13 @@ class TSDFMaskHead(FCNMaskHead):
             raise ValueError(f"num_steps must not be negative, but is {num_steps}")
         if not truncation > 0:
             raise ValueError(f"truncation must be positive, but is {truncation}")
+        if initial_std is not None and not initial_std > 0:
+            raise ValueError(f"initial_std must be positive, but is {initial_std}")
+        check_choice("targets", targets, tuple(TARGETS))
+        self.fine_projection: nn.Module | None = None
+        self.normalize_rois = normalize_rois
+        self.initial_std = initial_std
+        self.targets = targets
         self.mask_size = mask_size
         self.num_steps = num_steps
         self.truncation = truncation
@@ -77,9 +99,19 @@ class TSDFMaskHead(FCNMaskHead):
         grid = self.roi_feat_size[0] * (self.scale_factor or 1)
         return self.truncation * self.mask_size / grid
 
-    def initial_level_set(self, x: Tensor, labels: Tensor | None) -> Tensor:
-        """Return phi_0 (M, 1, mask_size, mask_size), float32, of RoI features (M, C, h, w)."""
+    def init_weights(self) -> None:
+        super().init_weights()
+        if self.initial_std is not None:
+            nn.init.normal_(self.conv_logits.weight, std=self.initial_std)
+            nn.init.zeros_(self.conv_logits.bias)
+
+    def normalized(self, x: Tensor) -> Tensor:
+        """RoI features (M, C, h, w) as the heads get them."""
         check_roi_features(x, self.roi_feat_size)
+        return F.layer_norm(x, x.shape[1:]) if self.normalize_rois else x
+
+    def initial_level_set(self, x: Tensor, labels: Tensor | None) -> Tensor:
+        """Return phi_0 (M, 1, mask_size, mask_size), float32, of normalised features."""
         tsdf = map_of_class(super().forward(x), labels, self.class_agnostic)
         size = (self.mask_size, self.mask_size)
         return F.interpolate(tsdf, size=size, mode="bilinear", align_corners=False)
@@ -99,7 +131,8 @@ class TSDFMaskHead(FCNMaskHead):
 
         Returns:
             ``loss_mask``: a dict of the losses and, for the log, of the mean IoU of the initial,
-            the final and the refined mask with the ground truth on the RoIs' grid.
+            the final and the refined mask with the ground truth on the RoIs' grid, and of the
+            means of the level sets' ``log``, which are 0 if there are no RoIs.
             ``mask_targets``: the masks (M, mask_size, mask_size).
         """
         targets = self._targets(sampling_results, batch_gt_instances)
@@ -107,6 +140,8 @@ class TSDFMaskHead(FCNMaskHead):
         count = len(targets[0])
         share = count / mean_count(mask_preds.trajectory.new_tensor(count))
         losses |= {name: share * loss for name, loss in losses.items() if "loss" in name}
+        for name, values in (mask_preds.log or {}).items():
+            losses[name] = values.mean() if count else values.sum()
         return dict(loss_mask=losses, mask_targets=targets[0])
 
     def _losses(self, level_sets: LevelSets, masks: Tensor, tsdfs: Tensor) -> dict[str, Tensor]:
@@ -131,7 +166,9 @@ class TSDFMaskHead(FCNMaskHead):
     def _targets_of_image(
         self, masks: Tensor, boxes: Tensor, indices: Tensor
     ) -> tuple[Tensor, ...]:
-        return tsdf_targets(masks, boxes, indices, self.mask_size, self.samples_in_truncation)
+        make = TARGETS[self.targets]
+        tsdfs = make(masks, boxes, indices, self.mask_size, self.samples_in_truncation)
+        return tsdfs > 0, tsdfs
 
     def predict_by_feat(
         self,

@@ -57,7 +57,7 @@ def total(losses):
     "head",
     [
         {},
-        dict(image_features=True, data_scale=10.0),
+        dict(image_features=True, fine_channels=2, data_scale=10.0),
         dict(num_steps=0),
         dict(class_agnostic=True, detach_initial=True, reduction="sum"),
         {"hyperparameter_head.type": "mmlevelset.GlobalHyperparameters"},
@@ -165,7 +165,8 @@ def test_images_of_different_sizes():
 
 def test_prediction_without_detections():
     model = detector(image_features=True).eval()
-    model.roi_head.test_cfg.update(score_thr=1.1, level_sets=True, polygons=True)
+    asked = dict(initial_masks=True, level_sets=True, polygons=True)
+    model.roi_head.test_cfg.update(score_thr=1.1, **asked)
     inputs, samples = batch()
     with torch.no_grad():
         results = model.predict(inputs, samples)
@@ -175,15 +176,19 @@ def test_prediction_without_detections():
         assert result.pred_instances.polygons == []
 
 
-def test_image_crops_are_aligned():
-    model = detector(image_features=True)
+def test_crops_are_aligned():
+    model = detector(image_features=True, fine_channels=1)
     x = torch.arange(96.0).expand(96, 96)
     images = torch.stack([torch.zeros(3, 96, 96), torch.stack([x, x.T, x + x.T])])
-    features = ImageFeatures((), images)
-    crops = model.roi_head._crop_images(features, torch.tensor([[1.0, 10, 20, 38, 76]]))[0]
+    # Sample i of the finest map lies at pixel 4 i + 2, so it has the mean of 4 pixels.
+    finest = images.unflatten(3, (24, 4)).unflatten(2, (24, 4)).mean((3, 5))
+    model.roi_head.mask_head.fine_projection = torch.nn.Identity()
+    features = ImageFeatures((finest,), images)
+    crops = model.roi_head._crops(features, torch.tensor([[1.0, 10, 20, 38, 76]]))
     samples = torch.arange(28) + 0.5  # pixel i has its centre at i + 0.5
-    torch.testing.assert_close(crops[0], (10 + samples - 0.5).expand(28, 28))
-    torch.testing.assert_close(crops[1], (20 + 2 * samples - 0.5)[:, None].expand(28, 28))
+    for maps in crops.values():
+        torch.testing.assert_close(maps[0, 0], (10 + samples - 0.5).expand(28, 28))
+        torch.testing.assert_close(maps[0, 1], (20 + 2 * samples - 0.5)[:, None].expand(28, 28))
 
 
 def test_masks_evolve_on_the_pixels_of_their_own_features():
@@ -220,4 +225,4 @@ def test_learns_two_rectangles():
         total(losses).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
         optimizer.step()
-    assert losses["iou_final"] > 0.85 and losses["iou_initial"] > 0.8
+    assert losses["iou_final"] > 0.85 and losses["iou_initial"] > 0.75

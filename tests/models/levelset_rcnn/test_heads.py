@@ -13,7 +13,7 @@ from mmlevelset.models import (
     TSDFLoss,
 )
 from mmlevelset.models.levelset_rcnn.result import LevelSets
-from mmlevelset.models.levelset_rcnn.targets import tsdf_targets
+from mmlevelset.models.levelset_rcnn.targets import image_tsdf
 
 LABELS = torch.tensor([0, 2])
 L1 = dict(type="mmlevelset.TSDFLoss", bce_weight=0.0)
@@ -48,9 +48,8 @@ def test_hyperparameters_start_where_the_evolution_is_gentle(make):
     head.init_weights()
     settings = head(torch.zeros(5, 8, 14, 14))
     assert settings.eps.shape == settings.dt.shape == (5, 4)
-    for name in ("lambda1", "lambda2", "eps", "dt"):
-        assert (getattr(settings, name) - 1).abs().max() < 0.05, name
-    assert (settings.mu - 2 / (1 + torch.tensor(3.0).exp())).abs().max() < 0.02
+    for name, values in settings._asdict().items():
+        assert (values - 1).abs().max() < 0.05, name
 
 
 def test_hyperparameters_stay_in_range():
@@ -107,8 +106,8 @@ def test_image_features_and_data_scale():
     found, other = head(x, LABELS, image), head(x, LABELS, -image + image**2)
     assert not torch.equal(found.trajectory[:, 1], other.trajectory[:, 1])
     found.final.sum().backward()
-    assert head.log_data_scale.grad != 0
-    assert head.log_data_scale.exp().item() == pytest.approx(10)
+    assert head.sources.logits.grad.all()
+    assert head.sources.weights().tolist() == pytest.approx([10, 10])
     with pytest.raises(ValueError, match="image must be given"):
         head(x, LABELS)
 
@@ -137,7 +136,11 @@ def test_a_mask_rcnn_checkpoint_fits_the_trunk():
     head = mask_head()
     missing, unexpected = head.load_state_dict(other.state_dict(), strict=False)
     assert not unexpected
-    assert {name.split(".")[0] for name in missing} == {"hyperparameter_head", "feature_head"}
+    assert {name.split(".")[0] for name in missing} == {
+        "hyperparameter_head",
+        "feature_head",
+        "sources",
+    }
     assert torch.equal(head.conv_logits.weight, other.conv_logits.weight)
 
 
@@ -156,7 +159,7 @@ def test_the_true_level_set_has_no_loss():
     masks[1, 30:60, 5:25] = 1
     boxes = torch.tensor([[16.0, 6, 52, 54], [5, 30, 25, 60]])
     head = mask_head(mask_size=28, truncation=4.0, num_steps=0, loss_tsdf=L1)
-    _, truth = tsdf_targets(torch.from_numpy(masks), boxes, torch.arange(2), 28, 4.0)
+    truth = image_tsdf(torch.from_numpy(masks), boxes, torch.arange(2), 28, 4.0)
     losses = head.loss_and_target(LevelSets(truth[:, None]), *sampled(boxes, masks), None)[
         "loss_mask"
     ]
@@ -215,7 +218,7 @@ def test_the_image_alone():
         (dict(num_steps=-1), "num_steps must not be negative"),
         (dict(truncation=0), "truncation must be positive"),
         (dict(data_scale=-1.0), "data_scale must be positive"),
-        (dict(feature_head=None), "feature_head is None and image_features is off"),
+        (dict(feature_head=None), "fine_channels is 0 and image_features is off"),
     ],
 )
 def test_bad_options_are_named(options, message):

@@ -157,4 +157,3 @@ def test_prediction_with_all_modifications():
     with torch.no_grad():
         (result,) = model(**model.data_preprocessor(inputs), mode="predict")
     assert result.pred_instances.masks.shape == (3, 96, 80)
-    assert result.pred_instances.initial_masks.shape == (3, 96, 80)

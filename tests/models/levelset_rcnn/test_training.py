@@ -28,6 +28,7 @@ def config(tmp_path):
     config = Config.fromfile(CONFIG)
     config.work_dir = str(tmp_path / "whole")
     config.log_level = "WARNING"
+    config.model.test_cfg.rcnn.initial_masks = True
     config.default_hooks.logger.interval = 1
     config.train_cfg.update(max_epochs=2, val_interval=1)
     config.train_dataloader.update(batch_size=2)
