@@ -64,15 +64,18 @@ def map_fields(function: Callable[..., Tensor], *results: Result) -> Result:
         function: Takes one tensor of each result, and returns a tensor.
         *results: Results of one type, with the same fields present.
     """
-    first: Any = results[0]
-    if isinstance(first, Tensor):
-        return function(*results)  # type: ignore[return-value]
+    return _mapped(function, results)
+
+
+def _mapped(function: Callable[..., Tensor], results: Sequence[Any]) -> Any:
+    first = results[0]
     if first is None:
-        return first
+        return None
+    if isinstance(first, Tensor):
+        return function(*results)
     if isinstance(first, dict):
-        return {name: function(*(own[name] for own in results)) for name in first}  # type: ignore
-    fields = zip(*results, strict=True)
-    return type(first)(*(map_fields(function, *own) for own in fields))
+        return {name: _mapped(function, [own[name] for own in results]) for name in first}
+    return type(first)(*(_mapped(function, own) for own in zip(*results, strict=True)))
 
 
 def split_rois(result: Result, counts: Sequence[int]) -> list[Result]:

@@ -274,6 +274,16 @@ def test_a_schedule_over_decades_has_a_logarithmic_axis():
     assert [text for _, text in chart.y_ticks] == ["1e-3", "0.01", "0.1"]
 
 
+def test_an_evolution_has_its_own_charts():
+    names = ("loss", "lambda1", "mu", "eps_1", "moved_2", "term_data", "data_scale_head", "multi")
+    training = [dict.fromkeys(names, 0.5) | dict(step=step) for step in (1, 2, 3)]
+    charts = make_charts({"a": [RunRecord(Path("a"), Path("a"), training=training)]}, [], None)
+    (title,) = (title for title in charts if title.startswith("The evolution"))
+    assert [chart.title for chart in charts[title]] == [
+        name.replace("_", " ") for name in sorted(set(names) - {"loss", "multi"})
+    ]
+
+
 def test_versions_seed_and_time(report, tmp_path):
     folder = write_log(tmp_path / "a", {"mIoU": 10.0}, steps=4)
     (folder / TIME / f"{TIME}.log").write_text(LOG)

@@ -39,6 +39,8 @@ def test_a_function_of_each_field():
     total = map_fields(torch.add, one, other)
     assert isinstance(total, Result) and total.first.tolist() == [4, 4] and total.second is None
     assert map_fields(torch.add, one.first, other.first).tolist() == [4, 4]
+    named = map_fields(torch.add, dict(a=one.first), dict(a=other.first))  # a dict is a field too
+    assert named["a"].tolist() == [4, 4]
 
 
 def test_results_are_split_by_their_rois():

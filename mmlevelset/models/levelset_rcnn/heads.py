@@ -59,7 +59,7 @@ class _Predicted:
         return torch.zeros(3 + 2 * num_steps)
 
     @staticmethod
-    def split(values: Tensor) -> tuple[Tensor, ...]:
+    def split(values: Tensor) -> Any:
         """Return the settings from one tensor (M, 3 + 2N)."""
         lambda1, lambda2, mu = values[:, :3].unbind(1)
         eps, dt = values[:, 3:].chunk(2, 1)
