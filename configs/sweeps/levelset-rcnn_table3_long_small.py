@@ -1,7 +1,4 @@
-"""Table 3 small with three times the epochs, and Mask R-CNN for comparison.
-
-Does the order of the rows stay when the training is longer?
-"""
+"""Table 3 small with three times the epochs: does the order of the rows stay?"""
 
 _base_ = ["./levelset-rcnn_table3_small.py"]
 title = "LevelSet R-CNN, Table 3, small, 24 epochs"
@@ -10,6 +7,3 @@ options = {
     "train_cfg.val_interval": 24,
     "param_scheduler.1.T_max": 24,
 }
-variants = dict(
-    mask_rcnn=dict(label="Mask R-CNN", config="../quickstart/mask-rcnn_shapes.py"),
-)

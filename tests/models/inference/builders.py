@@ -32,8 +32,10 @@ def real_detectors() -> dict[str, nn.Module]:
         for parameter in box_level_set.mask_head.parameters():
             if parameter.ndim > 1:
                 parameter.normal_(0, 0.3)
+    level_set_rcnn = quickstart("levelset-rcnn_image")
+    level_set_rcnn.roi_head.test_cfg.initial_masks = True
     return dict(
         mask_rcnn=quickstart("mask-rcnn"),
-        levelset_rcnn=quickstart("levelset-rcnn_image"),
+        levelset_rcnn=level_set_rcnn,
         box_levelset=box_level_set,
     )

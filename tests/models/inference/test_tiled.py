@@ -351,7 +351,7 @@ def test_the_tiled_config_loads_the_plain_checkpoint_and_is_tested(run, checkpoi
     config = Config.fromfile(TILED)
     config.load_from = str(checkpoint)
     config.model.max_per_img = 20
-    config.model.module.test_cfg.rcnn.max_per_img = 12
+    config.model.module.test_cfg.rcnn.update(max_per_img=12, initial_masks=True)
     dataset = {"length": 1, "image_size": (160, 140), "num_objects": (2, 4)}
     runner, values = run(
         config, {f"test_dataloader.dataset.{key}": value for key, value in dataset.items()}

@@ -315,6 +315,7 @@ def test_the_test_command_runs_the_config_with_a_plain_checkpoint(tmp_path):
             "visualizer.name": str(tmp_path),
             "test_dataloader.dataset.length": 1,
             "model.test_cfg.rcnn.max_per_img": 12,
+            "model.test_cfg.rcnn.initial_masks": True,
             "tta_model.max_per_img": 7,
         }
     )
