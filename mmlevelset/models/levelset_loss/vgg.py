@@ -17,9 +17,10 @@ class DeepLabVGG(BaseModule):
     """VGG for dense prediction: stride 8 instead of 32.
 
     All five poolings are 3x3 with padding 1. The last two poolings have stride 1, and the
-    convolutions between them have dilation 2. An average pooling of 3x3 without stride follows the
-    last pooling, as in the authors' network files. Layers have torchvision's names ``features.N``, so
-    that torchvision's weights of VGG (``norm_cfg=None``) and of VGG with batch norm load.
+    convolutions between them have dilation 2. A 3x3 average pooling of stride 1 follows the last
+    pooling, as in the authors' network file of DeepLab-LargeFOV. Layers have torchvision's names
+    ``features.N``, so that torchvision's weights of VGG (``norm_cfg=None``) and of VGG with batch
+    norm load.
 
     Args:
         depth: 11, 13, 16 or 19.

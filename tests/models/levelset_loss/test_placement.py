@@ -1,7 +1,7 @@
 """Logits lie at their pixels, whatever the size of the images.
 
-With ``align_corners`` a perfect network of stride s knows the image at the pixels s * i. Without, it
-knows the mean of s pixels, which for a ramp is the value in their middle.
+With ``align_corners`` a perfect network of stride s knows the image at the pixels s * i. Without,
+it knows the mean of s pixels, which for a ramp is the value in their middle.
 """
 
 import numpy as np
@@ -243,6 +243,6 @@ def test_a_stride_below_the_networks_is_named(name):
     model = make_segmentor(name, stride=8)
     with pytest.raises(
         ValueError,
-        match=r"stride must be a multiple .* but is 8: images \(41, 41\) have feature maps \(2, 2\)",
+        match=r"stride must be a multiple .* is 8: images \(41, 41\) have feature maps \(2, 2\)",
     ):
         model(make_images(size=(41, 41)))
