@@ -145,7 +145,21 @@ def test_semantic_networks_watch_the_level_set_loss_and_train_it_by_one_option()
     check_all([path for path in CONFIGS if "decode_head" in read(path).model], check)
 
 
-def test_new_layers_learn_faster_as_the_papers_have_it():
+def test_semantic_networks_have_their_logits_at_every_stride_th_pixel():
+    """ResNet and DeepLab's VGG have odd kernels; the loss means the same at every size."""
+
+    def check(path: str, config: Config) -> None:
+        assert config.model.decode_head.align_corners
+        assert config.model.stride == (32 if "/fcn" in path else 8)
+        for loss in (config.model.decode_head.loss_decode[1], *config.model.decode_head.monitor):
+            assert tuple(loss.map_size) == (41, 41)
+        if "largefov" in path:
+            assert isinstance(build(config.model).backbone.average_pool, nn.AvgPool2d)
+
+    check_all([path for path in CONFIGS if "decode_head" in read(path).model], check)
+
+
+def test_new_layers_learn_faster_and_biases_do_not_decay_as_the_authors_have_it():
     def check(path: str, config: Config) -> None:
         model = build(config.model)
         optimizer = build_optim_wrapper(model, copy.deepcopy(config.optim_wrapper)).optimizer
@@ -158,6 +172,8 @@ def test_new_layers_learn_faster_as_the_papers_have_it():
             kind = f"{new} {name.split('.')[-1]}"
             if group["params"][0].ndim > 1 or "features" in name or "decode_head" in name:
                 factors.setdefault(kind, set()).add(round(group["lr"] / rate, 3))
+            decay = group["weight_decay"] / config.optim_wrapper.optimizer.weight_decay
+            assert decay == (0 if name.endswith(".bias") else 1), name
         new, bias = (1, 2) if "/fcn" in path else (10, 20)
         assert factors["classifier weight"] == {new}
         assert factors["classifier bias"] == {bias}

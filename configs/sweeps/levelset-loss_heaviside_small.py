@@ -3,4 +3,3 @@
 _base_ = ["./levelset-loss_heaviside_voc.py"]
 seeds = (0, 1, 2)
 config = "../quickstart/deeplab-largefov_shapes.py"
-options = {"model.decode_head.loss_decode.1.loss_weight": 4e-5}

@@ -2,30 +2,23 @@
 
 _base_ = ["./levelset-loss_table1_voc.py"]
 seeds = (0, 1, 2)
-_level_set_loss = {"model.decode_head.loss_decode.1.loss_weight": 4e-5}
 variants = dict(
     fcn_32s=dict(config="../quickstart/fcn-32s_shapes.py"),
-    fcn_32s_level_set=dict(config="../quickstart/fcn-32s_shapes.py", options=_level_set_loss),
+    fcn_32s_level_set=dict(config="../quickstart/fcn-32s_shapes.py"),
     fcn_16s=dict(config="../quickstart/fcn-32s_shapes.py"),
-    fcn_16s_level_set=dict(config="../quickstart/fcn-32s_shapes.py", options=_level_set_loss),
+    fcn_16s_level_set=dict(config="../quickstart/fcn-32s_shapes.py"),
     fcn_8s=dict(config="../quickstart/fcn-32s_shapes.py"),
-    fcn_8s_level_set=dict(config="../quickstart/fcn-32s_shapes.py", options=_level_set_loss),
+    fcn_8s_level_set=dict(config="../quickstart/fcn-32s_shapes.py"),
     largefov=dict(config="../quickstart/deeplab-largefov_shapes.py"),
     largefov_crf=dict(config="../quickstart/deeplab-largefov_shapes.py"),
-    largefov_level_set=dict(
-        config="../quickstart/deeplab-largefov_shapes.py", options=_level_set_loss
-    ),
+    largefov_level_set=dict(config="../quickstart/deeplab-largefov_shapes.py"),
     largefov_msc=dict(config="../quickstart/deeplab-largefov_shapes.py"),
     largefov_msc_crf=dict(config="../quickstart/deeplab-largefov_shapes.py"),
-    largefov_msc_level_set=dict(
-        config="../quickstart/deeplab-largefov_shapes.py", options=_level_set_loss
-    ),
+    largefov_msc_level_set=dict(config="../quickstart/deeplab-largefov_shapes.py"),
     deeplabv2=dict(config="../quickstart/deeplabv2_shapes.py"),
     deeplabv2_crf=dict(config="../quickstart/deeplabv2_shapes.py"),
-    deeplabv2_level_set=dict(config="../quickstart/deeplabv2_shapes.py", options=_level_set_loss),
+    deeplabv2_level_set=dict(config="../quickstart/deeplabv2_shapes.py"),
     deeplabv2_msc=dict(config="../quickstart/deeplabv2_shapes.py"),
     deeplabv2_msc_crf=dict(config="../quickstart/deeplabv2_shapes.py"),
-    deeplabv2_msc_level_set=dict(
-        config="../quickstart/deeplabv2_shapes.py", options=_level_set_loss
-    ),
+    deeplabv2_msc_level_set=dict(config="../quickstart/deeplabv2_shapes.py"),
 )

@@ -3,6 +3,3 @@
 _base_ = ["./levelset-loss_table5_voc.py"]
 seeds = (0, 1, 2)
 config = "../quickstart/deeplabv2_shapes.py"
-variants = dict(
-    deeplabv2_level_set=dict(options={"model.decode_head.loss_decode.1.loss_weight": 4e-5}),
-)

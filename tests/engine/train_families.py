@@ -53,7 +53,7 @@ FAMILIES = {
     "rls_conv": dict(),
     "fcn-32s": dict(
         backbone=RESNET,
-        decode_head=dict(in_channels=[16, 32, 64, 128], loss_decode=losses("sum", 1e-5)),
+        decode_head=dict(in_channels=[16, 32, 64, 128], loss_decode=losses("sum", 1e-4)),
     ),
     "deeplab-largefov": dict(decode_head=dict(dropout_ratio=0.0, loss_decode=losses("pixel", 1.0))),
 }

@@ -2,11 +2,13 @@
 
 _base_ = ["./fcn-32s_r101.py"]
 model = dict(
+    stride=8,
     backbone=dict(
         _delete_=True,
         type="mmlevelset.DeepLabVGG",
         depth=16,
         base_channels=64,
+        average_pool=True,
         init_cfg=dict(
             type="mmlevelset.Pretrained",
             checkpoint="https://download.pytorch.org/models/vgg16-397923af.pth",
@@ -22,7 +24,7 @@ model = dict(
         num_classes=21,
         dropout_ratio=0.5,
         loss_size="logits",
-        align_corners=False,
+        align_corners=True,
         loss_decode={{_base_.model.decode_head.loss_decode}},
         monitor={{_base_.model.decode_head.monitor}},
         init_cfg=dict(

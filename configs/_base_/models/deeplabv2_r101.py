@@ -1,11 +1,12 @@
 """DeepLab-v2 on ResNet-101: dilated to stride 8, frozen batch norm, four dilated classifiers.
 
-As DeepLab was trained, labels are shrunk to the logits and the losses are taken there. A sum over
-41 x 41 pixels fits the small weight of the level-set loss.
+As DeepLab was trained, labels are shrunk to the logits and the losses are taken there: crops of 321
+have 41 x 41 logits.
 """
 
 _base_ = ["./fcn-32s_r101.py"]
 model = dict(
+    stride=8,
     backbone=dict(
         strides=(1, 2, 1, 1),
         dilations=(1, 1, 2, 4),

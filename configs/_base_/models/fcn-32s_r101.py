@@ -1,17 +1,24 @@
 """FCN-32s on ResNet-101, trained by cross-entropy; the level-set loss is off, its energy logged.
 
 ``model.decode_head.loss_decode.1.loss_weight=4e-4`` turns the loss on: 4e-4 is the paper's lambda.
-The loss sums over pixels and classes; its mean over the images of a batch is our choice. ``skips``
-1 and 2 are FCN-16s and FCN-8s. ``scales=(0.5, 0.75, 1.0)`` are DeepLab's three scales (MSC).
+The loss sums over classes and over the pixels of a map of 41 x 41 (``map_size``), whatever size its
+maps have; its mean over the images of a batch is our choice. ``skips`` 1 and 2 are FCN-16s and
+FCN-8s. ``scales=(0.5, 0.75, 1.0)`` are DeepLab's three scales (MSC).
 """
 
 num_classes = 21
 cross_entropy = dict(type="CrossEntropyLoss", avg_non_ignore=True)
 level_set = dict(
-    type="mmlevelset.LevelSetLoss", kind="tanh", eps=0.05, reduction="image", loss_weight=4e-4
+    type="mmlevelset.LevelSetLoss",
+    kind="tanh",
+    eps=0.05,
+    reduction="image",
+    map_size=(41, 41),
+    loss_weight=4e-4,
 )
 model = dict(
     type="mmlevelset.SemanticSegmentor",
+    stride=32,
     data_preprocessor=dict(
         type="DetDataPreprocessor",
         mean=[123.675, 116.28, 103.53],
@@ -41,7 +48,7 @@ model = dict(
         num_classes=num_classes,
         dropout_ratio=0.0,
         loss_size="full",
-        align_corners=False,
+        align_corners=True,
         loss_decode=[cross_entropy, dict(level_set, loss_weight=0.0)],
         monitor=[level_set],
     ),

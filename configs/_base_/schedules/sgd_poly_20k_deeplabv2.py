@@ -6,7 +6,10 @@ optim_wrapper = dict(
     paramwise_cfg=dict(
         custom_keys={
             "decode_head.classifiers": dict(lr_mult=10.0),
-            **{f"decode_head.classifiers.{index}.bias": dict(lr_mult=20.0) for index in range(4)},
+            **{
+                f"decode_head.classifiers.{index}.bias": dict(lr_mult=20.0, decay_mult=0.0)
+                for index in range(4)
+            },
         }
     ),
 )

@@ -5,7 +5,7 @@ optim_wrapper = dict(
     paramwise_cfg=dict(
         custom_keys={
             "decode_head.classifier": dict(lr_mult=10.0),
-            "decode_head.classifier.bias": dict(lr_mult=20.0),
+            "decode_head.classifier.bias": dict(lr_mult=20.0, decay_mult=0.0),
         }
     )
 )

@@ -80,7 +80,7 @@ def losses(options: argparse.Namespace, device: torch.device) -> None:
     """Check, then time, the losses of fixed logits."""
     labels = label_maps(options).to(device)
     logits = predictions(labels.cpu(), options.classes).to(device).requires_grad_()
-    ours = LevelSetLoss(EPS, loss_weight=WEIGHT)
+    ours = LevelSetLoss(EPS, loss_weight=WEIGHT, map_size=None)
     plain = partial(F.cross_entropy, ignore_index=255)
     present = sum(len(some[some != 255].unique()) for some in labels) / len(labels)
     print(f"\nLosses of {options.batch} x {_shape(options)}, {present:.1f} classes in an image\n")
@@ -126,14 +126,19 @@ def reference(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
 def networks(options: argparse.Namespace, device: torch.device) -> dict[str, SemanticSegmentor]:
     """Return DeepLab-LargeFOV with each loss: one backbone, heads of equal weights."""
     cross_entropy = dict(type="CrossEntropyLoss", avg_non_ignore=True)
-    level_set = dict(type="mmlevelset.LevelSetLoss", eps=EPS, loss_weight=WEIGHT)
+    level_set = dict(type="mmlevelset.LevelSetLoss", eps=EPS, loss_weight=WEIGHT, map_size=None)
     models: dict[str, SemanticSegmentor] = {}
     for name, kinds in ((PLAIN, [cross_entropy]), (BOTH, [cross_entropy, level_set])):
         backbone = dict(type="mmlevelset.DeepLabVGG", depth=options.depth)
-        head = dict(type="mmlevelset.LargeFOVHead", num_classes=options.classes, loss_decode=kinds)
-        head["loss_size"] = options.loss_size
+        head = dict(
+            type="mmlevelset.LargeFOVHead",
+            num_classes=options.classes,
+            loss_decode=kinds,
+            loss_size=options.loss_size,
+            align_corners=True,
+        )
         model = MODELS.build(
-            dict(type="mmlevelset.SemanticSegmentor", backbone=backbone, decode_head=head)
+            dict(type="mmlevelset.SemanticSegmentor", stride=8, backbone=backbone, decode_head=head)
         )
         model.init_weights()
         for first in models.values():

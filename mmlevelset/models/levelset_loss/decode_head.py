@@ -36,8 +36,10 @@ class DecodeHead(BaseModule):
         dropout_ratio: Probability of dropout in training.
         loss_size: Size at which the losses are taken. ``full``: on logits resized to the labels.
             ``logits``: on labels shrunk to the logits, as DeepLab was trained.
-        align_corners: Whether resizing aligns the centres of the corner pixels instead of the
-            corners. It fits networks of odd kernels at sizes of stride * n + 1, such as 321.
+        align_corners: Whether logit i of a network of stride s lies at pixel s * i. It does in
+            networks of odd kernels, such as ResNet and :class:`DeepLabVGG`. In networks of even
+            kernels, such as the poolings of VGG, logit i lies in the middle of s pixels.
+            :class:`SemanticSegmentor` pads images to fit.
 
     Raises:
         ValueError: An argument is out of its range.
@@ -77,6 +79,7 @@ class DecodeHead(BaseModule):
         self.num_classes = num_classes
         self.in_channels = in_channels
         self.in_index = in_index
+        self.stages = [in_index]  # the feature maps that the head reads
         self.ignore_index = ignore_index
         self.dropout_ratio = dropout_ratio
         self.loss_size = loss_size

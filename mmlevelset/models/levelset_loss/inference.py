@@ -1,9 +1,13 @@
 """Settings of a semantic network's inference: whole image, sliding window, several scales."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 from torch import Tensor
+
+LARGEST_DENOMINATOR = 20
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,8 @@ class MultiScale:
     """``multi_scale`` of :class:`SemanticSegmentor`.
 
     Attributes:
-        scales: Scales of the image; 1 must be one of them.
+        scales: Scales of the image; 1 must be one of them. Each is a fraction with a denominator of
+            at most 20, so that images exist whose scaled sizes are whole.
         supervise_scales: Whether each scale's logits have a loss, beside the maximum's loss.
 
     Raises:
@@ -84,6 +89,20 @@ class MultiScale:
                 f"multi_scale.scales must be positive numbers that include 1, but is"
                 f" {self.scales!r}"
             )
+        if any(abs(_fraction(scale) - scale) > 1e-6 for scale in self.scales):
+            raise ValueError(
+                f"multi_scale.scales must be fractions with denominators of at most"
+                f" {LARGEST_DENOMINATOR}, such as 0.75, but is {self.scales!r}"
+            )
+
+    @property
+    def denominator(self) -> int:
+        """The smallest number of pixels whose product with each scale is whole."""
+        return math.lcm(*(_fraction(scale).denominator for scale in self.scales))
+
+
+def _fraction(scale: float) -> Fraction:
+    return Fraction(scale).limit_denominator(LARGEST_DENOMINATOR)
 
 
 def _windows(length: int, window: int, stride: int) -> list[slice]:

@@ -1,7 +1,7 @@
 """The level-set loss: the Chan-Vese energy of each class's soft region on the label map."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -39,6 +39,12 @@ class LevelSetLoss(nn.Module):
     :math:`E_l = \sum H(\phi_l) (G_l - c_1)^2 + (1 - H(\phi_l)) (G_l - c_2)^2`.
     A class that the image's labels lack has no term.
 
+    Energies are counted on maps of ``map_size`` pixels. The energies of a map of H x W pixels are
+    multiplied by the area of ``map_size`` over H * W. So ``loss_weight`` means the same at every
+    size of the maps: equal logits and labels at another size have, but for resampling, the same
+    loss. At 41 x 41 the loss is the paper's plain sum over pixels. DeepLab-v2's crops of 321 pixels
+    have logits of this size.
+
     The loss has the call arguments of the losses in mmsegmentation's heads and in
     :class:`~mmlevelset.models.levelset_loss.LossSum`.
 
@@ -47,15 +53,16 @@ class LevelSetLoss(nn.Module):
             value for ``tanh``; the paper's value for ``arctan`` is 20. ``step`` ignores it.
         kind: Heaviside function: ``tanh`` (eq. 6), ``arctan`` or ``step``. The gradient of a step
             is zero, so ``step`` passes gradients on as the identity does.
-        reduction: ``sum`` is the sum over pixels, classes and images; the paper's weight is for
-            this sum. ``image`` is the mean over images of their sums. ``pixel`` is the sum divided
-            by the batch's number of labelled pixels, or by the sum of their weights. In distributed
-            training the batch is the batch of all processes, and the mean of the processes' losses
-            is the loss.
+        reduction: ``sum`` is the sum over pixels, classes and images. ``image`` is the mean over
+            images of their sums. ``pixel`` is the sum divided by the batch's number of labelled
+            pixels, or by the sum of their weights. In distributed training the batch is the batch
+            of all processes, and the mean of the processes' losses is the loss.
         loss_weight: Factor on the loss, lambda of eq. 8. Default 4e-4, the paper's.
         ignore_index: Label of pixels that are left out.
         loss_name: Name in the logs of mmsegmentation's heads. Only values with ``loss`` in their
             name are trained.
+        map_size: Height and width in pixels of the maps for which ``loss_weight`` is stated, for
+            ``sum`` and ``image``. With None the energies of all maps are plain sums over pixels.
 
     Raises:
         ValueError: A setting is out of its range.
@@ -72,16 +79,19 @@ class LevelSetLoss(nn.Module):
         loss_weight: float = 4e-4,
         ignore_index: int = 255,
         loss_name: str = "loss_level_set",
+        map_size: Sequence[int] | None = (41, 41),
     ) -> None:
         super().__init__()
         _check_heaviside(eps, kind)
         _check_reduction("reduction", reduction)
+        _check_map_size(map_size)
         self.eps = eps
         self.kind = kind
         self.reduction = reduction
         self.loss_weight = loss_weight
         self.ignore_index = ignore_index
         self.loss_name = loss_name
+        self.map_size = map_size
 
     def forward(
         self,
@@ -116,17 +126,16 @@ class LevelSetLoss(nn.Module):
         ignore_index = self.ignore_index if ignore_index is None else ignore_index
         energy = level_set_energy(pred, target, self.eps, self.kind, ignore_index, weight)
         total = energy.sum()
-        if reduction == "image":
-            total = total / max(len(pred), 1)
-        elif reduction == "pixel":
+        if reduction == "pixel":
             labelled = _mass(target.long(), ignore_index, weight, energy.dtype).sum()
-            total = total / mean_count(labelled)
-        else:
-            total = total * get_world_size()
-        return self.loss_weight * total
+            return self.loss_weight * total / mean_count(labelled)
+        if self.map_size is not None:
+            total = total * (math.prod(self.map_size) / max(math.prod(target.shape[1:]), 1))
+        factor = get_world_size() if reduction == "sum" else 1 / max(len(pred), 1)
+        return self.loss_weight * total * factor
 
     def extra_repr(self) -> str:
-        names = ("eps", "kind", "reduction", "loss_weight", "ignore_index")
+        names = ("eps", "kind", "reduction", "loss_weight", "map_size", "ignore_index")
         return ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
 
 
@@ -358,4 +367,14 @@ def _check_reduction(name: str, value: str) -> None:
         raise ValueError(
             f"{name} must be one of {', '.join(REDUCTIONS)}, but is {value!r}: regions have an "
             "energy, single pixels have none"
+        )
+
+
+def _check_map_size(map_size: object) -> None:
+    if map_size is None:
+        return
+    sides = tuple(map_size) if isinstance(map_size, Sequence) else ()
+    if len(sides) != 2 or not all(isinstance(side, int) and side > 0 for side in sides):
+        raise ValueError(
+            f"map_size must be a height and a width in pixels, or None, but is {map_size!r}"
         )

@@ -17,8 +17,10 @@ class DeepLabVGG(BaseModule):
     """VGG for dense prediction: stride 8 instead of 32.
 
     All five poolings are 3x3 with padding 1. The last two poolings have stride 1, and the
-    convolutions between them have dilation 2. Layers have torchvision's names ``features.N``, so
-    that torchvision's weights of VGG (``norm_cfg=None``) and of VGG with batch norm load.
+    convolutions between them have dilation 2. A 3x3 average pooling of stride 1 follows the last
+    pooling, as in the authors' network file of DeepLab-LargeFOV. Layers have torchvision's names
+    ``features.N``, so that torchvision's weights of VGG (``norm_cfg=None``) and of VGG with batch
+    norm load.
 
     Args:
         depth: 11, 13, 16 or 19.
@@ -26,6 +28,7 @@ class DeepLabVGG(BaseModule):
             8 times as many channels.
         norm_cfg: Normalisation after each convolution; None for none.
         in_channels: Channels of the image.
+        average_pool: Whether the average pooling is there. It has no weights.
         init_cfg: Default: Kaiming. ``dict(type="mmlevelset.Pretrained", checkpoint=...)`` loads
             ImageNet weights.
 
@@ -42,6 +45,7 @@ class DeepLabVGG(BaseModule):
         base_channels: int = 64,
         norm_cfg: dict | None = None,
         in_channels: int = 3,
+        average_pool: bool = True,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(FROM_SCRATCH if init_cfg is None else init_cfg)
@@ -64,6 +68,7 @@ class DeepLabVGG(BaseModule):
                 in_channels = channels
             self._stage_ends.add(len(self.features))
             self.features.append(nn.MaxPool2d(3, stride=2 if stage < 3 else 1, padding=1))
+        self.average_pool = nn.AvgPool2d(3, stride=1, padding=1) if average_pool else nn.Identity()
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Return the features of the five stages, after their pooling, of images (B, C, H, W).
@@ -75,4 +80,5 @@ class DeepLabVGG(BaseModule):
             x = layer(x)
             if index in self._stage_ends:
                 stages.append(x)
+        stages[-1] = self.average_pool(stages[-1])
         return tuple(stages)

@@ -33,6 +33,7 @@ def make_identity(classes: int = 3, stride: int = 1, head: dict | None = None, *
         dict(
             type="mmlevelset.SemanticSegmentor",
             data_preprocessor=dict(type="mmdet.DetDataPreprocessor"),
+            stride=stride,
             backbone=dict(type=IdentityBackbone, stride=stride),
             decode_head=dict(
                 type="mmlevelset.FCNHead", num_classes=classes, in_channels=classes, **(head or {})
@@ -51,22 +52,24 @@ VGG = dict(type="mmlevelset.DeepLabVGG", base_channels=2)
 RESNET = dict(type="mmdet.ResNet", depth=18, base_channels=4, norm_eval=False)
 DENSE_RESNET = dict(RESNET, strides=(1, 2, 1, 1), dilations=(1, 1, 2, 4))
 HEADS = {
-    "fcn-32s": (RESNET, dict(type="mmlevelset.FCNHead", in_channels=(4, 8, 16, 32), skips=0)),
-    "fcn-8s": (RESNET, dict(type="mmlevelset.FCNHead", in_channels=(4, 8, 16, 32), skips=2)),
-    "largefov": (VGG, dict(type="mmlevelset.LargeFOVHead", in_channels=16, fc_channels=8)),
-    "aspp": (DENSE_RESNET, dict(type="mmlevelset.ASPPHead", in_channels=32, dilations=(1, 2))),
+    "fcn-32s": (32, RESNET, dict(type="mmlevelset.FCNHead", in_channels=(4, 8, 16, 32), skips=0)),
+    "fcn-8s": (32, RESNET, dict(type="mmlevelset.FCNHead", in_channels=(4, 8, 16, 32), skips=2)),
+    "largefov": (8, VGG, dict(type="mmlevelset.LargeFOVHead", in_channels=16, fc_channels=8)),
+    "aspp": (8, DENSE_RESNET, dict(type="mmlevelset.ASPPHead", in_channels=32, dilations=(1, 2))),
 }
 
 
 def make_segmentor(name: str = "largefov", seed: int = 0, head: dict | None = None, **changes):
-    """A network with the backbone and the head of ``HEADS[name]``, initialised."""
+    """A network with the stride, the backbone and the head of ``HEADS[name]``, initialised."""
     torch.manual_seed(seed)
-    backbone, decode_head = HEADS[name]
+    stride, backbone, decode_head = HEADS[name]
+    changed = dict(num_classes=CLASSES, align_corners=True) | (head or {})
     config = dict(
         type="mmlevelset.SemanticSegmentor",
         data_preprocessor=dict(type="mmdet.DetDataPreprocessor", pad_seg=True),
+        stride=stride,
         backbone=backbone,
-        decode_head=dict(decode_head, num_classes=CLASSES, **(head or {})),
+        decode_head=decode_head | changed,
     )
     model = MODELS.build(config | changes)
     model.init_weights()

@@ -278,7 +278,7 @@ def test_weights_of_pixels():
     assert len(many) == times.sum() > 20 / 2
     repeated = logits.flatten(2)[:, :, None, index], target.flatten(1)[:, None, index]
     for name in losses.REDUCTIONS:
-        loss = LevelSetLoss(reduction=name)
+        loss = LevelSetLoss(reduction=name, map_size=None)
         got = loss(logits, target, weight=times), loss(*repeated)
         torch.testing.assert_close(*got)
     ones = torch.ones(target.shape)
@@ -295,15 +295,52 @@ def test_reductions():
     expected = dict(sum=energy, image=energy / 3, pixel=energy / labelled)
     assert set(expected) == set(losses.REDUCTIONS)
     for reduction, want in expected.items():
-        loss = LevelSetLoss(reduction=reduction, loss_weight=0.5)
+        loss = LevelSetLoss(reduction=reduction, loss_weight=0.5, map_size=None)
         torch.testing.assert_close(loss(logits, target), want / 2)
         slope = torch.autograd.grad(loss(logits, target), logits)[0]
         again = torch.autograd.grad(want / 2, logits, retain_graph=True)[0]
         torch.testing.assert_close(slope, again)
         assert slope.any()
-        other = LevelSetLoss(loss_weight=0.5)
+        other = LevelSetLoss(loss_weight=0.5, map_size=None)
         torch.testing.assert_close(other(logits, target, reduction_override=reduction), want / 2)
+    torch.testing.assert_close(LevelSetLoss()(logits, target), 4e-4 * energy * 41 * 41 / (7 * 9))
+
+
+def maps_at(size: tuple[int, int], align_corners: bool):
+    """Smooth logits and their labels, resized to ``size``. A band at the right has no label."""
+    logits, _ = example(3, 4, (6, 7), scale=4, seed=5)
+    pick = torch.nn.functional.interpolate
+    logits = pick(logits.detach(), (41, 49), mode="bicubic", align_corners=align_corners)
+    target = example(3, 4, (6, 7), scale=4, seed=6)[0].detach()
+    target = pick(target, (41, 49), mode="bicubic", align_corners=align_corners).argmax(1)
+    target[..., 42:] = 255
+    resized = pick(logits, size, mode="bilinear", align_corners=align_corners)
+    rows, columns = (
+        (torch.arange(new) + 0.5).mul(old / new).long()
+        for old, new in zip((41, 49), size, strict=True)
+    )
+    return resized, target[:, rows[:, None], columns]
+
+
+@pytest.mark.parametrize("size", [(41, 49), (82, 98), (164, 147), (97, 203), (321, 321)])
+@pytest.mark.parametrize("reduction", losses.REDUCTIONS)
+def test_the_size_of_the_maps_does_not_change_the_loss(size, reduction):
+    loss = LevelSetLoss(reduction=reduction)
+    want, got = loss(*maps_at((41, 49), False)), loss(*maps_at(size, False))
+    torch.testing.assert_close(got, want, rtol=0.03, atol=0)
+    logits, target = maps_at((41, 49), False)
+    exact = logits.repeat_interleave(3, 2).repeat_interleave(2, 3)
+    large = target.repeat_interleave(3, 1).repeat_interleave(2, 2)
+    torch.testing.assert_close(loss(exact, large), want)
+
+
+def test_at_41_x_41_the_loss_is_the_papers_sum():
+    logits, target = example(2, 4, (41, 41))
+    energy = level_set_energy(logits, target).sum()
     torch.testing.assert_close(LevelSetLoss()(logits, target), 4e-4 * energy)
+    torch.testing.assert_close(LevelSetLoss(map_size=None)(logits, target), 4e-4 * energy)
+    half = LevelSetLoss(map_size=(41, 82), loss_weight=2e-4)
+    torch.testing.assert_close(half(logits, target), 4e-4 * energy)
 
 
 def test_ignore_index_of_the_call_comes_first():
@@ -348,7 +385,7 @@ def test_built_by_its_name():
     loss = MODELS.build(dict(type="mmlevelset.LevelSetLoss", eps=20, kind="arctan"))
     assert isinstance(loss, LevelSetLoss)
     assert loss.loss_name == "loss_level_set"
-    assert "eps=20, kind='arctan', reduction='sum', loss_weight=0.0004" in repr(loss)
+    assert "eps=20, kind='arctan', reduction='sum', loss_weight=0.0004, map_size=" in repr(loss)
     assert LevelSetLoss(loss_name="loss_ls").loss_name == "loss_ls"
 
 
@@ -362,6 +399,8 @@ def test_built_by_its_name():
         (dict(eps=0), "eps must be positive and finite, but is 0"),
         (dict(eps=float("nan")), "eps must be positive and finite, but is nan"),
         (dict(reduction="mean"), "reduction must be one of sum, image, pixel, but is 'mean'"),
+        (dict(map_size=41), "map_size must be a height and a width .* or None, but is 41"),
+        (dict(map_size=(41, 0)), r"map_size must be a height and a width .*, but is \(41, 0\)"),
     ],
 )
 def test_bad_settings_are_named(settings, message):

@@ -95,13 +95,6 @@ def test_coarse_logits_are_upsampled_in_place(stride):
     assert torch.equal(predicted[:, inside], labels[:, inside])
 
 
-def test_aligned_corners_are_exact_at_a_multiple_of_the_stride_and_one():
-    images = torch.linspace(0, 1, 33).expand(1, 3, 25, 33)
-    model = make_identity(stride=8, head=dict(align_corners=True))
-    samples = make_samples(images=1, img_shape=(25, 33))
-    torch.testing.assert_close(model.predict_logits(images, samples)[0], images[0])
-
-
 def test_predictions_have_the_size_of_the_original_images():
     labels = class_maps(12, 20, block=4)
     predicted = predict(make_identity(), as_images(labels), ori_shape=(36, 60))
@@ -131,8 +124,9 @@ def test_images_of_a_batch_may_differ_in_size(test_cfg):
 def test_odd_sizes(name, size, multi_scale):
     model = make_segmentor(name, multi_scale=multi_scale).eval()
     images = make_images(size=size)
+    coarsest = HEADS[name][0] * (4 if multi_scale else 1)
     stride = {"fcn-32s": 32}.get(name, 8)
-    expected = tuple(-(-side // stride) for side in size)
+    expected = tuple(-(-(side - 1) // coarsest) * coarsest // stride + 1 for side in size)
     with torch.no_grad():
         assert model(images).shape == (2, CLASSES, *expected)
         predicted = predict(model, images, img_shape=(size[0] - 2, size[1]), ori_shape=(30, 21))
@@ -244,6 +238,7 @@ def test_losses_reach_every_parameter(name, multi_scale, precision):
             num_classes=CLASSES,
             in_channels=8 if name == "largefov" else 16,
             in_index=2,
+            align_corners=True,
         ),
     ).train()
     with torch.autocast("cpu", precision, enabled=precision != torch.float32):
@@ -307,7 +302,7 @@ def test_padding_has_no_label():
 
 def test_a_neck_lies_between_backbone_and_head():
     fpn = dict(type="mmdet.FPN", in_channels=[2, 4, 8, 16, 16], out_channels=6, num_outs=5)
-    model = make_segmentor(neck=fpn, head=dict(in_channels=6, in_index=0))
+    model = make_segmentor(neck=fpn, stride=2, head=dict(in_channels=6, in_index=0))
     assert [stage.shape[1] for stage in model.extract_feat(make_images())] == [6] * 5
     assert model(make_images()).shape == (2, CLASSES, 21, 25)
 
@@ -339,6 +334,19 @@ def test_state_dict_round_trip(name, tmp_path):
         (
             dict(multi_scale=dict(scales=(0.5, 2.0))),
             r"multi_scale.scales must be .* that include 1, but is \(0.5, 2.0\)",
+        ),
+        (
+            dict(multi_scale=dict(scales=(0.33, 1.0))),
+            r"scales must be fractions .* of at most 20, .*, but is \(0.33, 1.0\)",
+        ),
+        (dict(stride=0), "stride must be a whole number of at least 1, but is 0"),
+        (
+            dict(
+                auxiliary_head=dict(
+                    type="mmlevelset.FCNHead", num_classes=3, in_channels=3, align_corners=True
+                )
+            ),
+            "auxiliary_head.align_corners must be decode_head's, False, but is True",
         ),
         (dict(train_cfg=dict(a=1)), "train_cfg has no settings and must be None"),
     ],

@@ -46,6 +46,18 @@ def test_only_the_last_convolutions_are_dilated():
     ]
 
 
+def test_an_average_pooling_without_weights_follows_the_last_pooling():
+    torch.manual_seed(0)
+    pooled = DeepLabVGG(base_channels=2)
+    plain = DeepLabVGG(base_channels=2, average_pool=False)
+    plain.load_state_dict(pooled.state_dict())
+    image = torch.randn(1, 3, 33, 49)
+    *before, want = plain(image)
+    want = nn.functional.conv2d(want, torch.full((16, 1, 3, 3), 1 / 9), padding=1, groups=16)
+    for stage, expected in zip(pooled(image), (*before, want), strict=True):
+        torch.testing.assert_close(stage, expected)
+
+
 def test_output_pixels_are_centred_on_every_eighth_input_pixel():
     backbone = DeepLabVGG(base_channels=1, in_channels=1)
     for parameter in backbone.parameters():
