@@ -36,8 +36,8 @@ def difference(learned: Sequence[str], wanted: Sequence[str]) -> str | None:
     if sorted(learned) == sorted(wanted):
         label = next(label for label, name in enumerate(learned) if name != wanted[label])
         return (
-            "the checkpoint has the data set's classes in another order: label"
-            f" {label} is {learned[label]!r} in the checkpoint and {wanted[label]!r} in the data set"
+            f"the checkpoint has the data set's classes in another order: label {label} is"
+            f" {learned[label]!r} in the checkpoint and {wanted[label]!r} in the data set"
         )
     return (
         f"the checkpoint's {_counted(learned)} are not the data set's {_counted(wanted)}"

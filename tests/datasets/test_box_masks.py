@@ -69,7 +69,9 @@ def test_edges_are_rounded_before_the_image_is_resized_and_flipped(scale, flip):
     edges = Boxes.of([truth], True).edges
     for box, found, corners in zip(boxes, edges, truth.bboxes, strict=True):
         want = []
-        for edge, old, new in zip(rounded(box), (*SIZE[::-1],) * 2, (width, height) * 2, strict=True):
+        for edge, old, new in zip(
+            rounded(box), (*SIZE[::-1],) * 2, (width, height) * 2, strict=True
+        ):
             want.append(ceil(min(edge, old) * Fraction(new, old)))
         if flip:
             want[0], want[2] = width - want[2], width - want[0]

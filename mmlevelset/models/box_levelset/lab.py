@@ -65,7 +65,5 @@ class LabImage(nn.Module):
             width: Columns without padding.
         """
         lab = rgb_to_lab(image * self.image_std + self.image_mean)
-        spread, mean = torch.std_mean(
-            lab[:, :height, :width], (1, 2), correction=0, keepdim=True
-        )
+        spread, mean = torch.std_mean(lab[:, :height, :width], (1, 2), correction=0, keepdim=True)
         return (lab - mean) / spread.clamp(min=LEAST_SPREAD)

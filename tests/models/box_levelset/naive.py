@@ -1,6 +1,5 @@
 """SOLO's assignment and BoxLevelSet's losses in loops, one cell and one mask at a time, float64."""
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -83,20 +82,23 @@ def similarity(guide: Tensor, sigma: float = 1.0) -> Tensor:
     linked = neighbours(guide.detach())
     edges = sorted((a, b) for a in linked for b in linked[a] if a < b)
     number = {edge: index for index, edge in enumerate(edges)}
-    paths = np.zeros((len(linked), len(linked), len(edges)))
-    for start in linked:
-        waiting, seen = [start], {start}
-        while waiting:
-            here = waiting.pop()
-            for there in linked[here] - seen:
-                paths[start, there] = paths[start, here]
-                paths[start, there, number[min(here, there), max(here, there)]] = 1
-                seen.add(there)
-                waiting.append(there)
+    to_root = np.zeros((len(linked), len(edges)))
+    waiting, seen = [0], {0}
+    while waiting:
+        here = waiting.pop()
+        for there in linked[here] - seen:
+            to_root[there] = to_root[here]
+            to_root[there, number[min(here, there), max(here, there)]] = 1
+            seen.add(there)
+            waiting.append(there)
     flat = guide.flatten(1)
     first, second = torch.tensor(edges, dtype=torch.long).reshape(-1, 2).T
     lengths = (flat[:, first] - flat[:, second]).square().sum(0)
-    return torch.exp(-(torch.from_numpy(paths) @ lengths) / sigma)
+    # A path has the edges that are on the way of one of its ends to the root, not of both.
+    paths = torch.from_numpy(to_root)
+    height = paths @ lengths
+    shared = (paths * lengths) @ paths.T
+    return torch.exp(-(height[:, None] + height - 2 * shared) / sigma)
 
 
 def filtered(maps: Tensor, weights: Tensor) -> Tensor:
