@@ -68,11 +68,11 @@ def test_edges_are_rounded_before_the_image_is_resized_and_flipped(scale, flip):
     late = 0
     edges = Boxes.of([truth], True).edges
     for box, found, corners in zip(boxes, edges, truth.bboxes, strict=True):
-        want = []
-        for edge, old, new in zip(
-            rounded(box), (*SIZE[::-1],) * 2, (width, height) * 2, strict=True
-        ):
-            want.append(ceil(min(edge, old) * Fraction(new, old)))
+        sides = (SIZE[1], width), (SIZE[0], height)
+        want = [
+            ceil(min(edge, old) * Fraction(new, old))
+            for edge, (old, new) in zip(rounded(box), sides * 2, strict=True)
+        ]
         if flip:
             want[0], want[2] = width - want[2], width - want[0]
         assert found.tolist() == want

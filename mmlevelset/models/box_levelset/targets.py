@@ -45,9 +45,8 @@ class Boxes(NamedTuple):
                     "inclusive_boxes needs the masks of the boxes: the training pipeline must load"
                     " its annotations by mmlevelset.LoadBoxMasks"
                 )
-            edges = torch.cat([own.masks.get_bboxes("hbox").tensor for own in instances]).to(
-                corners
-            )
+            found = [own.masks.get_bboxes("hbox").tensor for own in instances]
+            edges = torch.cat(found).to(corners)
         counts = torch.tensor([len(own.bboxes) for own in instances], device=corners.device)
         image = torch.arange(len(instances), device=corners.device).repeat_interleave(counts)
         return cls(corners, torch.cat([own.labels for own in instances]), image, edges)
