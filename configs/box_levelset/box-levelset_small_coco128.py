@@ -1,4 +1,8 @@
-"""BoxLevelSet from scratch on 128 images of COCO: a check on real data with 80 classes."""
+"""BoxLevelSet from scratch on 128 images of COCO: a check on real data with 80 classes.
+
+Ours, not the paper's: the projection alone at first, masks detached inside the features, and an
+energy of the image in L*a*b*.
+"""
 
 _base_ = [
     "../_base_/models/box-levelset_small.py",
@@ -11,6 +15,8 @@ optim_wrapper = dict(optimizer=dict(lr=3e-4))
 default_hooks = dict(checkpoint=dict(interval=2))
 model = dict(
     mask_head=dict(
+        warmup_iters=220,
+        loss_level_set=dict(image_weight=0.2, image_space="lab", detach_features=True),
         scale_ranges=((1, 96), (48, 192), (96, 384), (192, 768), (384, 2048)),
         num_grids=[32, 24, 16, 12, 8],
     )

@@ -4,6 +4,7 @@ from mmlevelset.requirements import require_openmmlab
 
 require_openmmlab()
 
+from mmlevelset.datasets.box_masks import LoadBoxMasks  # noqa: E402
 from mmlevelset.datasets.coco import CocoDataset  # noqa: E402
 from mmlevelset.datasets.degradation import Degrade  # noqa: E402
 from mmlevelset.datasets.image_mask import (  # noqa: E402
@@ -39,6 +40,7 @@ __all__ = [
     "Degrade",
     "ImageMaskDataset",
     "InstanceCropDataset",
+    "LoadBoxMasks",
     "LoadImage",
     "LoadMaskAnnotations",
     "LoadMixedAnnotations",

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmlevelset.errors import InputError
+from mmlevelset.experiments.class_names import make_check
 from mmlevelset.experiments.command_line import (
     choose_device,
     leave_process_group,
@@ -32,6 +33,11 @@ def parse(words: Sequence[str] | None) -> argparse.Namespace:
         action="store_true",
         help="test-time augmentation, by the config's tta_model and tta_pipeline",
     )
+    made.add_argument(
+        "--allow-other-classes",
+        action="store_true",
+        help="test a checkpoint whose class names are not the data set's",
+    )
     return made.parse_args(words)
 
 
@@ -48,6 +54,7 @@ def main(words: Sequence[str] | None = None) -> None:
         if arguments.tta:
             augment(config)
         runner = make_runner(config)
+        runner.register_hook(make_check(arguments.allow_other_classes))
         if arguments.out:
             runner.test_evaluator.metrics.append(make_dump(arguments.out))
         runner.test()

@@ -57,6 +57,7 @@ model = dict(
             type="mmlevelset.BoxLevelSetLoss",
             mode="released",
             image_weight=0.05,
+            image_space="rgb",
             feature_weight=5.0,
             length_weight=0.0,
             domain="box",
@@ -68,7 +69,11 @@ model = dict(
             sigma=0.02,
         ),
         loss_consistency=dict(
-            type="mmlevelset.LocalConsistencyLoss", loss_weight=0.0, num_iterations=10, dilation=2
+            type="mmlevelset.LocalConsistencyLoss",
+            loss_weight=0.0,
+            num_iterations=10,
+            dilation=2,
+            alpha=0.3,
         ),
     ),
     test_cfg=dict(

@@ -4,6 +4,9 @@
 
 The backbone, the number of classes and the layers are read from the checkpoint. Weights that are
 missing, unknown or of a wrong shape end the conversion, with a list of their names.
+
+The labels of the released checkpoint for iSAID have another order than those of this package's
+configs. --order-of configs/_base_/datasets/isaid_boxes.py puts them into the order of the config.
 """
 
 from __future__ import annotations
@@ -149,6 +152,46 @@ def _model(changes: dict[str, Any]) -> Any:
     return MODELS.build(config.model)
 
 
+def reorder(
+    converted: dict[str, Tensor], classes: Sequence[str], wanted: Sequence[str]
+) -> dict[str, Tensor]:
+    """Return the converted weights with the labels in another order.
+
+    Args:
+        converted: The result of :func:`convert`.
+        classes: Names of the classes in the order of the labels.
+        wanted: The same names in the order that the labels get.
+
+    Raises:
+        InputError: The names are not the same.
+    """
+    if sorted(classes) != sorted(wanted):
+        raise InputError(
+            f"the checkpoint's classes ({', '.join(classes)}) must be those of --order-of"
+            f" ({', '.join(wanted)})"
+        )
+    order = [list(classes).index(name) for name in wanted]
+    layers = {f"mask_head.conv_cls.{part}" for part in ("weight", "bias")}
+    return {name: value[order] if name in layers else value for name, value in converted.items()}
+
+
+def classes_of(config: Path) -> tuple[str, ...]:
+    """Return the class names of a config's test data.
+
+    Raises:
+        InputError: The config does not exist, or names no classes for its test data.
+    """
+    if not config.is_file():
+        raise InputError(f"--order-of: {config} does not exist")
+    from mmengine.config import Config
+
+    dataset = Config.fromfile(config).get("test_dataloader", {}).get("dataset", {})
+    classes = (dataset.get("metainfo") or {}).get("classes")
+    if not classes:
+        raise InputError(f"--order-of: {config} has no test_dataloader.dataset.metainfo.classes")
+    return tuple(classes)
+
+
 def _listing(what: str, names: list[str]) -> str:
     return f"{len(names)} {what}: " + ", ".join(sorted(names))
 
@@ -178,16 +221,28 @@ def main(words: Sequence[str] | None = None) -> None:
     parser = make_parser(__doc__)
     parser.add_argument("released", type=Path, help="checkpoint of the released code")
     parser.add_argument("ours", type=Path, help="where the converted checkpoint goes")
+    parser.add_argument(
+        "--order-of",
+        type=Path,
+        metavar="CONFIG",
+        help="give the labels the order of the classes in this config's test data",
+    )
     arguments = parser.parse_args(words)
     if not arguments.ours.parent.is_dir():
         raise InputError(f"{arguments.ours.parent} is no folder")
+    wanted = classes_of(arguments.order_of) if arguments.order_of else None
     loaded = load(arguments.released)
     weights = loaded.get("state_dict", loaded)
+    classes = loaded.get("meta", {}).get("CLASSES")
     try:
         converted = convert(weights)
+        if wanted:
+            if not classes:
+                raise InputError("--order-of needs a checkpoint that names its classes")
+            converted = reorder(converted, classes, wanted)
+            classes = wanted
     except InputError as error:
         raise InputError(f"{arguments.released}: {error}") from error
-    classes = loaded.get("meta", {}).get("CLASSES")
     meta = dict(dataset_meta=dict(classes=tuple(classes))) if classes else {}
     import torch
 

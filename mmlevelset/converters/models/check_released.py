@@ -161,15 +161,18 @@ def make_head(released: dict[str, Any]) -> Any:
 
 
 def samples(released: dict[str, Any]) -> list:
-    """Return a data sample with boxes and labels for each image."""
+    """Return a data sample with boxes, their masks and labels for each image."""
     from mmdet.structures import DetDataSample
     from mmengine.structures import InstanceData
+
+    from mmlevelset.datasets.box_masks import box_bitmaps
 
     size = tuple(released["img"].shape[2:])
     made = []
     for boxes, labels in zip(released["boxes"], released["labels"], strict=True):
         sample = DetDataSample(metainfo=dict(img_shape=size, batch_input_shape=size))
-        sample.gt_instances = InstanceData(bboxes=boxes, labels=labels)
+        masks = box_bitmaps(boxes.numpy(), *size)
+        sample.gt_instances = InstanceData(bboxes=boxes, labels=labels, masks=masks)
         made.append(sample)
     return made
 

@@ -15,9 +15,10 @@ from mmengine.logging import MessageHub
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
+from mmlevelset.models.box_levelset.lab import LabImage
 from mmlevelset.models.box_levelset.level_set_loss import Masks
 from mmlevelset.models.box_levelset.targets import Boxes, Positives, assign_cells, box_masks
-from mmlevelset.models.common import ImageFeatures, check_choice, images_of
+from mmlevelset.models.common import ImageFeatures, check_choice, images_of, mean_count
 from mmlevelset.registry import MODELS
 
 DETECTOR = "mmlevelset.BoxLevelSet"
@@ -48,6 +49,19 @@ class Group(NamedTuple):
     logits: Tensor
 
 
+class GroupLosses(NamedTuple):
+    """Losses of a group of K masks.
+
+    Attributes:
+        losses: Name of a loss -> its value for each mask (K,); the consistency's are sums over the
+            pixels of a box.
+        pixels: Number of the pixels of the boxes that the consistency sums over, a scalar.
+    """
+
+    losses: dict[str, Tensor]
+    pixels: Tensor
+
+
 @MODELS.register_module()
 class BoxSOLOv2Head(SOLOV2Head):
     """SOLOv2's head, trained by boxes with a level-set energy (Li et al., ECCV 2022).
@@ -63,14 +77,19 @@ class BoxSOLOv2Head(SOLOV2Head):
             at twice its resolution. ``mmdet`` is mmdet's SOLOv2.
         supervision: ``box``: boxes alone; ``mask``: true masks, by ``loss_mask`` alone; ``mixed``:
             the true mask of an instance, or its box if the mask is empty.
-        inclusive_boxes: Round box masks and include the right and bottom pixel, as the authors'
-            data loader does.
+        inclusive_boxes: Take the boxes' masks from the data, where
+            :class:`mmlevelset.datasets.LoadBoxMasks` makes them as the authors' loader does. Only
+            with ``box`` supervision. Otherwise the masks have the boxes' exact edges.
         warmup_iters: Iterations before the level-set energy and the consistency begin.
         loss_mask: Loss of logits and true masks (K, H, W) that takes ``reduction_override``, as
             mmdet's DiceLoss.
         loss_projection: Losses (K,) of scores and box masks (K, H, W).
         loss_level_set: :class:`BoxLevelSetLoss`, or None: the projection alone.
-        loss_consistency: :class:`LocalConsistencyLoss`; None or a ``loss_weight`` of 0: none.
+        loss_consistency: :class:`LocalConsistencyLoss`, divided by the pixels of all boxes of the
+            batch; None or a ``loss_weight`` of 0: none.
+        image_mean: Mean of each channel, R, G, B, that the data preprocessor has subtracted.
+            :class:`BoxLevelSet` gives both.
+        image_std: The divisor of each channel.
         refinement: Config of ``mmlevelset.CropRefinement``, or None; ``in_channels`` is set from
             the mask features'. Refined masks have the same losses as the other masks, named
             ``*_refined``, and replace them in inference.
@@ -91,11 +110,18 @@ class BoxSOLOv2Head(SOLOV2Head):
         loss_projection: ConfigType = dict(type="mmlevelset.BoxProjectionLoss"),
         loss_level_set: OptConfigType = dict(type="mmlevelset.BoxLevelSetLoss"),
         loss_consistency: OptConfigType = None,
+        image_mean: Sequence[float] | None = None,
+        image_std: Sequence[float] | None = None,
         refinement: OptConfigType = None,
         **kwargs,
     ) -> None:
         check_choice("architecture", architecture, ("released", "mmdet"))
         check_choice("supervision", supervision, ("box", "mask", "mixed"))
+        if inclusive_boxes and supervision != "box":
+            raise ValueError(
+                f"inclusive_boxes must be False with supervision={supervision!r}, where the data's"
+                " masks are the objects'"
+            )
         if not warmup_iters >= 0:
             raise ValueError(f"warmup_iters must be at least 0, but is {warmup_iters!r}")
         if kwargs.get("dynamic_conv_size", 1) != 1:
@@ -117,6 +143,9 @@ class BoxSOLOv2Head(SOLOV2Head):
         if supervision != "mask" and loss_level_set is not None:
             features = dict(in_channels=self.mask_feature_head.out_channels)
             self.loss_level_set = MODELS.build({**features, **loss_level_set})
+        self.lab_image: LabImage | None = None
+        if self.loss_level_set is not None and self.loss_level_set.image_space == "lab":
+            self.lab_image = LabImage(image_mean, image_std)
         if (
             supervision != "mask"
             and loss_consistency is not None
@@ -169,7 +198,10 @@ class BoxSOLOv2Head(SOLOV2Head):
         batch_img_metas: list[dict],
         images: Tensor,
     ) -> dict:
-        """Losses of the predictions, in float32, means over the positives of all processes."""
+        """Losses of the predictions, in float32, means over the positives of all processes.
+
+        The consistency is a mean over the pixels of the positives' boxes.
+        """
         device = images.device.type
         with torch.autocast(device, enabled=False):
             kernels = _cells([level.float() for level in mlvl_kernel_preds])
@@ -206,6 +238,7 @@ class BoxSOLOv2Head(SOLOV2Head):
             if self.refinement is not None:
                 no_masks = self.refinement(mask_feats[0, :0], images[0], mask_feats[0]).sum()
                 sums.update({f"{name}_refined": value + no_masks for name, value in sums.items()})
+            pixels = count.new_zeros(())
             for group in self._groups(kernels, mask_feats, positives, sizes):
                 own = None if deep is None else deep[group.image]
                 meta = batch_img_metas[group.image]
@@ -218,12 +251,18 @@ class BoxSOLOv2Head(SOLOV2Head):
                         own = own.detach()
                     stages.append(("_refined", refined, own))
                 for suffix, logits, features in stages:
-                    for name, value in self._group_losses(
+                    found = self._group_losses(
                         group._replace(logits=logits), box, boxes, masks, image, features, meta
-                    ).items():
+                    )
+                    pixels = pixels + (0 if suffix else found.pixels)
+                    for name, value in found.losses.items():
                         sums[name + suffix] = sums[name + suffix] + value.sum()
             count = count.where(count > 0, 1)
-            losses.update((name, value / count) for name, value in sums.items())
+            if self.loss_consistency is not None:
+                pixels = mean_count(pixels)
+            for name, value in sums.items():
+                divisor = pixels if name.startswith("loss_consistency") else count
+                losses[name] = value / divisor
         return losses
 
     def _mask_losses(self) -> list[str]:
@@ -274,11 +313,12 @@ class BoxSOLOv2Head(SOLOV2Head):
         image: Tensor,
         deep: Tensor | None,
         meta: dict,
-    ) -> dict[str, Tensor]:
-        """Losses (K,) of each kind for a group of masks; zero for a mask without that loss."""
+    ) -> GroupLosses:
+        """Losses of a group of masks; zero for a mask without that loss."""
         logits = group.logits
         size = logits.shape[1:]
-        losses = {}
+        losses: dict[str, Tensor] = {}
+        no_pixels = logits.new_zeros(())
         if true_masks is not None:
             used, inverse = box.unique(return_inverse=True)
             has_mask = true_masks[used].flatten(1).any(1)[inverse]
@@ -286,27 +326,29 @@ class BoxSOLOv2Head(SOLOV2Head):
             own = self.loss_mask(logits, targets, reduction_override="none")
             losses["loss_mask"] = torch.where(has_mask, own, 0)
             if self.supervision == "mask" or has_mask.all():
-                return losses
+                return GroupLosses(losses, no_pixels)
             logits, box = logits[~has_mask], box[~has_mask]
         scores = logits.sigmoid()
         inside = box_masks(boxes.edges[box], size, image.shape[1:])
         losses["loss_projection"] = self.loss_projection(scores, inside)
         if self._is_warming_up():
-            return losses
+            return GroupLosses(losses, no_pixels)
         if self.loss_level_set is None and self.loss_consistency is None:
-            return losses
+            return GroupLosses(losses, no_pixels)
         small = F.interpolate(image[None], size, mode="bilinear", align_corners=False)[0]
+        rows = max(round(meta["img_shape"][0] * size[0] / image.shape[1]), 1)
+        columns = max(round(meta["img_shape"][1] * size[1] / image.shape[2]), 1)
         if self.loss_level_set is not None:
             domain = inside
             if self.loss_level_set.domain == "image":
                 domain = torch.zeros_like(inside)
-                rows = round(meta["img_shape"][0] * size[0] / image.shape[1])
-                columns = round(meta["img_shape"][1] * size[1] / image.shape[2])
-                domain[:, : max(rows, 1), : max(columns, 1)] = True
-            losses["loss_level_set"] = self.loss_level_set(Masks(scores, domain, small, deep))
+                domain[:, :rows, :columns] = True
+            lab = None if self.lab_image is None else self.lab_image(small, rows, columns)
+            own = Masks(scores, domain, small, deep, lab)
+            losses["loss_level_set"] = self.loss_level_set(own)
         if self.loss_consistency is not None:
             losses["loss_consistency"] = self.loss_consistency(scores, inside, small)
-        return losses
+        return GroupLosses(losses, inside.sum())
 
     def _is_warming_up(self) -> bool:
         if not self.warmup_iters:

@@ -20,12 +20,14 @@ class Masks(NamedTuple):
         image: The normalised image at this resolution (3, H, W).
         deep: The output of :meth:`BoxLevelSetLoss.deep_features` for this image (C, H', W') at the
             resolution of the mask features.
+        lab: The image as L*a*b* (3, H, W); needed with ``image_space="lab"``.
     """
 
     scores: Tensor
     domain: Tensor
     image: Tensor
     deep: Tensor | None
+    lab: Tensor | None = None
 
 
 @MODELS.register_module()
@@ -46,6 +48,8 @@ class BoxLevelSetLoss(BaseModule):
         in_channels: Channels of the mask features.
         mode: ``released`` or ``paper``.
         image_weight: lambda_1; 0 leaves the term out.
+        image_space: Colours of :math:`I_u`: ``rgb``, the normalised image; or ``lab``, L*, a* and
+            b*, each standardised over the image. The trees are those of the normalised image.
         feature_weight: lambda_2; 0 leaves the term out, with its trees and its convolution.
         length_weight: gamma, weight of the contour's length in each of the two energies. In
             ``released``, the box cuts out the mask and its complement, and their lengths are added.
@@ -71,6 +75,7 @@ class BoxLevelSetLoss(BaseModule):
         in_channels: int,
         mode: str = "released",
         image_weight: float = 0.05,
+        image_space: str = "rgb",
         feature_weight: float = 5.0,
         length_weight: float = 0.0,
         domain: str = "box",
@@ -85,6 +90,7 @@ class BoxLevelSetLoss(BaseModule):
         super().__init__(init_cfg)
         check_choice("mode", mode, ("released", "paper"))
         check_choice("domain", domain, ("box", "image"))
+        check_choice("image_space", image_space, ("rgb", "lab"))
         weights = dict(
             image_weight=image_weight, feature_weight=feature_weight, length_weight=length_weight
         )
@@ -97,6 +103,7 @@ class BoxLevelSetLoss(BaseModule):
             raise ValueError(f"feature_channels must be at least 1, but is {feature_channels!r}")
         self.mode = mode
         self.image_weight = image_weight
+        self.image_space = image_space
         self.feature_weight = feature_weight
         self.length_weight = length_weight
         self.domain = domain
@@ -119,7 +126,9 @@ class BoxLevelSetLoss(BaseModule):
         length = self._length(masks) if self.length_weight else 0
         total = masks.scores.new_zeros(len(masks.scores))
         if self.image_weight:
-            total = total + self.image_weight * (self._energy(masks.image, masks) + length)
+            image = masks.image if self.image_space == "rgb" else masks.lab
+            assert image is not None
+            total = total + self.image_weight * (self._energy(image, masks) + length)
         if self.feature_weight:
             features = self._released(masks) if self.mode == "released" else self._paper(masks)
             energy = self._energy(features, masks).to(total)

@@ -36,66 +36,80 @@ def _dice(first: Tensor, second: Tensor) -> Tensor:
 
 @MODELS.register_module()
 class LocalConsistencyLoss(nn.Module):
-    """Box2Mask's local consistency (Li et al. 2022): masks agree with their neighbours' average.
+    r"""Box2Mask's local consistency (Li et al. 2022): masks agree with their neighbours' average.
 
-    The loss is the mean difference, inside the box, between a mask and its average. The average is
-    taken ``num_iterations`` times over the eight neighbours ``dilation`` pixels away. The weights
-    are a softmax of minus the mean absolute difference of colours, relative to its spread over the
-    eight. The averaged masks are targets: no gradient flows through them.
+    The loss is the absolute difference between a mask and its average, over the pixels of the box.
+    The mask is averaged ``num_iterations`` times over the eight neighbours ``dilation`` pixels
+    away; the border is repeated outwards. The weight of neighbour n is a softmax over the eight of
+    :math:`-(|I_n - I| / (s + 10^{-8}) / \alpha)^2`, its mean over the channels of the image I; s is
+    the standard deviation of the eight :math:`I_n`. Gradients flow through the averages too.
 
     Args:
-        loss_weight: Weight of the loss.
+        loss_weight: Weight of the loss; 0.2 in the authors' code.
         num_iterations: Number of averages, at least 1.
         dilation: Distance of the neighbours in pixels, at least 1.
-        sharpness: Factor on the relative differences: larger follows edges more closely.
+        alpha: Scale of the relative differences: with a smaller scale, the averages follow edges
+            more closely.
+
+    Raises:
+        ValueError: An argument is out of its range.
     """
 
     def __init__(
         self,
-        loss_weight: float = 1.0,
+        loss_weight: float = 0.2,
         num_iterations: int = 10,
         dilation: int = 2,
-        sharpness: float = 10 / 3,
+        alpha: float = 0.3,
     ) -> None:
         super().__init__()
         for name, value in (("num_iterations", num_iterations), ("dilation", dilation)):
             if not isinstance(value, int) or value < 1:
                 raise ValueError(f"{name} must be a whole number of at least 1, but is {value!r}")
+        if not alpha > 0:
+            raise ValueError(f"alpha must be positive, but is {alpha!r}")
         self.loss_weight = loss_weight
         self.num_iterations = num_iterations
         self.dilation = dilation
-        self.sharpness = sharpness
+        self.alpha = alpha
 
     def forward(self, scores: Tensor, boxes: Tensor, image: Tensor) -> Tensor:
-        """Losses (K,) of mask scores (K, H, W) with box masks (K, H, W) on an image (C, H, W)."""
+        """Return the differences (K,), each summed over a box.
+
+        Their sum over all boxes of a batch, divided by the pixels of these boxes, is the loss.
+
+        Args:
+            scores: Masks (K, H, W) in [0, 1].
+            boxes: Masks (K, H, W) of the boxes.
+            image: The image (C, H, W).
+        """
         if len(scores) == 0:
             return scores.sum((1, 2))
         with torch.no_grad():
             weights = self._weights(image.to(scores))
-            target = scores
-            for _ in range(self.num_iterations):
-                target = (self._neighbours(target) * weights).sum(1)
-        boxes = boxes.to(scores)
-        apart = (boxes * (scores - target).abs()).sum((1, 2))
-        return self.loss_weight * apart / boxes.sum((1, 2)).clamp(min=1)
+        average = scores
+        for _ in range(self.num_iterations):
+            # Product by product, so that autograd keeps nothing but the weights.
+            total = torch.zeros_like(scores)
+            for neighbour, weight in zip(self._neighbours(average), weights, strict=True):
+                total = total + neighbour * weight
+            average = total
+        return self.loss_weight * (boxes.to(scores) * (scores - average).abs()).sum((1, 2))
 
     def _weights(self, image: Tensor) -> Tensor:
         """Weights (8, H, W) of the neighbours; they sum to 1."""
-        difference = (self._neighbours(image) - image[:, None]).abs()
-        spread = difference.std(1, keepdim=True) + 1e-6
-        return (-self.sharpness * difference / spread).mean(0).softmax(0)
+        neighbours = torch.stack(self._neighbours(image))
+        difference = (neighbours - image).abs() / (neighbours.std(0) + 1e-8)
+        return (-(difference / self.alpha).square().mean(1)).softmax(0)
 
-    def _neighbours(self, maps: Tensor) -> Tensor:
-        """Neighbours (N, 8, H, W) of the pixels (N, H, W); the border is repeated outwards."""
+    def _neighbours(self, maps: Tensor) -> list[Tensor]:
+        """Maps (N, H, W) of each of the eight neighbours; the border is repeated outwards."""
         reach, (height, width) = self.dilation, maps.shape[1:]
         padded = F.pad(maps[:, None], [reach] * 4, mode="replicate")[:, 0]
         starts = [
-            (row, column) for row in range(3) for column in range(3) if (row, column) != (1, 1)
+            (row * reach, column * reach)
+            for row in range(3)
+            for column in range(3)
+            if (row, column) != (1, 1)
         ]
-        return torch.stack(
-            [
-                padded[:, row * reach : row * reach + height, column * reach :][:, :, :width]
-                for row, column in starts
-            ],
-            1,
-        )
+        return [padded[:, row : row + height, column : column + width] for row, column in starts]

@@ -17,7 +17,7 @@ class Boxes(NamedTuple):
         corners: x1, y1, x2, y2 (G, 4) in pixels of the padded images, right and bottom exclusive.
         labels: Classes (G,).
         image: Index in the batch (G,).
-        edges: The corners of the box masks (G, 4): the boxes', or rounded outwards.
+        edges: The corners of the box masks (G, 4): the boxes', or those of masks made of the boxes.
     """
 
     corners: Tensor
@@ -27,12 +27,26 @@ class Boxes(NamedTuple):
 
     @classmethod
     def of(cls, instances: Sequence, inclusive: bool) -> "Boxes":
-        """Return the images' boxes; ``inclusive`` rounds the edges and adds the last pixel."""
+        """Return the images' boxes.
+
+        Args:
+            instances: ``bboxes`` and ``labels`` of each image.
+            inclusive: Take the edges from ``masks``, the boxes' masks of
+                :class:`mmlevelset.datasets.LoadBoxMasks`.
+
+        Raises:
+            ValueError: ``inclusive`` is set, and an image has no masks.
+        """
         corners = torch.cat([own.bboxes for own in instances]).float()
         edges = corners
         if inclusive:
-            edges = corners.round()
-            edges = torch.cat((edges[:, :2], edges[:, 2:] + 1), 1)
+            if not all("masks" in own for own in instances):
+                raise ValueError(
+                    "inclusive_boxes needs the masks of the boxes: the training pipeline must load"
+                    " its annotations by mmlevelset.LoadBoxMasks"
+                )
+            found = [own.masks.get_bboxes("hbox").tensor for own in instances]
+            edges = torch.cat(found).to(corners)
         counts = torch.tensor([len(own.bboxes) for own in instances], device=corners.device)
         image = torch.arange(len(instances), device=corners.device).repeat_interleave(counts)
         return cls(corners, torch.cat([own.labels for own in instances]), image, edges)
@@ -66,6 +80,10 @@ def assign_cells(
     cell of the box's centre is positive, and so are the neighbours of that cell that the box,
     shrunk by ``pos_scale``, touches. If two boxes claim a cell, the later box gets it.
 
+    A position on the edge between two cells goes where SOLO's code puts it. That code divides the
+    centre in float64, and the bounds of the shrunk box in float32, each by the rounded side of a
+    cell; so a bound on an edge can belong to the cell before.
+
     Args:
         boxes: The ground truth.
         batch: Number of images.
@@ -78,12 +96,11 @@ def assign_cells(
     grids = torch.tensor(num_grids, device=device)
     first_cell = grids.square().cumsum(0) - grids.square()
     per_image = int(sum(grid * grid for grid in num_grids))
-    ranges = torch.tensor(scale_ranges, device=device, dtype=torch.float64)[:, :, None]
+    ranges = torch.tensor(scale_ranges, device=device, dtype=torch.float32)[:, :, None]
 
     size = torch.tensor(tuple(image_size)[::-1], device=device, dtype=torch.float64)
-    corners = boxes.corners.double()
     edges = torch.minimum(boxes.edges.double().clamp(min=0), size.repeat(2))
-    extent = corners[:, 2:] - corners[:, :2]
+    extent = boxes.corners[:, 2:] - boxes.corners[:, :2]
     scale = extent.clamp(min=0).prod(1).sqrt()
     covered = (edges[:, 2:] - edges[:, :2]).clamp(min=0).prod(1)
     fits = (scale >= ranges[:, 0]) & (scale <= ranges[:, 1]) & (covered >= MINIMUM_BOX_AREA)
@@ -94,13 +111,13 @@ def assign_cells(
     side = 1.0 / grids[:, None, None].double()
 
     def cell_of(point: Tensor) -> Tensor:
-        """Column and row (levels, G, 2), by floor division: so ties are decided as in SOLO."""
-        return torch.floor_divide(point / size, side).long()
+        """Column and row (levels, G, 2), by a floor division in the precision of the points."""
+        return torch.floor_divide(point / size.to(point), side.to(point)).long()
 
     last = grids[:, None, None] - 1
     centre = cell_of(middle)
-    low = torch.maximum(cell_of(middle - reach).clamp(min=0), centre - 1)
-    high = torch.minimum(torch.minimum(cell_of(middle + reach), last), centre + 1)
+    low = torch.maximum(cell_of(middle.float() - reach).clamp(min=0), centre - 1)
+    high = torch.minimum(torch.minimum(cell_of(middle.float() + reach), last), centre + 1)
     step = torch.arange(-1, 2, device=device)
     # (levels, G, rows, columns)
     column = centre[..., 0, None, None] + step
@@ -112,7 +129,7 @@ def assign_cells(
     cell = row * grids[:, None, None, None] + column + offset[..., None, None]
 
     owner = torch.full((batch * per_image + 1,), -1, device=device)
-    index = torch.arange(len(corners), device=device)[:, None, None].expand_as(cell)
+    index = torch.arange(len(extent), device=device)[:, None, None].expand_as(cell)
     unclaimed = batch * per_image
     owner.scatter_reduce_(
         0, torch.where(claims, cell, unclaimed).flatten(), index.flatten(), "amax"

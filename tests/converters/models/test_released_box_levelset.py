@@ -14,7 +14,7 @@ from mmlevelset.converters.models import boxlevelset2mmlevelset as converter
 from mmlevelset.converters.models import check_released as checker
 from mmlevelset.errors import InputError
 from mmlevelset.registry import MODELS
-from tests.models.box_levelset.released import head_shapes, make_file
+from tests.models.box_levelset.released import case_of_ties, head_shapes, make_file
 
 
 @pytest.fixture(autouse=True)
@@ -229,6 +229,61 @@ def test_bare_weights_without_classes(tmp_path):
     assert torch.load(words[1], weights_only=True)["meta"] == {}
 
 
+def checkpoint_of(classes):
+    """A checkpoint whose class scores have the number of the class as their bias."""
+    weights = released_weights(classes=len(classes))
+    weights["bbox_head.solo_cate.bias"] = torch.arange(len(classes)).float()
+    rows = weights["bbox_head.solo_cate.weight"][:, :1, :1, :1] * 0 + 1
+    weights["bbox_head.solo_cate.weight"] = (
+        rows * weights["bbox_head.solo_cate.bias"][:, None, None, None]
+    ).expand(-1, 256, 3, 3)
+    return dict(state_dict=weights, meta=dict(CLASSES=classes))
+
+
+# The authors' list, in the order of their checkpoint's labels.
+ISAID = (
+    "Small_Vehicle storage_tank Large_Vehicle plane ship Swimming_pool Harbor tennis_court"
+    " Ground_Track_Field Soccer_ball_field baseball_diamond Bridge basketball_court Roundabout"
+    " Helicopter"
+).split()
+
+
+def test_labels_get_the_order_of_a_config(checkout, tmp_path):
+    words = tmp_path / "released.pth", tmp_path / "ours.pth"
+    torch.save(checkpoint_of(ISAID), words[0])
+    config = checkout / "configs/_base_/datasets/isaid_boxes.py"
+    converter.main([*map(str, words), "--order-of", str(config)])
+    found = torch.load(words[1], weights_only=True)
+    classes = Config.fromfile(config).metainfo.classes
+    assert found["meta"]["dataset_meta"]["classes"] == classes and list(classes) != ISAID
+    want = [ISAID.index(name) for name in classes]
+    weights = found["state_dict"]
+    assert weights["mask_head.conv_cls.bias"].tolist() == want
+    assert weights["mask_head.conv_cls.weight"][:, 7, 1, 2].tolist() == want
+    name = "mask_head.conv_kernel.weight"
+    assert torch.equal(weights[name], converter.convert(checkpoint_of(ISAID)["state_dict"])[name])
+
+
+def test_orders_that_do_not_fit_are_named(refused, checkout, tmp_path):
+    words = [str(tmp_path / "released.pth"), str(tmp_path / "ours.pth"), "--order-of"]
+    config = tmp_path / "config.py"
+    config.write_text("test_dataloader = dict(dataset=dict(metainfo=dict(classes=('b', 'a'))))")
+    for content, named, complaint in (
+        (checkpoint_of(["a", "c"]), config, "classes (a, c) must be those of --order-of (b, a)"),
+        (
+            dict(state_dict=released_weights(classes=2)),
+            config,
+            "--order-of needs a checkpoint that",
+        ),
+        ({}, tmp_path / "none.py", "--order-of: " + f"{tmp_path / 'none.py'} does not exist"),
+        ({}, checkout / "configs/_base_/default_runtime.py", "dataset.metainfo.classes"),
+    ):
+        torch.save(content, words[0])
+        message = refused(converter.main, [*words, str(named)])
+        assert complaint in message and "\n" not in message
+        assert not (tmp_path / "ours.pth").exists()
+
+
 def test_conversion_errors_name_the_file_and_write_nothing(refused, tmp_path):
     words = tmp_path / "released.pth", tmp_path / "ours.pth"
     message = refused(converter.main, [*map(str, words)])
@@ -277,6 +332,11 @@ def test_a_naive_released_head_is_matched(tmp_path, released_file, capsys):
     names = {line.split()[0] for line in lines}
     assert len(names) == len(lines) == 4 * 5 + 1 + 3 + len(released_file["grads"])
     assert {f"grads.{name}" for name in released_file["grads"]} < names
+
+
+def test_boxes_on_the_edges_of_cells_are_matched(tmp_path, capsys):
+    checker.main(saved(tmp_path, make_file(case_of_ties(seed=0))))
+    assert all(line.endswith("ok") for line in capsys.readouterr().out.splitlines())
 
 
 @pytest.mark.parametrize(

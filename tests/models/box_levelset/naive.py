@@ -1,6 +1,5 @@
 """SOLO's assignment and BoxLevelSet's losses in loops, one cell and one mask at a time, float64."""
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -19,6 +18,28 @@ def box_array(box: Sequence[float], size: Sequence[int]) -> np.ndarray:
     return mask
 
 
+def axis_cells(centre, half, size: int, grid: int):
+    """First and last positive cell along an axis, in the released code's mix of precisions.
+
+    Args:
+        centre: Centre of mass in pixels, float64: a number or an array.
+        half: Half of the shrunk box in pixels, float32: in the released code a tensor. The bounds
+            are float32 too, as is the side of a cell that divides them.
+        size: Pixels along the axis.
+        grid: Cells along the axis.
+    """
+    assert centre.dtype == np.float64 and half.dtype == np.float32
+    side = 1.0 / grid
+    middle = np.floor_divide(centre / size, side)
+    centre = centre.astype(np.float32)
+    low = np.floor_divide((centre - half) / np.float32(size), np.float32(side))
+    high = np.floor_divide((centre + half) / np.float32(size), np.float32(side))
+    assert low.dtype == high.dtype == np.float32
+    first = np.maximum(np.maximum(low, 0), middle - 1)
+    last = np.minimum(np.minimum(high, grid - 1), middle + 1)
+    return first.astype(int), last.astype(int)
+
+
 def solo_cells(
     boxes: Sequence[Sequence[float]],
     inclusive: bool,
@@ -31,10 +52,9 @@ def solo_cells(
     height, width = size
     owner = {}
     for level, (grid, (low, high)) in enumerate(zip(num_grids, scale_ranges, strict=True)):
-        side = 1.0 / grid
         for number, box in enumerate(boxes):
-            x1, y1, x2, y2 = (float(edge) for edge in box)
-            if not low <= math.sqrt((x2 - x1) * (y2 - y1)) <= high:
+            x1, y1, x2, y2 = (np.float32(edge) for edge in box)
+            if not low <= np.sqrt((x2 - x1) * (y2 - y1)) <= high:
                 continue
             if inclusive:
                 rows, columns = box_array(box, size).nonzero()
@@ -42,16 +62,15 @@ def solo_cells(
                 if covered:
                     y, x = rows.mean(), columns.mean()
             else:
+                x1, y1, x2, y2 = (np.float64(edge) for edge in (x1, y1, x2, y2))
                 covered = (x2 - x1) * (y2 - y1)
                 x, y = (x1 + x2) / 2 - 0.5, (y1 + y2) / 2 - 0.5
             if covered < 10:
                 continue
-            half_width, half_height = (x2 - x1) / 2 * pos_scale, (y2 - y1) / 2 * pos_scale
-            row, column = int(y / height // side), int(x / width // side)
-            top = max(0, int((y - half_height) / height // side), row - 1)
-            bottom = min(grid - 1, int((y + half_height) / height // side), row + 1)
-            left = max(0, int((x - half_width) / width // side), column - 1)
-            right = min(grid - 1, int((x + half_width) / width // side), column + 1)
+            x1, y1, x2, y2 = (np.float32(edge) for edge in box)
+            half_width, half_height = 0.5 * (x2 - x1) * pos_scale, 0.5 * (y2 - y1) * pos_scale
+            top, bottom = axis_cells(y, half_height, height, grid)
+            left, right = axis_cells(x, half_width, width, grid)
             for i in range(top, bottom + 1):
                 for j in range(left, right + 1):
                     owner[level, i, j] = number
@@ -63,20 +82,23 @@ def similarity(guide: Tensor, sigma: float = 1.0) -> Tensor:
     linked = neighbours(guide.detach())
     edges = sorted((a, b) for a in linked for b in linked[a] if a < b)
     number = {edge: index for index, edge in enumerate(edges)}
-    paths = np.zeros((len(linked), len(linked), len(edges)))
-    for start in linked:
-        waiting, seen = [start], {start}
-        while waiting:
-            here = waiting.pop()
-            for there in linked[here] - seen:
-                paths[start, there] = paths[start, here]
-                paths[start, there, number[min(here, there), max(here, there)]] = 1
-                seen.add(there)
-                waiting.append(there)
+    to_root = np.zeros((len(linked), len(edges)))
+    waiting, seen = [0], {0}
+    while waiting:
+        here = waiting.pop()
+        for there in linked[here] - seen:
+            to_root[there] = to_root[here]
+            to_root[there, number[min(here, there), max(here, there)]] = 1
+            seen.add(there)
+            waiting.append(there)
     flat = guide.flatten(1)
     first, second = torch.tensor(edges, dtype=torch.long).reshape(-1, 2).T
     lengths = (flat[:, first] - flat[:, second]).square().sum(0)
-    return torch.exp(-(torch.from_numpy(paths) @ lengths) / sigma)
+    # A path has the edges that are on the way of one of its ends to the root, not of both.
+    paths = torch.from_numpy(to_root)
+    height = paths @ lengths
+    shared = (paths * lengths) @ paths.T
+    return torch.exp(-(height[:, None] + height - 2 * shared) / sigma)
 
 
 def filtered(maps: Tensor, weights: Tensor) -> Tensor:
@@ -102,6 +124,48 @@ def projection(score: Tensor, box: Tensor) -> Tensor:
         p, q = score.max(axis).values, box.max(axis).values
         total = total + 1 - 2 * (p * q).sum() / ((p * p).sum() + (q * q).sum() + 1e-5)
     return total
+
+
+def consistency(
+    scores: Tensor,
+    boxes: Tensor,
+    image: Tensor,
+    iterations: int = 10,
+    dilation: int = 2,
+    alpha: float = 0.3,
+) -> Tensor:
+    """Box2Mask's local consistency (K,), pixel by pixel: sums over the boxes, without a weight."""
+    height, width = image.shape[1:]
+    around = {}
+    for i in range(height):
+        for j in range(width):
+            rows, columns = (
+                [min(max(here + step * dilation, 0), count - 1) for step in (-1, 0, 1)]
+                for here, count in ((i, height), (j, width))
+            )
+            pairs = [(rows[a], columns[b]) for a in range(3) for b in range(3) if (a, b) != (1, 1)]
+            colours = torch.stack([image[:, k, m] for k, m in pairs])
+            spread = (((colours - colours.mean(0)) ** 2).sum(0) / 7).sqrt() + 1e-8
+            apart = (((colours - image[:, i, j]).abs() / spread / alpha) ** 2).mean(1)
+            powers = torch.exp(apart.min() - apart)
+            around[i, j] = list(zip(pairs, powers / powers.sum(), strict=True))
+    totals = []
+    for score, box in zip(scores, boxes, strict=True):
+        average = score
+        for _ in range(iterations):
+            average = torch.stack(
+                [
+                    torch.stack(
+                        [
+                            sum(weight * average[pair] for pair, weight in around[i, j])
+                            for j in range(width)
+                        ]
+                    )
+                    for i in range(height)
+                ]
+            )
+        totals.append((box * (average - score).abs()).sum())
+    return torch.stack(totals)
 
 
 def level_set(

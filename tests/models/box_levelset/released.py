@@ -4,8 +4,10 @@ Outputs, losses and gradients in float64, for ``check_released.py``.
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import mmcv
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -21,24 +23,64 @@ from tests.models.box_levelset.naive import (
 WIDTH = 32
 CLASSES = 3
 STACKED = 1
-GRIDS = [6, 4, 3, 3, 2]
-SCALES = ((1, 26), (10, 30), (20, 60), (1, 60), (24, 60))
-SIZE = (32, 64)
 CONFIG = dict(
     num_classes=CLASSES,
     in_channels=WIDTH,
     stacked_convs=STACKED,
     seg_feat_channels=WIDTH,
     strides=[8, 8, 16, 32, 32],
-    scale_ranges=SCALES,
     sigma=0.2,
-    num_grids=GRIDS,
     loss_cate=dict(type="FocalLoss", use_sigmoid=True, gamma=2.0, alpha=0.25, loss_weight=1.0),
     loss_boxpro=dict(type="BoxProjectionLoss", loss_weight=3.0),
     loss_levelset=dict(type="LevelsetLoss", loss_weight=1.0),
 )
-BOXES = [[(1.2, 2.6, 29.7, 27.4), (22.4, 4.1, 62.6, 31.5), (30, 6, 46, 22)], [(9.5, 0, 35, 30)]]
-LABELS = [[0, 2, 1], [1]]
+
+
+class Case(NamedTuple):
+    """Boxes of some images, and the settings of the assignment.
+
+    Attributes:
+        boxes: x1, y1, x2, y2 of the boxes of each image.
+        labels: Classes of the boxes of each image.
+        size: Height and width, multiples of 32.
+        grids: Cells along a side, for each level.
+        scales: Least and greatest scale in pixels, for each level.
+    """
+
+    boxes: Sequence[Sequence[Sequence[float]]]
+    labels: Sequence[Sequence[int]]
+    size: tuple[int, int]
+    grids: list[int]
+    scales: tuple[tuple[int, int], ...]
+
+
+PLAIN = Case(
+    [[(1.2, 2.6, 29.7, 27.4), (22.4, 4.1, 62.6, 31.5), (30, 6, 46, 22)], [(9.5, 0, 35, 30)]],
+    [[0, 2, 1], [1]],
+    (32, 64),
+    [6, 4, 3, 3, 2],
+    ((1, 26), (10, 30), (20, 60), (1, 60), (24, 60)),
+)
+
+
+def case_of_ties(seed: int) -> Case:
+    """A larger image, another grid, and boxes whose bounds lie on edges of cells.
+
+    The boxes have whole pixels. A fifth of a box of 20 or 40 pixels has a half of 2 or 4 pixels.
+    """
+    generator = np.random.default_rng(seed)
+    size = (32, 96)
+    boxes: list[tuple[int, ...]] = []
+    while len(boxes) < 3:
+        extent = generator.choice([20, 40], 2)
+        edge = (generator.integers(1, 12, 2) * (size[1], size[0]) / 12).round().astype(int)
+        low = edge + extent // 10 - extent // 2
+        if (low >= 0).all() and (low + extent < (size[1], size[0])).all():
+            boxes.append((*low.tolist(), *(low + extent).tolist()))
+    labels = generator.integers(0, CLASSES, len(boxes)).tolist()
+    return Case(
+        [boxes], [labels], size, [12, 5, 4, 3, 2], ((1, 60), (1, 60), (1, 1), (1, 60), (1, 1))
+    )
 
 
 def head_shapes(
@@ -65,7 +107,7 @@ def head_shapes(
     return shapes
 
 
-def make_file(seed: int = 0) -> dict:
+def make_file(case: Case = PLAIN, seed: int = 0) -> dict:
     """Random weights and inputs, and the released head's output for them."""
     generator = torch.Generator().manual_seed(seed)
 
@@ -76,15 +118,17 @@ def make_file(seed: int = 0) -> dict:
         name: random(*shape) * (0.1 if len(shape) > 1 else 0.3) + name.endswith("gn.weight")
         for name, shape in head_shapes().items()
     }
-    images = len(BOXES)
-    extents = [(8, 16), (4, 8), (2, 4), (1, 2), (1, 1)]
-    feats = [random(images, WIDTH, *extent) for extent in extents]
-    image = random(images, 3, *SIZE)
-    boxes = [torch.tensor(own, dtype=torch.float32) for own in BOXES]
-    labels = [torch.tensor(own) for own in LABELS]
+    images = len(case.boxes)
+    feats = [
+        random(images, WIDTH, *(-(-side // stride) for side in case.size))
+        for stride in (4, 8, 16, 32, 64)
+    ]
+    image = random(images, 3, *case.size)
+    boxes = [torch.tensor(own, dtype=torch.float32) for own in case.boxes]
+    labels = [torch.tensor(own) for own in case.labels]
     leaves = {name: weight.double().requires_grad_() for name, weight in weights.items()}
-    outputs = run(leaves, [level.double() for level in feats])
-    losses = compute_losses(outputs, image.double(), boxes, LABELS)
+    outputs = run(leaves, [level.double() for level in feats], case.grids)
+    losses = compute_losses(outputs, image.double(), boxes, case)
     sum(losses.values()).backward()
     found = dict(
         ins_preds=outputs["ins_preds"],
@@ -98,7 +142,7 @@ def make_file(seed: int = 0) -> dict:
         grads={name: leaf.grad for name, leaf in leaves.items()},
     )
     return dict(
-        cfg=CONFIG,
+        cfg=dict(CONFIG, scale_ranges=case.scales, num_grids=case.grids),
         state_dict={f"bbox_head.{name}": weight for name, weight in weights.items()},
         feats=feats,
         img=image,
@@ -135,7 +179,7 @@ def _tower(x: Tensor, weights: dict[str, Tensor], name: str) -> Tensor:
     return x
 
 
-def run(weights: dict[str, Tensor], feats: Sequence[Tensor]) -> dict:
+def run(weights: dict[str, Tensor], feats: Sequence[Tensor], grids: Sequence[int]) -> dict:
     def conv(x: Tensor, name: str, padding: int) -> Tensor:
         return F.conv2d(x, weights[f"{name}.weight"], weights.get(f"{name}.bias"), padding=padding)
 
@@ -151,7 +195,7 @@ def run(weights: dict[str, Tensor], feats: Sequence[Tensor]) -> dict:
     halved = _resized(feats[0], [side // 2 for side in feats[0].shape[2:]])
     enlarged = _resized(feats[4], feats[3].shape[2:])
     kernels, scores, masks = [], [], []
-    for x, grid in zip([halved, *feats[1:4], enlarged], GRIDS, strict=True):
+    for x, grid in zip([halved, *feats[1:4], enlarged], grids, strict=True):
         cells = _resized(_with_coordinates(x), (grid, grid))
         kernels.append(conv(_tower(cells, weights, "kernel_convs"), "solo_kernel", 0))
         scores.append(conv(_tower(cells[:, :-2], weights, "cate_convs"), "solo_cate", 1))
@@ -167,19 +211,7 @@ def run(weights: dict[str, Tensor], feats: Sequence[Tensor]) -> dict:
 
 
 def cell_masks(kernels: Tensor, mask_feats: Tensor) -> Tensor:
-    images = []
-    for kernel, features in zip(kernels, mask_feats, strict=True):
-        grid = kernel.shape[-1]
-        images.append(
-            torch.stack(
-                [
-                    sum(kernel[channel, i, j] * map_ for channel, map_ in enumerate(features))
-                    for i in range(grid)
-                    for j in range(grid)
-                ]
-            )
-        )
-    return torch.stack(images)
+    return torch.einsum("bcij,bchw->bijhw", kernels, mask_feats).flatten(1, 2)
 
 
 def peaks(scores: Tensor) -> Tensor:
@@ -195,17 +227,17 @@ def peaks(scores: Tensor) -> Tensor:
 
 
 def compute_losses(
-    outputs: dict, image: Tensor, boxes: Sequence[Tensor], labels: Sequence[Sequence[int]]
+    outputs: dict, image: Tensor, boxes: Sequence[Tensor], case: Case
 ) -> dict[str, Tensor]:
     guides: dict = {}
     projections, level_sets, classes = [], [], 0.0
     for index, own in enumerate(boxes):
-        cells = solo_cells(own.tolist(), True, SIZE, GRIDS, SCALES, 0.2)
+        cells = solo_cells(own.tolist(), True, case.size, case.grids, case.scales, 0.2)
         for (level, row, column), box in cells.items():
-            mask = outputs["ins_preds"][level][index, row * GRIDS[level] + column].sigmoid()
+            mask = outputs["ins_preds"][level][index, row * case.grids[level] + column].sigmoid()
             size = mask.shape
-            stride = SIZE[0] // size[0]
-            inside = mmcv.imrescale(box_array(own[box], SIZE), scale=1 / stride)
+            stride = case.size[0] // size[0]
+            inside = mmcv.imrescale(box_array(own[box], case.size), scale=1 / stride)
             assert inside.any()
             inside = torch.from_numpy(inside).double()
             if (index, size) not in guides:
@@ -217,14 +249,14 @@ def compute_losses(
             level_sets.append(
                 level_set(mask, inside, small, None, first, second, length_weight=1e-5)
             )
-        for level, grid in enumerate(GRIDS):
+        for level, grid in enumerate(case.grids):
             for row in range(grid):
                 for column in range(grid):
                     box = cells.get((level, row, column))
                     for number in range(CLASSES):
                         logit = outputs["cate_preds"][level][index, number, row, column]
                         p = logit.sigmoid()
-                        if box is not None and labels[index][box] == number:
+                        if box is not None and case.labels[index][box] == number:
                             classes = classes - 0.25 * (1 - p) ** 2 * p.log()
                         else:
                             classes = classes - 0.75 * p**2 * (1 - p).log()

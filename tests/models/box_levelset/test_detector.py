@@ -120,8 +120,16 @@ def test_detector_finds_nothing_and_goes_on():
         assert result.pred_instances.masks.shape == (0, *SIZE)
 
 
-def test_detector_trains_on_padded_images():
-    model = make_detector()
+def test_detector_gives_the_head_the_scale_of_the_images():
+    model = make_detector(loss_level_set=level_set(image_space="lab"))
+    assert model.mask_head.lab_image.image_std.flatten().tolist() == [255.0] * 3
+    assert model.mask_head.lab_image.image_mean.flatten().tolist() == [0.0] * 3
+    assert not any("lab_image" in name for name in model.state_dict())
+
+
+@pytest.mark.parametrize("space", ["rgb", "lab"])
+def test_detector_trains_on_padded_images(space):
+    model = make_detector(loss_level_set=level_set(image_space=space))
     images = [torch.randint(0, 255, (3, 50, 70), dtype=torch.uint8) for _ in range(2)]
     samples = make_samples([[(8, 4, 40, 36)], [(10, 8, 69, 50)]], size=(50, 70))
     batch = model.data_preprocessor(dict(inputs=images, data_samples=samples), training=True)

@@ -1,12 +1,15 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from mmdet.models.dense_heads import SOLOV2Head
 from mmengine.logging import MessageHub
 
+from mmlevelset.datasets.box_masks import box_bitmaps
 from mmlevelset.models.box_levelset import head as module
+from mmlevelset.models.box_levelset.lab import LabImage
 from mmlevelset.models.box_levelset.targets import Boxes, assign_cells
 from mmlevelset.models.common import ImageFeatures
 from tests.models.box_levelset.builders import (
@@ -25,6 +28,9 @@ from tests.models.box_levelset.builders import (
 )
 
 CONSISTENCY = dict(type="mmlevelset.LocalConsistencyLoss")
+REFINEMENT = dict(
+    type="mmlevelset.CropRefinement", size=14, feature_channels=2, hidden_channels=2, num_steps=2
+)
 BOX_LOSSES = {"loss_cls", "loss_projection", "loss_level_set"}
 
 
@@ -411,16 +417,67 @@ def test_at_most_six_trees_an_image(monkeypatch):
     assert len(positives().cell) > 12 and 0 < len(made) <= 6 * 2
 
 
-def test_inclusive_boxes_are_rounded_and_a_pixel_larger():
+def test_inclusive_boxes_are_those_of_the_masks():
     boxes = [[(8.4, 4.4, 38.6, 34.6)], [(50.3, 6.2, 64.8, 18.7)]]
     rounded = [[(8, 4, 40, 36)], [(50, 6, 66, 20)]]
+    masks = [box_bitmaps(np.array(own), *SIZE) for own in boxes]
     cells = dict(num_grids=[1] * 5, scale_ranges=((1, 400),) * 5)  # the same of both
-    inclusive = losses_of(make_head(inclusive_boxes=True, **cells), boxes=boxes)
+    inclusive = losses_of(make_head(inclusive_boxes=True, **cells), boxes=boxes, masks=masks)
     exclusive = losses_of(make_head(**cells), boxes=rounded)
     for name in ("loss_projection", "loss_level_set"):
         torch.testing.assert_close(inclusive[name], exclusive[name])
     as_they_are = losses_of(make_head(**cells), boxes=boxes)
     assert as_they_are["loss_projection"] != exclusive["loss_projection"]
+
+
+def test_consistency_is_a_mean_over_the_pixels_of_all_boxes():
+    """Of both images and of all resolutions, whatever the number of positives of a box."""
+    settings = dict(loss_level_set=None, loss_consistency=CONSISTENCY, refinement=REFINEMENT)
+    head = make_head(**settings)
+    seen, pixels = [], []
+
+    def note(_, inputs, output):
+        seen.append(output.sum())
+        pixels.append(inputs[1].sum())
+
+    head.loss_consistency.register_forward_hook(note)
+    losses = losses_of(head)
+    assert len({int(own) for own in pixels}) > 2
+    for stage, suffix in enumerate(("", "_refined")):
+        want = sum(seen[stage::2]) / sum(pixels[stage::2])
+        torch.testing.assert_close(losses[f"loss_consistency{suffix}"], want)
+
+
+def test_lab_is_the_image_of_the_energy():
+    """The head undoes the normalisation, leaves out the padding, and keeps the trees."""
+    mean, std = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
+    settings = dict(image_mean=mean, image_std=std)
+    heads = [
+        make_head(loss_level_set=level_set(image_space=space, feature_weight=weight), **settings)
+        for space in ("rgb", "lab")
+        for weight in (0.0, 5.0)
+    ]
+    shape = (60, 80)
+    images = make_images()
+    images[:, :, shape[0] :] = images[:, :, :, shape[1] :] = 0
+    seen = []
+    heads[3].loss_level_set.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    rgb, rgb_both, lab, both = (
+        head.loss(ImageFeatures(make_features(), images), make_samples(img_shape=shape))[
+            "loss_level_set"
+        ]
+        for head in heads
+    )
+    assert lab != rgb
+    # A convolution guides the second tree; its weights do not depend on the space.
+    torch.testing.assert_close(both - lab, rgb_both - rgb, rtol=1e-3, atol=1e-5)
+    undo = LabImage(mean, std)
+    for masks in seen:
+        rows, columns = (round(side * now / whole) for side, now, whole in zip(
+            shape, masks.image.shape[1:], SIZE, strict=True))  # fmt: skip
+        torch.testing.assert_close(masks.lab, undo(masks.image, rows, columns))
+    with pytest.raises(ValueError, match="image_mean must be three numbers"):
+        make_head(loss_level_set=level_set(image_space="lab"))
 
 
 @pytest.mark.parametrize("mode", ["released", "paper"])
@@ -476,6 +533,10 @@ def test_masks_are_products_of_kernels_and_features():
         (dict(architecture="solo"), "architecture must be one of released, mmdet, but is 'solo'"),
         (dict(supervision="points"), "supervision must be one of box, mask, mixed, but is 'poin"),
         (dict(warmup_iters=-1), "warmup_iters must be at least 0, but is -1"),
+        (
+            dict(inclusive_boxes=True, supervision="mixed"),
+            "inclusive_boxes must be False with supervision='mixed'",
+        ),
         (dict(dynamic_conv_size=3), "dynamic_conv_size must be 1, but is 3"),
     ],
 )

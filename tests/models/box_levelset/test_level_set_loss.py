@@ -223,6 +223,7 @@ def test_the_convolution_is_there_where_it_is_used():
     [
         (dict(mode="other"), "mode must be one of released, paper, but is 'other'"),
         (dict(domain="mask"), "domain must be one of box, image, but is 'mask'"),
+        (dict(image_space="hsv"), "image_space must be one of rgb, lab, but is 'hsv'"),
         (dict(image_weight=-1), "image_weight must be at least 0, but is -1"),
         (dict(feature_weight=float("nan")), "feature_weight must be at least 0, but is nan"),
         (dict(length_weight=-0.1), "length_weight must be at least 0"),

@@ -4,17 +4,19 @@ import pytest
 import torch
 from mmengine.structures import InstanceData
 
+from mmlevelset.datasets.box_masks import box_bitmaps
 from mmlevelset.models.box_levelset.targets import Boxes, assign_cells, box_masks
-from tests.models.box_levelset.naive import box_array, solo_cells
+from tests.models.box_levelset.naive import axis_cells, box_array, solo_cells
 
 GRIDS = [9, 7, 5, 4, 3]
 SCALES = ((1, 24), (12, 40), (24, 64), (48, 100), (60, 500))
 SIZE = (96, 160)
 
 
-def instances(boxes):
+def instances(boxes, size=SIZE):
     corners = torch.as_tensor(boxes, dtype=torch.float32).reshape(-1, 4)
-    return InstanceData(bboxes=corners, labels=torch.arange(len(corners)))
+    masks = box_bitmaps(corners.numpy(), *size)
+    return InstanceData(bboxes=corners, labels=torch.arange(len(corners)), masks=masks)
 
 
 def random_boxes(generator, count, kind):
@@ -26,6 +28,8 @@ def random_boxes(generator, count, kind):
     boxes = np.concatenate((low, low + extent), 1)
     if kind == "halves":  # halves are rounded to even, and lie on the cells' edges
         boxes = np.round(boxes * 2) / 2
+    if kind == "whole":
+        boxes = np.round(boxes)
     if kind == "border":
         boxes[::2, :2] = 0
         boxes[1::2, 2:] = (width, height)
@@ -37,7 +41,7 @@ def random_boxes(generator, count, kind):
 
 
 def assigned(images, inclusive, pos_scale=0.2, size=SIZE, grids=GRIDS, scales=SCALES):
-    boxes = Boxes.of([instances(own) for own in images], inclusive)
+    boxes = Boxes.of([instances(own, size) for own in images], inclusive)
     return boxes, assign_cells(boxes, len(images), size, grids, scales, pos_scale)
 
 
@@ -54,7 +58,7 @@ def as_cells(found, first_box, per_image, grids=GRIDS):
 
 
 @pytest.mark.parametrize("inclusive", [False, True])
-@pytest.mark.parametrize("kind", ["any", "halves", "border", "tiny"])
+@pytest.mark.parametrize("kind", ["any", "halves", "whole", "border", "tiny"])
 @pytest.mark.parametrize("pos_scale", [0.2, 0.6])
 def test_cells_are_those_of_solo(kind, inclusive, pos_scale):
     generator = np.random.default_rng(0)
@@ -71,6 +75,45 @@ def test_cells_are_those_of_solo(kind, inclusive, pos_scale):
         assert found.cell.tolist() == sorted(found.cell.tolist())
         total += len(want)
     assert total > (20 if kind == "tiny" else 100)
+
+
+def test_a_bound_on_an_edge_may_fall_to_the_cell_before():
+    """The shrunk box begins at row 96 of 128, the edge between the cells 8 and 9 of 12."""
+    settings = dict(size=(128, 128), grids=[12], scales=[(1, 2048)])
+    _, found = assigned([[(5, 80, 30, 120)]], True, **settings)
+    assert {cell // 12 for cell in found.cell.tolist()} == {8, 9}
+
+
+@pytest.mark.parametrize(
+    ("size", "grid", "pos_scale"),
+    [(96, 12, 0.2), (96, 10, 0.4), (128, 40, 0.2), (800, 24, 0.2), (1344, 36, 0.2), (640, 40, 0.2)],
+)
+def test_bounds_of_whole_boxes_are_those_of_the_released_code(size, grid, pos_scale):
+    """Boxes whose shrunk box begins on the edge of a cell, and other boxes, one in each image."""
+    low, high = np.triu_indices(size, 5)
+    bound = ((low + high) / 2 - (high - low) * pos_scale / 2) * grid / size
+    on_edge = np.abs(bound - bound.round()) < 1e-9
+    on_edge[:: len(low) // 500] = True
+    low, high = low[on_edge], high[on_edge]
+    corners = torch.from_numpy(np.stack((low, low, high, high), 1)).float()
+    count = len(low)
+    edges = corners + torch.tensor([0, 0, 1, 1])
+    boxes = Boxes(corners, torch.zeros(count).long(), torch.arange(count), edges)
+    found = assign_cells(boxes, count, (size, size), [grid], [(1, 1e5)], pos_scale)
+    half = np.float32(0.5) * (high - low).astype(np.float32) * np.float32(pos_scale)
+    first, last = axis_cells((low + high) / 2, half, size, grid)
+    assert (last >= first).all()
+    row, column = found.cell % grid**2 // grid, found.cell % grid
+    for cells in (row, column):
+        own = torch.full((count,), grid).scatter_reduce(0, found.box, cells, "amin")
+        assert own.tolist() == first.tolist()
+        own = torch.zeros(count).long().scatter_reduce(0, found.box, cells, "amax")
+        assert own.tolist() == last.tolist()
+    assert found.box.bincount().tolist() == ((last - first + 1) ** 2).tolist()
+    # In float64 throughout, bounds on an edge have other cells: the boxes hold ties.
+    middle, reach = (low + high) / 2, (high - low) * pos_scale / 2
+    least, bound = (np.floor_divide(at / size, 1 / grid) for at in (middle, middle - reach))
+    assert (np.maximum(bound, least - 1) != first).any()
 
 
 def test_later_box_takes_the_cell():
@@ -103,6 +146,13 @@ def test_no_boxes():
     boxes, found = assigned([[], []], True)
     assert boxes.corners.shape == (0, 4)
     assert all(part.shape == (0,) and part.dtype == torch.int64 for part in found)
+
+
+def test_inclusive_boxes_need_their_masks():
+    sample = instances([(0, 0, 8, 8)])
+    del sample.masks
+    with pytest.raises(ValueError, match="inclusive_boxes needs .* mmlevelset.LoadBoxMasks"):
+        Boxes.of([sample], True)
 
 
 def test_edges_of_both_kinds_of_boxes():
