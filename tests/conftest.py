@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from tests import fake_slurm
+from tests.quick_python import QuickPython
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # The workers share the cores, and so do the processes that their tests start.
@@ -71,6 +72,14 @@ def _subclasses(kind: type) -> Iterator[type]:
 def checkout() -> Path:
     """The root of the repository."""
     return Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def quick_python(tmp_path_factory) -> Iterator[str]:
+    """A stand-in for ``sys.executable`` that starts with torch, mmdet and mmlevelset imported."""
+    server = QuickPython(tmp_path_factory.mktemp("quick_python"))
+    yield str(server.path)
+    server.close()
 
 
 @pytest.fixture

@@ -80,8 +80,9 @@ class Ended:
 
 
 @pytest.fixture(autouse=True)
-def environment(monkeypatch):
-    """The environment of the processes that a test starts."""
+def environment(monkeypatch, quick_python):
+    """The environment of the processes that a test and a sweep start."""
+    monkeypatch.setattr("sys.executable", quick_python)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
 
