@@ -1,5 +1,6 @@
 """Options and fixtures of all tests."""
 
+import gc
 import importlib.util
 import logging
 import os
@@ -11,7 +12,7 @@ import pytest
 import torch
 
 from tests import fake_slurm
-from tests.quick_python import QuickPython
+from tests.quick_python import QuickPython, leave_configs_unformatted
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # The workers share the cores, and so do the processes that their tests start.
@@ -30,12 +31,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
 
 
+def pytest_collection_finish() -> None:
+    """Keep the garbage collector from what is imported: mmengine calls it for each data set."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def quick_configs():
     """Spare all tests the work that mmengine repeats for each config."""
     if importlib.util.find_spec("mmengine") is not None:
         from mmlevelset.experiments.command_line import remember_files_and_formats
 
+        leave_configs_unformatted()
         remember_files_and_formats()
 
 
