@@ -2,6 +2,7 @@
 
 import copy
 import subprocess
+import sys
 
 import pytest
 import torch
@@ -342,10 +343,10 @@ def test_a_value_that_is_not_a_number_fails(tmp_path, released_file, capsys):
 
 
 @pytest.mark.parametrize("tool", ["boxlevelset2mmlevelset.py", "check_released.py"])
-def test_a_missing_file_ends_the_command(checkout, tool, tmp_path, quick_python):
+def test_a_missing_file_ends_the_command(checkout, tool, tmp_path):
     words = [tmp_path / "none.pth"] + [tmp_path / "ours.pth"] * (tool[0] == "b")
     done = subprocess.run(
-        [quick_python, checkout / "tools/model_converters" / tool, *words],
+        [sys.executable, checkout / "tools/model_converters" / tool, *words],
         capture_output=True,
         text=True,
         timeout=120,
