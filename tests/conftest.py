@@ -1,5 +1,6 @@
 """Options and fixtures of all tests."""
 
+import gc
 import importlib.util
 import logging
 import os
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 from tests import fake_slurm
+from tests.quick_python import QuickPython, leave_configs_unformatted
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # The workers share the cores, and so do the processes that their tests start.
@@ -29,12 +31,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
 
 
+def pytest_collection_finish() -> None:
+    """Keep the garbage collector from what is imported: mmengine calls it for each data set."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def quick_configs():
     """Spare all tests the work that mmengine repeats for each config."""
     if importlib.util.find_spec("mmengine") is not None:
         from mmlevelset.experiments.command_line import remember_files_and_formats
 
+        leave_configs_unformatted()
         remember_files_and_formats()
 
 
@@ -71,6 +80,14 @@ def _subclasses(kind: type) -> Iterator[type]:
 def checkout() -> Path:
     """The root of the repository."""
     return Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def quick_python(tmp_path_factory) -> Iterator[str]:
+    """A stand-in for ``sys.executable`` that starts with torch, mmdet and mmlevelset imported."""
+    server = QuickPython(tmp_path_factory.mktemp("quick_python"))
+    yield str(server.path)
+    server.close()
 
 
 @pytest.fixture

@@ -1,11 +1,9 @@
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 LAUNCH = [
-    sys.executable,
     "-m",
     "torch.distributed.run",
     "--nproc_per_node=2",
@@ -14,11 +12,16 @@ LAUNCH = [
 ]
 
 
-def test_two_processes_train_and_stop_together(tiny_config, tmp_path):
+def test_two_processes_train_and_stop_together(tiny_config, tmp_path, quick_python):
     tiny_config.train_cfg.max_epochs = 2
     tiny_config.dump(tmp_path / "tiny.py")
     process = subprocess.run(
-        [*LAUNCH, Path(__file__).with_name("train_distributed.py"), tmp_path / "tiny.py"],
+        [
+            quick_python,
+            *LAUNCH,
+            Path(__file__).with_name("train_distributed.py"),
+            tmp_path / "tiny.py",
+        ],
         cwd=ROOT,
         env={
             **os.environ,

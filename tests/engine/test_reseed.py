@@ -4,7 +4,6 @@ import random
 import shutil
 import signal
 import subprocess
-import sys
 from pathlib import Path
 from typing import ClassVar
 
@@ -203,11 +202,13 @@ def one_thread():
 
 
 @pytest.mark.usefixtures("one_thread")
-def test_mask_rcnn_killed_in_an_epoch_resumes_to_the_same_losses(tiny_config, tmp_path):
+def test_mask_rcnn_killed_in_an_epoch_resumes_to_the_same_losses(
+    tiny_config, tmp_path, quick_python
+):
     tiny_config.train_dataloader.num_workers = 2
     tiny_config.dump(tmp_path / "tiny.py")
     process = subprocess.run(
-        [sys.executable, Path(__file__).with_name("train.py"), tmp_path / "tiny.py", "7"],
+        [quick_python, Path(__file__).with_name("train.py"), tmp_path / "tiny.py", "7"],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
         capture_output=True,

@@ -7,7 +7,7 @@ import re
 import signal
 import socket
 import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,7 +20,6 @@ from mmlevelset.experiments.command_line import prepare_processes
 FOLDER = Path(__file__).parent
 ROOT = Path(__file__).parents[2]
 TORCHRUN = [
-    sys.executable,
     "-m",
     "torch.distributed.run",
     "--nproc-per-node=2",
@@ -77,11 +76,14 @@ LOSSES = {
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory) -> dict[int, Path]:
+def trained(tmp_path_factory, quick_python) -> dict[int, Path]:
     """Work dirs of all families, by the number of processes that shared each batch."""
     folders = {number: tmp_path_factory.mktemp(f"trained_by_{number}") for number in (1, 2)}
     script = FOLDER / "train_families.py"
-    runs = [start(sys.executable, script, folders[1]), start(*TORCHRUN, script, folders[2])]
+    runs = [
+        start(quick_python, script, folders[1]),
+        start(quick_python, *TORCHRUN, script, folders[2]),
+    ]
     for run in runs:
         output = output_of(run)
         assert run.returncode == 0, output[-4000:]
@@ -143,21 +145,28 @@ def tiny(tiny_config) -> Config:
     return tiny_config
 
 
-def train(launcher: str, config: Config, work_dir: Path, *words: str) -> subprocess.Popen:
-    path = work_dir.with_suffix(".py")
-    config.dump(path)
-    launch = dict(none=[sys.executable], pytorch=TORCHRUN, slurm=[*SRUN, sys.executable])[launcher]
-    options = ["--launcher", launcher, "--work-dir", work_dir, *words]
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    return start(
-        *launch,
-        ROOT / "tools/train.py",
-        path,
-        *options,
-        PYTHONPATH=f"{ROOT}{os.pathsep}{FOLDER}",
-        MASTER_PORT=str(port),
+@pytest.fixture
+def train(quick_python) -> Callable[..., subprocess.Popen]:
+    """Starts a training."""
+    launches = dict(
+        none=[quick_python], pytorch=[quick_python, *TORCHRUN], slurm=[*SRUN, quick_python]
     )
+
+    def start_training(launcher: str, config: Config, work_dir: Path, *words: str):
+        path = work_dir.with_suffix(".py")
+        config.dump(path)
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            port = server.getsockname()[1]
+        return start(
+            *launches[launcher],
+            ROOT / "tools/train.py",
+            path,
+            *("--launcher", launcher, "--work-dir", work_dir, *words),
+            PYTHONPATH=f"{ROOT}{os.pathsep}{FOLDER}",
+            MASTER_PORT=str(port),
+        )
+
+    return start_training
 
 
 def errors_in(output: str) -> list[str]:
@@ -173,7 +182,9 @@ def losses(work_dir: Path, epoch: int) -> list[dict]:
 
 
 @pytest.mark.slow
-def test_a_killed_process_ends_the_run_and_resume_goes_on_to_the_same_losses(tiny, tmp_path, slurm):
+def test_a_killed_process_ends_the_run_and_resume_goes_on_to_the_same_losses(
+    tiny, train, tmp_path, slurm
+):
     killed = copy.deepcopy(tiny)
     killed.custom_hooks.append(dict(type="KillHook", iteration=STEPS + 1, rank=1))
     runs = {
@@ -208,7 +219,7 @@ def test_a_killed_process_ends_the_run_and_resume_goes_on_to_the_same_losses(tin
     assert losses(tmp_path / "slurm", epoch=1) == losses(tmp_path / "whole", epoch=1)
 
 
-def test_a_killed_data_worker_ends_the_run(tiny, tmp_path):
+def test_a_killed_data_worker_ends_the_run(tiny, train, tmp_path):
     tiny.train_dataloader.num_workers = 1
     tiny.train_dataloader.dataset.pipeline.insert(0, dict(type="KillWorker", index=4))
     run = train("none", tiny, tmp_path / "out")

@@ -49,7 +49,13 @@ FAMILIES = {
             scale_ranges=[(1, 16), (8, 48), (32, 80), (64, 160), (128, 999)],
         ),
     ),
-    "crls": dict(**TWO_STAGES, roi_head=dict(mask_head=dict(network=dict(initial="discs")))),
+    "crls": dict(
+        **TWO_STAGES,
+        roi_head=dict(
+            bbox_roi_extractor=dict(output_size=11),
+            mask_head=dict(roi_feat_size=11, network=dict(size=(11, 11), initial="discs")),
+        ),
+    ),
     "rls_conv": dict(),
     "fcn-32s": dict(
         backbone=RESNET,

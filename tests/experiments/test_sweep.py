@@ -21,6 +21,7 @@ from mmlevelset.experiments.sweep.run import run
 
 ROOT = Path(__file__).parents[2]
 SWEEP = ROOT / "tools" / "sweep.py"
+PYTHON = sys.executable
 QUICKSTART = ROOT / "configs" / "quickstart"
 
 SWEEP_FILE = """
@@ -80,8 +81,9 @@ class Ended:
 
 
 @pytest.fixture(autouse=True)
-def environment(monkeypatch):
-    """The environment of the processes that a test starts."""
+def environment(monkeypatch, quick_python):
+    """The environment of the processes that a test and a sweep start."""
+    monkeypatch.setattr("sys.executable", quick_python)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
 
@@ -348,8 +350,15 @@ def test_watching_ends_when_the_files_own_runs_are_finished(write, sweep, tmp_pa
     assert "2 finished" in watched.stdout
 
 
-def test_a_run_in_slurms_queue_is_not_submitted_again(write, tmp_path, monkeypatch):
+@pytest.fixture
+def submitit(environment, monkeypatch):
+    """Python itself runs the jobs: submitit knows a job by the number of its process."""
     pytest.importorskip("submitit")
+    monkeypatch.setattr("sys.executable", PYTHON)
+
+
+@pytest.mark.usefixtures("submitit")
+def test_a_run_in_slurms_queue_is_not_submitted_again(write, tmp_path, monkeypatch):
     file = write(one=tool(tmp_path, "one"))
     (tmp_path / "out/one_seed0").mkdir(parents=True)
     (tmp_path / "out/one_seed0/job").write_text("7_0\n")
@@ -362,7 +371,7 @@ def test_a_run_in_slurms_queue_is_not_submitted_again(write, tmp_path, monkeypat
         squeue.chmod(0o755)
         words = (*words, "--work-dir", "out", "--seeds", "0")
         run = subprocess.run(
-            [sys.executable, str(SWEEP), str(file), *words],
+            [PYTHON, str(SWEEP), str(file), *words],
             capture_output=True,
             text=True,
             cwd=tmp_path,
@@ -385,8 +394,8 @@ def test_a_process_of_a_finished_run_ends_at_once(sweep, tmp_path, monkeypatch):
     assert run(tmp_path) == 0
 
 
+@pytest.mark.usefixtures("submitit")
 def test_submitit_runs_the_jobs(write, sweep, tmp_path):
-    pytest.importorskip("submitit")
     file = write(one=tool(tmp_path, "one"), bad=tool(tmp_path, "fails"))
     wrong = sweep(file, "--cluster", "local", "--slurm", "timeout")
     assert wrong.returncode == 2 and "'timeout'" in wrong.stderr
@@ -403,7 +412,7 @@ def test_submitit_runs_the_jobs(write, sweep, tmp_path):
 @pytest.mark.slow
 def test_training_goes_on_from_its_checkpoint_to_the_same_scores(write, sweep, tmp_path):
     small = {
-        "train_dataloader.dataset.length": 16,
+        "train_dataloader.dataset.length": 8,
         "val_dataloader.dataset.length": 4,
         "test_dataloader.dataset.length": 4,
         "train_cfg.max_epochs": 8,  # time to be killed in
