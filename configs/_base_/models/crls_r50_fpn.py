@@ -29,6 +29,7 @@ model = dict(
             warp="grid_sample",
             output_size=21,
             sampling_ratio=0,
+            box_gradient=0.0,
             out_channels=256,
             featmap_strides=[4, 8, 16, 32],
         ),

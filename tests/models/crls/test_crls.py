@@ -16,7 +16,7 @@ BOXES = ((12, 10, 44, 48), (30, 28, 60, 58))
 GRID = 7
 
 
-def config_of(backbone="fpn", warp="grid_sample", **roi_head):
+def config_of(backbone="fpn", warp=None, **roi_head):
     model = Config.fromfile("configs/quickstart/crls_shapes.py").model
     if backbone == "vgg":
         vgg = Config.fromfile("configs/crls/crls_vgg16_40k_voc.py").model
@@ -34,7 +34,7 @@ def config_of(backbone="fpn", warp="grid_sample", **roi_head):
         model.roi_head.bbox_head.fc_out_channels = 16
     head = model.roi_head
     head.update(roi_head)
-    head.bbox_roi_extractor.update(warp=warp, output_size=GRID)
+    head.bbox_roi_extractor.update(warp or {}, output_size=GRID)
     head.mask_head.update(roi_feat_size=GRID)
     head.mask_head.network.size = (GRID, GRID)
     head.bbox_head.update(pool_size=3)
@@ -105,24 +105,42 @@ def test_training_step_reaches_everything(backbone):
             assert parameter.grad.any(), name
 
 
-@pytest.mark.parametrize("warp", ["grid_sample", "roi_align"])
-@pytest.mark.parametrize("name", ["loss_mask", "loss_cls", "loss_bbox"])
-def test_a_later_loss_reaches_the_boxes_by_a_warp_that_has_gradients(warp, name):
+def losses_and_gradients_of_boxes(**warp):
+    """The losses of the RoIs, and the gradient of each to the regression of the proposals."""
     model = make(warp=warp).train()
     assigner = model.roi_head.bbox_assigner  # every RoI that touches an object is positive
     assigner.pos_iou_thr = assigner.neg_iou_thr = assigner.min_pos_iou = 0.1
     model.roi_head.bbox_sampler.add_gt_as_proposals = False
-    losses_of(model)[name].backward()
-    gradient = model.rpn_head.rpn_reg.weight.grad
-    if warp == "roi_align":
-        assert gradient is None
-    else:
-        assert gradient.isfinite().all() and gradient.any()
+    found = losses_of(model)
+    found = {name: found[name] for name in ("loss_mask", "loss_cls", "loss_bbox")}
+    weight = model.rpn_head.rpn_reg.weight
+    gradients = {
+        name: torch.autograd.grad(loss, weight, retain_graph=True, allow_unused=True)[0]
+        for name, loss in found.items()
+    }
+    return found, gradients
+
+
+def test_later_losses_reach_the_boxes_by_the_chosen_factor():
+    losses, stopped = losses_and_gradients_of_boxes()
+    assert set(stopped.values()) == {None}  # by default no loss reaches the boxes
+    full_losses, full = losses_and_gradients_of_boxes(box_gradient=1.0)
+    part_losses, part = losses_and_gradients_of_boxes(box_gradient=0.25)
+    for name, gradient in full.items():
+        assert gradient.isfinite().all() and gradient.any(), name
+        torch.testing.assert_close(part[name], 0.25 * gradient)
+        assert losses[name] == part_losses[name] == full_losses[name]
+
+
+@pytest.mark.parametrize(("config", "factor"), [("vgg16", 1), ("r50_fpn", 0)])
+def test_the_papers_network_has_the_full_gradients(config, factor):
+    model = Config.fromfile(f"configs/crls/crls_{config}_40k_voc.py").model
+    assert MODELS.build(model.roi_head.bbox_roi_extractor).box_gradient == factor
 
 
 def test_the_loss_of_the_mask_reaches_the_box():
     # A proposal that moves: its features, hence its mask's loss, move with it.
-    model = make().double()
+    model = make(warp=dict(box_gradient=1.0)).double()
     head, (_, samples) = model.roi_head, batch(images=1)
     head.eval()
     head.bbox_sampler.add_gt_as_proposals = False
@@ -359,7 +377,7 @@ def test_bad_arguments(config, error, message):
 
 
 def test_stages_under_autocast():
-    head, (_, samples) = make().roi_head, batch(images=1)
+    head, (_, samples) = make(warp=dict(box_gradient=1.0)).roi_head, batch(images=1)
     x = [torch.randn(1, 64, side, side, dtype=torch.bfloat16) for side in (16, 8, 4, 2)]
     boxes = torch.tensor([[12.0, 10, 44, 44], [33.0, 29, 58, 59]], requires_grad=True)
     with torch.autocast("cpu", torch.bfloat16):
@@ -371,7 +389,7 @@ def test_stages_under_autocast():
         assert parameter.grad.isfinite().all(), name
 
 
-@pytest.mark.parametrize("warp", ["grid_sample", "roi_align"])
+@pytest.mark.parametrize("warp", [dict(box_gradient=1.0), dict(warp="roi_align")])
 def test_the_whole_model_under_autocast(warp):
     model = make(warp=warp).train()
     images, samples = batch()
