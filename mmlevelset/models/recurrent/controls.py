@@ -1,5 +1,7 @@
 """Plain convolutions in place of the recurrent level set of a refinement, for comparison."""
 
+from itertools import pairwise
+
 import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
@@ -36,7 +38,7 @@ class ConvolutionalControl(BaseModule):
         widths = [inputs] + [hidden_channels] * num_hidden
         self.hidden = nn.ModuleList(
             nn.Conv2d(before, after, 3, padding=1)
-            for before, after in zip(widths, widths[1:], strict=False)
+            for before, after in pairwise(widths)
         )
         self.output = nn.Conv2d(hidden_channels, 2, 3, padding=1)
 
