@@ -37,8 +37,7 @@ class ConvolutionalControl(BaseModule):
         inputs = 1 + in_channels * (3 if region_term else 1)
         widths = [inputs] + [hidden_channels] * num_hidden
         self.hidden = nn.ModuleList(
-            nn.Conv2d(before, after, 3, padding=1)
-            for before, after in pairwise(widths)
+            nn.Conv2d(before, after, 3, padding=1) for before, after in pairwise(widths)
         )
         self.output = nn.Conv2d(hidden_channels, 2, 3, padding=1)
 
