@@ -165,12 +165,20 @@ def test_the_loss_of_the_class_reaches_the_mask():
     assert gradient.flatten(1).any(1).all()
 
 
-def test_classification_as_the_paper_has_it():
+@pytest.mark.parametrize("pool", ["max", "mean"])
+def test_classification_as_the_paper_has_it(pool):
     head = make().roi_head.bbox_head.eval()
+    head.pool = pool
     x, mask = torch.randn(2, 64, GRID, GRID), torch.rand(2, GRID, GRID)
 
     def path(layers, features):
-        pooled = F.adaptive_max_pool2d(features, 3).flatten(1)
+        cells = (slice(0, 3), slice(2, 5), slice(4, 7))  # of 7 pixels; neighbours overlap
+        pooled = [
+            getattr(features[..., rows, columns].flatten(2), dict(max="amax").get(pool, pool))(2)
+            for rows in cells
+            for columns in cells
+        ]
+        pooled = torch.stack(pooled, 2).flatten(1)
         first, second = layers[0], layers[3]
         hidden = (pooled @ first.weight.T + first.bias).clamp(min=0)
         return (hidden @ second.weight.T + second.bias).clamp(min=0)
@@ -180,6 +188,24 @@ def test_classification_as_the_paper_has_it():
     scores, deltas = head(x, mask)
     torch.testing.assert_close(scores, joined @ head.fc_cls.weight.T + head.fc_cls.bias)
     torch.testing.assert_close(deltas, joined @ head.fc_reg.weight.T + head.fc_reg.bias)
+
+
+def test_convolutions_in_place_of_the_layer_of_the_image():
+    config = config_of().roi_head.mask_head
+    config.update(num_convs=2, conv_out_channels=5)
+    config.network = dict(type="mmlevelset.RecurrentLevelSet", gate="conv", in_channels=3)
+    head = MODELS.build(config).eval()
+    head.init_weights()
+    x = image = torch.randn(3, 64, GRID, GRID)
+    for conv in head.convs:
+        image = F.conv2d(image, conv.conv.weight, conv.conv.bias, padding=1).clamp(min=0)
+    image = torch.einsum("kc,nchw->nkhw", head.conv_image.weight[:, :, 0, 0], image)
+    mean = image.mean((2, 3), keepdim=True)
+    image = (image - mean) / (image.var((2, 3), correction=0, keepdim=True) + 1e-5).sqrt()
+    expected = head.network(image)
+    torch.testing.assert_close(head(x).logits, expected.logits, atol=1e-4, rtol=1e-4)
+    assert not [name for name, _ in head.named_parameters() if name.startswith("fc.")]
+    assert head(x[:0]).logits.shape == (0, 2, GRID, GRID)
 
 
 @pytest.mark.parametrize("standardise", [True, False])
@@ -363,6 +389,11 @@ def changed(part, **changes):
             lambda: dict(type="mmlevelset.CRLSMaskHead", in_channels=1, roi_feat_size=5),
             ValueError,
             r"network.size must be roi_feat_size, \(5, 5\), but is \(21, 21\)",
+        ),
+        (
+            lambda: dict(type="mmlevelset.CRLSBBoxHead", pool="sum"),
+            ValueError,
+            "pool must be one of max, mean, but is 'sum'",
         ),
         (
             lambda: dict(type="mmlevelset.CRLSMaskHead", in_channels=1, loss_weight=0),
