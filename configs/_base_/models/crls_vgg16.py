@@ -25,6 +25,7 @@ model = dict(
         mask_head=dict(in_channels=512),
         bbox_head=dict(
             in_channels=512,
+            pool="max",
             fc_out_channels=4096,
             dropout_ratio=0.5,
             fc_init_cfg=dict(

@@ -36,7 +36,11 @@ def config_of(backbone="fpn", warp=None, **roi_head):
     head.update(roi_head)
     head.bbox_roi_extractor.update(warp or {}, output_size=GRID)
     head.mask_head.update(roi_feat_size=GRID)
-    head.mask_head.network.size = (GRID, GRID)
+    if backbone != "small":  # as in the paper
+        head.mask_head.num_convs = 0
+        head.mask_head.network = dict(
+            type="mmlevelset.RecurrentLevelSet", size=(GRID, GRID), in_channels=1
+        )
     head.bbox_head.update(pool_size=3)
     model.test_cfg.rcnn.update(score_thr=0.0, max_per_img=6)
     return model
@@ -83,7 +87,7 @@ def total(losses):
     )
 
 
-@pytest.mark.parametrize("backbone", ["fpn", "vgg"])
+@pytest.mark.parametrize("backbone", ["small", "fpn", "vgg"])
 def test_training_step_reaches_everything(backbone):
     model = make(backbone).train()
     losses = losses_of(model)
