@@ -1,5 +1,7 @@
 """The stages of CRLS after the proposals: segmentation, then classification."""
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from mmdet.models.roi_heads.bbox_heads import BBoxHead
@@ -13,7 +15,10 @@ from mmlevelset.models.common import check_choice, mean_count, mean_iou
 from mmlevelset.models.recurrent.result import Segmentation
 from mmlevelset.registry import MODELS
 
-POOLS = {"max": F.adaptive_max_pool2d, "mean": F.adaptive_avg_pool2d}
+POOLS: dict[str, Callable[[Tensor, int], Tensor]] = {
+    "max": F.adaptive_max_pool2d,
+    "mean": F.adaptive_avg_pool2d,
+}
 
 
 @MODELS.register_module()
@@ -85,7 +90,8 @@ class CRLSMaskHead(FCNMaskHead):
         super().init_weights()
         last = self.conv_image if self.num_convs else self.fc
         nn.init.kaiming_normal_(last.weight, nonlinearity="relu")
-        nn.init.zeros_(last.bias)
+        if last.bias is not None:
+            nn.init.zeros_(last.bias)
 
     def forward(self, x: Tensor) -> Segmentation:
         """Return logits (R, 2, m, m) and level sets of RoI features (R, in_channels, m, m)."""
