@@ -1,6 +1,6 @@
 """The small CRLS with the paper's choices, one at a time and all together, on generated shapes.
 
-About 10 minutes a run on one core.
+About 15 minutes a run on one core.
 """
 
 title = "CRLS, small: the paper's choices"
