@@ -5,7 +5,7 @@ model = dict(
     roi_head=dict(
         mask_head=dict(
             network=dict(
-                _delete_=True, type="mmlevelset.FConNet", size=(21, 21), in_channels=1, hidden=None
+                _delete_=True, type="mmlevelset.FConNet", size=(21, 21), in_channels=8, hidden=None
             )
         )
     )

@@ -7,6 +7,4 @@ _base_ = [
     "../_base_/default_runtime.py",
 ]
 model = dict(roi_head=dict(bbox_head=dict(num_classes=4)))
-# Matrices over the whole grid learn in smaller steps than convolutions.
-optim_wrapper = dict(paramwise_cfg=dict(custom_keys={"mask_head": dict(lr_mult=0.3)}))
 randomness = dict(seed=0)

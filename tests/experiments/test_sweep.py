@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from mmlevelset.experiments.sweep.command import main
-from mmlevelset.experiments.sweep.folders import link_finished
+from mmlevelset.experiments.sweep.folders import link_finished, prepare
 from mmlevelset.experiments.sweep.plan import read_plan
-from mmlevelset.experiments.sweep.run import run
+from mmlevelset.experiments.sweep.run import _training, run
 
 ROOT = Path(__file__).parents[2]
 SWEEP = ROOT / "tools" / "sweep.py"
@@ -117,6 +117,8 @@ def result(folder: Path) -> dict:
         ("seeds=(1, 1)", ("variants.one", "twice")),
         ("seeds=(-1,)", ("variants.one", "seeds")),
         ('of="two"', ("variants.one.of", "'two'")),
+        ("train=True", ("variants.one", "train needs `of` and no `command`")),
+        ('of="two", train=True, command="x"', ("variants.one", "train needs `of` and no")),
     ],
 )
 def test_a_mistake_is_reported_before_anything_starts(write, sweep, tmp_path, entry, words):
@@ -338,6 +340,22 @@ def test_an_evaluation_is_done_again_when_its_training_was(write, sweep, tmp_pat
     assert wrong.returncode == 2
     for words in "out/ours_seed0 (a: 1 -> 5)", "out/tested_seed0 (evaluates.config.a: 1 -> 5)":
         assert words in wrong.stderr
+
+
+def test_a_training_starts_from_another_rows_checkpoint(write, tmp_path):
+    file = write(ours='label="Ours"', tuned='of="ours", train=True, options={"a": 2}')
+    ours, tuned = read_plan(file, tmp_path / "out", only=["tuned"], seeds=[1]).runs
+    assert (ours.name, tuned.name) == ("ours_seed1", "tuned_seed1")
+    assert tuned.trains and tuned.source == ours
+    assert tuned.settings["trains from"] == ours.settings
+    finish(file, ours.folder)
+    prepare(tuned, Namespace(gpus_per_run=1, nodes_per_run=1))
+    task = json.loads((tuned.folder / "run.json").read_text())
+    words = _training(tuned.folder, task)
+    assert words[-2:] == ["--cfg-options", f"load_from={ours.folder}/epoch_1.pth"]
+    (tuned.folder / "last_checkpoint").touch()  # it was interrupted
+    words = _training(tuned.folder, task)
+    assert words[-1] == "--resume"
 
 
 def test_watching_ends_when_the_files_own_runs_are_finished(write, sweep, tmp_path):

@@ -3,7 +3,8 @@
 As printed: 300 proposals, NMS at 0.7, masks of 21 x 21, and for the proposals smooth L1 with lambda
 / N_reg = 10 / 2400 (mmdet divides by N_cls = 256 sampled anchors). The paper builds on Faster
 R-CNN, so ``beta`` is that of its code (with 1 the gradients of small errors are a ninth). Sampling,
-NMS of the detections and widths are our choice: the paper has none.
+NMS of the detections and widths are our choice: the paper has none. Features of a pyramid have both
+signs, so they are pooled by their mean.
 """
 
 _base_ = ["mmdet::_base_/models/mask-rcnn_r50_fpn.py"]
@@ -29,6 +30,7 @@ model = dict(
             warp="grid_sample",
             output_size=21,
             sampling_ratio=0,
+            box_gradient=0.0,
             out_channels=256,
             featmap_strides=[4, 8, 16, 32],
         ),
@@ -36,6 +38,8 @@ model = dict(
             type="mmlevelset.CRLSMaskHead",
             in_channels=256,
             roi_feat_size=21,
+            num_convs=0,
+            conv_out_channels=256,
             standardise=True,
             loss_weight=1.0,
             network=dict(
@@ -43,6 +47,7 @@ model = dict(
                 gate="dense",
                 size=(21, 21),
                 in_channels=1,
+                hidden_channels=1,
                 num_steps=5,
                 tied=True,
                 initial="random",
@@ -57,6 +62,7 @@ model = dict(
             type="mmlevelset.CRLSBBoxHead",
             in_channels=256,
             pool_size=7,
+            pool="mean",
             fc_out_channels=1024,
             dropout_ratio=0.0,
             num_classes=80,

@@ -24,6 +24,7 @@ model = dict(
                 eta=1e-4,
                 slope=0.5,
                 detach=False,
+                control=None,
             ),
         ),
     ),

@@ -1,13 +1,19 @@
-"""Pascal VOC 2012 with SBD's instances in COCO's layout: 10,582 images to train on, 1,449 for val.
+"""Pascal VOC 2012 with SBD's instances in COCO's layout.
 
     python tools/dataset_converters/voc_instances.py data/VOCdevkit/VOC2012 data/benchmark_RELEASE
 
-Reads VOC's SegmentationObject, SegmentationClass and ImageSets/Segmentation/{train,val}.txt, and
-SBD's dataset/{train,val}.txt and dataset/inst/*.mat. Writes OUT/{train,val}/*.jpg (links to VOC's
-images, or copies) and OUT/annotations/voc_2012_{train,val}.json. The training images are all images
-of SBD and of VOC's train list that are not in VOC's val list. Where both annotate an image, VOC's
-objects are taken. VOC's void pixels (255, the rim of each object) are in no mask. Run it again to
-go on after an interruption.
+Reads VOC's SegmentationObject, SegmentationClass and ImageSets, and SBD's dataset/{train,val}.txt
+and dataset/inst/*.mat. Writes OUT/{train,val}/*.jpg (links to VOC's images, or copies) and
+annotations in OUT/annotations. VOC's void pixels (255, the rim of each object) are in no mask. Run
+it again to go on after an interruption.
+
+--split augmented: 10,582 images to train on, 1,449 to validate, in voc_2012_{train,val}.json. The
+training images are all images of SBD and of VOC's train list for segmentation that are not in VOC's
+val list. Where both annotate an image, VOC's objects are taken.
+
+--split detection: 5,623 and 5,732 images, in voc_2012_detection_{train,val}.json. These are the
+5,717 and 5,823 images of VOC's lists for detection, without those that have no masks in SBD. All
+objects are SBD's.
 """
 
 import hashlib
@@ -28,7 +34,7 @@ from mmlevelset.converters.coco_layout import (
 from mmlevelset.converters.command_line import add_part_options, check_counts, make_parser
 from mmlevelset.converters.inputs import read_image_size, read_label_map, read_mat
 from mmlevelset.converters.parts import Parts, convert_parts, in_parts, state_of
-from mmlevelset.converters.voc_sbd import add_folders, read_lists
+from mmlevelset.converters.voc_sbd import add_folders, read_detection_lists, read_lists
 from mmlevelset.errors import InputError, exit_on_input_error
 from mmlevelset.files import write_whole
 
@@ -55,7 +61,10 @@ CLASSES = (
     "tvmonitor",
 )
 VOID = 255
-PUBLISHED = {"train": 10582, "val": 1449}
+PUBLISHED = {
+    "augmented": {"train": 10582, "val": 1449},
+    "detection": {"train": 5623, "val": 5732},
+}
 PART = 100  # images
 
 
@@ -66,7 +75,7 @@ class Source:
     Attributes:
         voc: The folder VOC2012.
         sbd: SBD's folder dataset.
-        of_voc: The images that VOC annotates; SBD annotates the others.
+        of_voc: The images whose annotations are VOC's; SBD annotates the others.
         images: ``link``, ``hardlink`` or ``copy``.
         majority: Give an object of several classes the class of most of its pixels.
     """
@@ -191,7 +200,15 @@ def _place(photograph: Path, target: Path, how: str) -> None:
 def main(words: Sequence[str] | None = None) -> None:
     parser = make_parser(__doc__)
     add_folders(parser)
-    parser.add_argument("--out", type=Path, default=Path("data/voc"), help="[data/voc]")
+    parser.add_argument(
+        "--split",
+        choices=list(PUBLISHED),
+        default="augmented",
+        help="the lists of images, see above [augmented]",
+    )
+    parser.add_argument(
+        "--out", type=Path, help="[data/voc; data/voc_detection with --split detection]"
+    )
     parser.add_argument(
         "--images",
         choices=["link", "hardlink", "copy"],
@@ -204,14 +221,17 @@ def main(words: Sequence[str] | None = None) -> None:
         help="give an object of several classes the class of most of its pixels, instead"
         " of an error",
     )
-    add_part_options(parser, PUBLISHED)
+    add_part_options(parser, "published lists")
     arguments = parser.parse_args(words)
-    lists = read_lists(arguments.voc, arguments.sbd)
+    detection = arguments.split == "detection"
+    out = arguments.out or Path("data/voc_detection" if detection else "data/voc")
+    read = read_detection_lists if detection else read_lists
+    lists = read(arguments.voc, arguments.sbd)
     source = Source(arguments.voc, lists.sbd, lists.of_voc, arguments.images, arguments.majority)
     stems = {"train": lists.train, "val": lists.val}
-    for split, published in PUBLISHED.items():
+    for split, published in PUBLISHED[arguments.split].items():
         check_counts(f"images of {split}", len(stems[split]), published, arguments.allow_partial)
-        folder = arguments.out / split
+        folder = out / split
         if folder.resolve() == (arguments.voc / "JPEGImages").resolve():
             raise InputError(f"{folder} is VOC's own folder of images; take another --out")
     options = {
@@ -222,11 +242,12 @@ def main(words: Sequence[str] | None = None) -> None:
         "lists": hashlib.sha256(repr(stems).encode()).hexdigest(),
         "images in a part": PART,
     }
-    parts = Parts(arguments.out, options, arguments.overwrite)
+    parts = Parts(out, options, arguments.overwrite)
     categories = number_categories(CLASSES)
     for split, of_split in stems.items():
         jobs = in_parts(split, of_split, PART)
-        convert = partial(convert_part, arguments.out, source)
+        convert = partial(convert_part, out, source)
         convert_parts(parts, convert, jobs, partial(made_from, source), arguments.workers)
-        path = arguments.out / f"annotations/voc_2012_{split}.json"
+        name = f"detection_{split}" if detection else split
+        path = out / f"annotations/voc_2012_{name}.json"
         write_instances(path, parts.read(jobs), categories)

@@ -172,11 +172,12 @@ def times_per_image(results: dict[str, harness.Result], images_of: dict[str, int
 
 
 class NoNetwork(nn.Module):
-    """A stand-in for a network: the image I is the mask's logit."""
+    """A stand-in for a network: the mean of the image I over its channels is the mask's logit."""
 
-    size, in_channels = None, 1
+    size = None
 
     def forward(self, image: Tensor) -> Segmentation:
+        image = image.mean(1, keepdim=True)
         logits = torch.cat([-image, image], 1) / 2
         return Segmentation(logits, image.new_zeros(0, *image[:, 0].shape))
 
@@ -197,7 +198,7 @@ def crls(options: argparse.Namespace, device: torch.device) -> None:
     head = model.roi_head.mask_head
     networks: dict[str, nn.Module] = {
         f"RLS, N = {head.network.num_steps}": head.network,
-        F_CONNET: FConNet(head.roi_feat_size, in_channels=1).to(device),
+        F_CONNET: FConNet(head.roi_feat_size, in_channels=head.network.in_channels).to(device),
         "no network": NoNetwork(),
     }
     with_rls = next(iter(networks))

@@ -25,6 +25,8 @@ PUBLISHED: dict[str, dict[str, int]] = {
     "lvis_v0.5_val_coco.json": dict(images=5000, categories=80),
     "voc_2012_train.json": dict(images=10582, categories=20),
     "voc_2012_val.json": dict(images=1449, categories=20),
+    "voc_2012_detection_train.json": dict(images=5623, categories=20),
+    "voc_2012_detection_val.json": dict(images=5732, categories=20),
 }
 
 

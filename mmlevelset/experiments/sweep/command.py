@@ -201,7 +201,9 @@ def submit(plan: Plan, unfinished: Sequence[PlannedRun], arguments: argparse.Nam
             print(f"{run.name}: job {job}")
     later = len(unfinished) - len(busy) - len(ready)
     if later:
-        print(f"{later} runs evaluate unfinished runs: repeat this command after them")
+        print(
+            f"{later} runs need the checkpoints of unfinished runs: repeat this command after them"
+        )
     words = [name_of(plan.file)]
     if arguments.work_dir:
         words += ["--work-dir", str(arguments.work_dir)]

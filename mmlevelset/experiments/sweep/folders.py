@@ -84,6 +84,8 @@ def prepare(run: PlannedRun, arguments: argparse.Namespace) -> None:
     write_text(run.folder / "config.py", run.config.pretty_text)
     if has_stale_result(run):
         (run.folder / "result.json").unlink()
+        if run.source is not None:  # the training begins again, from the new checkpoint
+            (run.folder / "last_checkpoint").unlink(missing_ok=True)
     launcher = "none"
     if run.trains and arguments.nodes_per_run > 1:
         launcher = "slurm"
@@ -97,6 +99,7 @@ def prepare(run: PlannedRun, arguments: argparse.Namespace) -> None:
             fingerprint=run.fingerprint,
             settings=run.settings,
             source=run.source.name if run.source else None,
+            trains=run.trains,
             command=run.variant.command,
             launcher=launcher,
             gpus=arguments.gpus_per_run,

@@ -12,6 +12,7 @@ A sweep file is a config of mmengine's text style with these names:
         ours=dict(label="Ours", options={"model.y": 2}, printed={"AP": 36.2}),
         other=dict(label="Another config", config="../quickstart/b.py"),
         tested=dict(of="ours", config="c.py"),    # evaluates the checkpoints of `ours`
+        tuned=dict(of="ours", train=True, config="d.py"),    # trains from these checkpoints
         tool=dict(of="ours", command="tools/x.py {config} {checkpoint} --json {result}"),
         initial=dict(same="ours", metrics={"AP": "coco/initial_segm_mAP"}),    # its other scores
         theirs=dict(printed={"AP": 34.3}, run=False),    # a row with the paper's numbers alone
@@ -55,6 +56,7 @@ VARIANT_KEYS = {
     "printed",
     "seeds",
     "of",
+    "train",
     "same",
     "command",
     "metrics",
@@ -69,7 +71,8 @@ class Variant:
 
     Attributes:
         metrics: column -> name in the log.
-        of: the variant that this variant evaluates.
+        of: the variant whose checkpoints this variant evaluates, or trains from.
+        train: this variant trains from the checkpoints of ``of``.
         same: the variant with the runs that this row shows.
         command: the command that evaluates a run, in place of the test command.
         config: the config with the overrides; None for a row without runs of its own.
@@ -81,6 +84,7 @@ class Variant:
     seeds: tuple[int, ...]
     metrics: dict[str, str]
     of: str | None = None
+    train: bool = False
     same: str | None = None
     command: str | None = None
     shown: bool = True
@@ -93,7 +97,7 @@ class PlannedRun:
 
     Attributes:
         folder: the folder of all files that the run writes.
-        source: the run that this run evaluates.
+        source: the run that this run evaluates, or trains from.
     """
 
     variant: Variant
@@ -118,7 +122,7 @@ class PlannedRun:
         """All settings that the result depends on, in JSON's types."""
         settings = dict(config=self.config.to_dict(), command=self.variant.command)
         if self.source is not None:
-            settings["evaluates"] = self.source.settings
+            settings["trains from" if self.trains else "evaluates"] = self.source.settings
         return json.loads(json.dumps(settings, sort_keys=True, default=repr))
 
     @cached_property
@@ -128,7 +132,8 @@ class PlannedRun:
 
     @cached_property
     def trains(self) -> bool:
-        return self.source is None and self.variant.command is None
+        """Whether the run is a training: it evaluates no other run, and is no command."""
+        return self.variant.command is None and (self.source is None or self.variant.train)
 
 
 @dataclass(frozen=True)
@@ -237,6 +242,8 @@ def _variant(file: Path, sweep: dict, name: str, row: dict) -> Variant:
     seeds = _seeds(row.get("seeds", sweep.get("seeds", (0,))), where)
     metrics = row.get("metrics", {})
     _check_keys(metrics, set(sweep["metrics"]), f"{where}.metrics")
+    if row.get("train") and ("of" not in row or "command" in row):
+        raise InputError(f"{where}: train needs `of` and no `command`")
     config = None
     if row.get("run", True) and "same" not in row:
         path = row.get("config", sweep.get("config"))
@@ -254,6 +261,7 @@ def _variant(file: Path, sweep: dict, name: str, row: dict) -> Variant:
         seeds=seeds,
         metrics=sweep["metrics"] | metrics,
         of=row.get("of"),
+        train=row.get("train", False),
         same=row.get("same"),
         shown=row.get("show", True),
         command=row.get("command"),

@@ -229,7 +229,9 @@ def write_results(plan: Plan) -> str | None:
     curves = {
         variant.label: logs
         for variant in plan.variants
-        if not variant.of and not variant.same and (logs := _logs(plan, results, variant))
+        if (variant.train or not variant.of)
+        and not variant.same
+        and (logs := _logs(plan, results, variant))
     }
     if curves:
         from mmlevelset.visualization import plot_curves

@@ -162,7 +162,7 @@ def _metrics(folder: Path, task: dict, lock: RunLock) -> dict[str, float]:
     metrics: dict[str, float] | None
     if task["command"] is not None:
         metrics = _of_command(folder, task, lock)
-    elif task["source"] is None:
+    elif task["trains"]:
         _must_succeed(_training(folder, task), output, lock)
         metrics = final_evaluation(folder)
         if metrics is None:  # the run was killed between its last checkpoint and the evaluation
@@ -186,6 +186,9 @@ def _training(folder: Path, task: dict) -> list[str]:
     train += ["--launcher", task["launcher"]]
     if (folder / "last_checkpoint").exists():
         train.append("--resume")
+    elif task["source"] is not None:
+        checkpoint = latest_checkpoint(_source(folder, task))
+        train += ["--cfg-options", f"load_from={checkpoint}"]
     if task["launcher"] != "pytorch":
         return [sys.executable, *train]
     processes = ["--standalone", "--nproc-per-node", str(task["gpus"])]

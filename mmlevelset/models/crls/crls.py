@@ -12,8 +12,8 @@ class CRLS(TwoStageDetector):
     Three stages share the features of a backbone: proposals (:class:`CRLSRPNHead`); the mask of
     each proposal by a recurrent level set (:class:`CRLSMaskHead`); the proposal's class by its
     features and its mask (:class:`CRLSBBoxHead`). The stages are trained together. A later loss
-    reaches the earlier stages: masks have gradients, and with ``warp="grid_sample"`` in
-    :class:`RoIWarp` the coordinates of the proposals too. No gradient passes through the choice of
+    reaches the earlier stages through the masks, and with ``box_gradient`` in :class:`RoIWarp`
+    through the coordinates of the proposals too. No gradient passes through the choice of
     proposals by scores, non-maximum suppression and sampling; the level of a pyramid; the targets,
     which depend on the proposals; a coordinate that is cut off at the image's edge.
 

@@ -11,8 +11,9 @@ class CRLSRPNHead(RPNHead):
     """mmdet's region proposal network; its proposals have gradients.
 
     mmdet detaches proposals. Here the coordinates have gradients to the regression, so that the
-    losses of the later stages train the boxes (Le et al. 2019, section 4). The choice of proposals
-    by scores and non-maximum suppression is not differentiated.
+    losses of the later stages can train the boxes (Le et al. 2019, section 4): ``box_gradient`` of
+    :class:`RoIWarp` decides. The choice of proposals by scores and non-maximum suppression is not
+    differentiated.
     """
 
     def predict_by_feat(

@@ -20,8 +20,8 @@ class CRLSRoIHead(StandardRoIHead):
     """Stages 2 and 3 of CRLS: the mask of each proposal, then its class and box by the mask.
 
     Le et al., Recurrent Level Set Networks, 2019, sections 3.2, 3.3 and 4. The loss of a stage
-    reaches the earlier stages: through the mask, and through the coordinates of proposals if they
-    have gradients. Targets are constant.
+    reaches the earlier stages: through the mask, and with ``box_gradient`` in :class:`RoIWarp`
+    through the coordinates of the proposals. Targets are constant.
 
     Args:
         *args: Arguments of mmdet's :class:`StandardRoIHead`. ``bbox_roi_extractor`` serves both

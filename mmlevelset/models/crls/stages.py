@@ -1,5 +1,7 @@
 """The stages of CRLS after the proposals: segmentation, then classification."""
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from mmdet.models.roi_heads.bbox_heads import BBoxHead
@@ -9,9 +11,14 @@ from mmengine.config import ConfigDict
 from mmengine.model import Sequential
 from torch import Tensor, nn
 
-from mmlevelset.models.common import mean_count, mean_iou
+from mmlevelset.models.common import check_choice, mean_count, mean_iou
 from mmlevelset.models.recurrent.result import Segmentation
 from mmlevelset.registry import MODELS
+
+POOLS: dict[str, Callable[[Tensor, int], Tensor]] = {
+    "max": F.adaptive_max_pool2d,
+    "mean": F.adaptive_avg_pool2d,
+}
 
 
 @MODELS.register_module()
@@ -24,6 +31,10 @@ class CRLSMaskHead(FCNMaskHead):
     Args:
         in_channels: Channels of the RoI features.
         roi_feat_size: Side of the RoI features and of the masks.
+        num_convs: 0: I comes from the fully connected layer, as in the paper. Otherwise this number
+            of 3 x 3 convolutions, each with a ReLU, and a 1 x 1 convolution take its place (our
+            choice): they see the same at every pixel, and have a thousandth of the weights.
+        conv_out_channels: Channels of these convolutions.
         network: ``dict(type="mmlevelset.RecurrentLevelSet", ...)``, or any network that
             :class:`RLS` takes. Its ``in_channels`` are the channels of I.
         standardise: Give I zero mean and unit variance in each RoI, so that its scale does not
@@ -38,6 +49,8 @@ class CRLSMaskHead(FCNMaskHead):
         self,
         in_channels: int = 512,
         roi_feat_size: int = 21,
+        num_convs: int = 0,
+        conv_out_channels: int = 256,
         network: ConfigType = dict(
             type="mmlevelset.RecurrentLevelSet", size=(21, 21), in_channels=1
         ),
@@ -45,9 +58,10 @@ class CRLSMaskHead(FCNMaskHead):
         loss_weight: float = 1.0,
     ) -> None:
         super().__init__(
-            num_convs=0,
+            num_convs=num_convs,
             roi_feat_size=roi_feat_size,
             in_channels=in_channels,
+            conv_out_channels=conv_out_channels,
             class_agnostic=True,
             upsample_cfg=dict(type=None),
         )
@@ -64,19 +78,30 @@ class CRLSMaskHead(FCNMaskHead):
             )
         self.standardise = standardise
         self.loss_weight = loss_weight
-        pixels = self.roi_feat_size[0] * self.roi_feat_size[1]
-        self.fc = nn.Linear(in_channels * pixels, self.network.in_channels * pixels)
+        channels = self.network.in_channels
+        if num_convs:
+            self.conv_image = nn.Conv2d(conv_out_channels, channels, 1)
+        else:
+            pixels = self.roi_feat_size[0] * self.roi_feat_size[1]
+            self.fc = nn.Linear(in_channels * pixels, channels * pixels)
 
     def init_weights(self) -> None:
         """Set the initial weights; the network sets its own."""
         super().init_weights()
-        nn.init.kaiming_normal_(self.fc.weight, nonlinearity="relu")
-        nn.init.zeros_(self.fc.bias)
+        last = self.conv_image if self.num_convs else self.fc
+        nn.init.kaiming_normal_(last.weight, nonlinearity="relu")
+        if last.bias is not None:
+            nn.init.zeros_(last.bias)
 
     def forward(self, x: Tensor) -> Segmentation:
         """Return logits (R, 2, m, m) and level sets of RoI features (R, in_channels, m, m)."""
-        shape = (self.network.in_channels, *self.roi_feat_size)
-        image = F.relu(self.fc(x.flatten(1))).unflatten(1, shape)
+        if self.num_convs:
+            for conv in self.convs:
+                x = conv(x)
+            image = self.conv_image(x)
+        else:
+            shape = (self.network.in_channels, *self.roi_feat_size)
+            image = F.relu(self.fc(x.flatten(1))).unflatten(1, shape)
         if self.standardise:
             image = F.layer_norm(image, self.roi_feat_size)
         return self.network(image)
@@ -118,13 +143,15 @@ class CRLSMaskHead(FCNMaskHead):
 class CRLSBBoxHead(BBoxHead):
     """Stage 3: class and box from the RoI features and from the features under the mask.
 
-    Le et al. 2019, section 3.3. Both kinds of features are pooled by their maximum (our choice: the
-    paper has no sizes, and VGG's fully connected layers take 7 x 7) and go through two fully
-    connected layers of their own. Class scores and box come from both results together.
+    Le et al. 2019, section 3.3. Both kinds of features are pooled (our choice: the paper has no
+    sizes, and VGG's fully connected layers take 7 x 7) and go through two fully connected layers of
+    their own. Class scores and box come from both results together.
 
     Args:
         in_channels: Channels of the RoI features.
         pool_size: Side to which features are pooled.
+        pool: ``max``, for features behind a ReLU, as VGG's; ``mean``, for features of both signs,
+            as those of a feature pyramid.
         fc_out_channels: Width of the fully connected layers.
         dropout_ratio: Ratio of the dropout after each of these layers.
         fc_init_cfg: Initial weights of each pair of layers. The layers have the names of
@@ -138,13 +165,15 @@ class CRLSBBoxHead(BBoxHead):
         self,
         in_channels: int = 512,
         pool_size: int = 7,
+        pool: str = "max",
         fc_out_channels: int = 4096,
         dropout_ratio: float = 0.0,
         fc_init_cfg: dict | None = None,
         **kwargs,
     ) -> None:
         super().__init__(in_channels=2 * fc_out_channels, roi_feat_size=1, **kwargs)
-        self.pool_size = pool_size
+        check_choice("pool", pool, tuple(POOLS))
+        self.pool_size, self.pool = pool_size, pool
         self.box_fcs, self.mask_fcs = (
             Sequential(
                 nn.Linear(in_channels * pool_size**2, fc_out_channels),
@@ -166,7 +195,7 @@ class CRLSBBoxHead(BBoxHead):
             mask: Probability of the foreground (R, m, m).
         """
         box, masked = (
-            F.adaptive_max_pool2d(features, self.pool_size).flatten(1)
+            POOLS[self.pool](features, self.pool_size).flatten(1)
             for features in (x, x * mask[:, None])
         )
         return super().forward(torch.cat([self.box_fcs(box), self.mask_fcs(masked)], 1))

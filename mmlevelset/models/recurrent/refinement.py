@@ -6,10 +6,13 @@ from mmcv.cnn import ConvModule
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmlevelset.models.recurrent.gates import ConvMap
+from mmlevelset.models.common import check_choice, check_positive_integers
+from mmlevelset.models.recurrent.controls import ConvolutionalControl
 from mmlevelset.models.recurrent.recurrent_level_set import RecurrentLevelSet
 from mmlevelset.ops.checks import check_floating, check_same_device, check_shape
 from mmlevelset.registry import MODELS
+
+CONTROLS = ("convolutions", "region_term")
 
 
 @MODELS.register_module()
@@ -26,8 +29,8 @@ class RecurrentRefinement(BaseModule):
         feature_channels: Channels to which a learned 1 x 1 convolution projects the features. They
             are then standardised in each region. 0: no features.
         image_channels: Channels of the normalised image; 0: no image.
-        num_steps: N.
-        hidden_channels: Channels of the state.
+        num_steps: N; with a control the number of its layers before the last.
+        hidden_channels: Channels of the state; with a control of its layers.
         tied: The same weights in all steps.
         reduction: How (I - c)^2 is reduced over the channels of I: ``none``, ``sum`` or ``mean``.
         eps: Width of the Heaviside function of phi.
@@ -35,6 +38,10 @@ class RecurrentRefinement(BaseModule):
         slope: 0.5 is for logits: phi_0 is then 2 p - 1, p the probability, with values in (-1, 1).
         detach: Stop all gradients into masks and features, so that the layers before learn as
             without a refinement.
+        control: What a comparison puts in the place of the recurrent level set. None: nothing.
+            ``convolutions``: plain layers with the same input, phi_0 and I. ``region_term``: these
+            layers with (I - c1)^2 and (I - c2)^2 of phi_0 in their input. ``tied`` and
+            ``reduction`` then keep their defaults.
 
     Raises:
         ValueError: An argument is out of its range.
@@ -53,6 +60,7 @@ class RecurrentRefinement(BaseModule):
         eta: float = 1e-4,
         slope: float = 0.5,
         detach: bool = False,
+        control: str | None = None,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(init_cfg)
@@ -75,16 +83,30 @@ class RecurrentRefinement(BaseModule):
             self.projection = ConvModule(
                 in_channels, feature_channels, 1, norm_cfg=norm, act_cfg=None
             )
-        self.network = RecurrentLevelSet(
-            gate="conv",
-            in_channels=feature_channels + image_channels,
-            hidden_channels=hidden_channels,
-            num_steps=num_steps,
-            tied=tied,
-            reduction=reduction,
-            eps=eps,
-            eta=eta,
-        )
+        channels = feature_channels + image_channels
+        self.network: RecurrentLevelSet | ConvolutionalControl
+        if control is None:
+            self.network = RecurrentLevelSet(
+                gate="conv",
+                in_channels=channels,
+                hidden_channels=hidden_channels,
+                num_steps=num_steps,
+                tied=tied,
+                reduction=reduction,
+                eps=eps,
+                eta=eta,
+            )
+        else:
+            check_choice("control", control, CONTROLS)
+            check_positive_integers(num_steps=num_steps, hidden_channels=hidden_channels)
+            if not tied or reduction != "none":
+                raise ValueError(
+                    "tied must be True and reduction 'none' with a control, but are"
+                    f" {tied!r} and {reduction!r}"
+                )
+            self.network = ConvolutionalControl(
+                channels, hidden_channels, num_steps, control == "region_term", eps
+            )
         self._reset()
 
     def init_weights(self) -> None:
@@ -94,7 +116,7 @@ class RecurrentRefinement(BaseModule):
 
     def _reset(self) -> None:
         for module in self.network.modules():
-            if isinstance(module, ConvMap):
+            if isinstance(module, nn.Conv2d):
                 module.reset_parameters()
         for parameter in self.network.output.parameters():
             nn.init.zeros_(parameter)

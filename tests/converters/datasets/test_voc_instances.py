@@ -68,6 +68,8 @@ def tree(tmp_path) -> Path:
     for path, names in (
         (voc / "ImageSets/Segmentation/train.txt", "a "),
         (voc / "ImageSets/Segmentation/val.txt", "bc"),
+        (voc / "ImageSets/Main/train.txt", "adx"),  # SBD has no masks of x
+        (voc / "ImageSets/Main/val.txt", "bce"),  # nor of c
         (sbd / "train.txt", "abd"),
         (sbd / "val.txt", "e"),
     ):
@@ -86,7 +88,8 @@ def convert(monkeypatch, tree):
         voc_instances.main([str(tree / "VOC2012"), str(tree / "benchmark_RELEASE"), *options])
         folder = tree / "out/annotations"
         splits = ("train", "val")
-        return {s: json.loads((folder / f"voc_2012_{s}.json").read_text()) for s in splits}
+        name = "voc_2012_detection" if "detection" in words else "voc_2012"
+        return {s: json.loads((folder / f"{name}_{s}.json").read_text()) for s in splits}
 
     return run
 
@@ -132,6 +135,26 @@ def test_the_config_reads_it(convert, tree, checkout):
             labels = [category - 1 for category, _ in TRUTH[name]]
             assert [one["bbox_label"] for one in item["instances"]] == labels
             assert Path(item["img_path"]).exists()
+
+
+def test_the_split_for_detection_has_sbds_masks(convert, tree, checkout, capsys):
+    found = convert("--split", "detection")
+    config = Config.fromfile(checkout / "configs/_base_/datasets/voc_instance_600.py")
+    loaders = dict(train=config.train_dataloader, val=config.val_dataloader)
+    for split, truth in (("train", dict(a=[9], d=[12, 3])), ("val", dict(b=[9], e=[2]))):
+        settings = {**loaders[split].dataset, "data_root": str(tree / "out"), "pipeline": []}
+        settings.pop("type")
+        data = CocoDataset(**settings)
+        items = [data.get_data_info(index) for index in range(len(data))]
+        classes = {
+            Path(item["img_path"]).stem: [one["bbox_label"] + 1 for one in item["instances"]]
+            for item in items
+        }
+        assert classes == truth
+        assert len(found[split]["images"]) == 2
+    warnings = capsys.readouterr().err
+    assert "train: 2 found, 5623 published" in warnings
+    assert "val: 2 found, 5732 published" in warnings
 
 
 def test_published_counts_are_demanded(convert, refused):

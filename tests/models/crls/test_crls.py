@@ -16,7 +16,7 @@ BOXES = ((12, 10, 44, 48), (30, 28, 60, 58))
 GRID = 7
 
 
-def config_of(backbone="fpn", warp="grid_sample", **roi_head):
+def config_of(backbone="fpn", warp=None, **roi_head):
     model = Config.fromfile("configs/quickstart/crls_shapes.py").model
     if backbone == "vgg":
         vgg = Config.fromfile("configs/crls/crls_vgg16_40k_voc.py").model
@@ -34,9 +34,13 @@ def config_of(backbone="fpn", warp="grid_sample", **roi_head):
         model.roi_head.bbox_head.fc_out_channels = 16
     head = model.roi_head
     head.update(roi_head)
-    head.bbox_roi_extractor.update(warp=warp, output_size=GRID)
+    head.bbox_roi_extractor.update(warp or {}, output_size=GRID)
     head.mask_head.update(roi_feat_size=GRID)
-    head.mask_head.network.size = (GRID, GRID)
+    if backbone != "small":  # as in the paper
+        head.mask_head.num_convs = 0
+        head.mask_head.network = dict(
+            type="mmlevelset.RecurrentLevelSet", size=(GRID, GRID), in_channels=1
+        )
     head.bbox_head.update(pool_size=3)
     model.test_cfg.rcnn.update(score_thr=0.0, max_per_img=6)
     return model
@@ -83,7 +87,7 @@ def total(losses):
     )
 
 
-@pytest.mark.parametrize("backbone", ["fpn", "vgg"])
+@pytest.mark.parametrize("backbone", ["small", "fpn", "vgg"])
 def test_training_step_reaches_everything(backbone):
     model = make(backbone).train()
     losses = losses_of(model)
@@ -105,24 +109,42 @@ def test_training_step_reaches_everything(backbone):
             assert parameter.grad.any(), name
 
 
-@pytest.mark.parametrize("warp", ["grid_sample", "roi_align"])
-@pytest.mark.parametrize("name", ["loss_mask", "loss_cls", "loss_bbox"])
-def test_a_later_loss_reaches_the_boxes_by_a_warp_that_has_gradients(warp, name):
+def losses_and_gradients_of_boxes(**warp):
+    """The losses of the RoIs, and the gradient of each to the regression of the proposals."""
     model = make(warp=warp).train()
     assigner = model.roi_head.bbox_assigner  # every RoI that touches an object is positive
     assigner.pos_iou_thr = assigner.neg_iou_thr = assigner.min_pos_iou = 0.1
     model.roi_head.bbox_sampler.add_gt_as_proposals = False
-    losses_of(model)[name].backward()
-    gradient = model.rpn_head.rpn_reg.weight.grad
-    if warp == "roi_align":
-        assert gradient is None
-    else:
-        assert gradient.isfinite().all() and gradient.any()
+    found = losses_of(model)
+    found = {name: found[name] for name in ("loss_mask", "loss_cls", "loss_bbox")}
+    weight = model.rpn_head.rpn_reg.weight
+    gradients = {
+        name: torch.autograd.grad(loss, weight, retain_graph=True, allow_unused=True)[0]
+        for name, loss in found.items()
+    }
+    return found, gradients
+
+
+def test_later_losses_reach_the_boxes_by_the_chosen_factor():
+    losses, stopped = losses_and_gradients_of_boxes()
+    assert set(stopped.values()) == {None}  # by default no loss reaches the boxes
+    full_losses, full = losses_and_gradients_of_boxes(box_gradient=1.0)
+    part_losses, part = losses_and_gradients_of_boxes(box_gradient=0.25)
+    for name, gradient in full.items():
+        assert gradient.isfinite().all() and gradient.any(), name
+        torch.testing.assert_close(part[name], 0.25 * gradient)
+        assert losses[name] == part_losses[name] == full_losses[name]
+
+
+@pytest.mark.parametrize(("config", "factor"), [("vgg16", 1), ("r50_fpn", 0)])
+def test_the_papers_network_has_the_full_gradients(config, factor):
+    model = Config.fromfile(f"configs/crls/crls_{config}_40k_voc.py").model
+    assert MODELS.build(model.roi_head.bbox_roi_extractor).box_gradient == factor
 
 
 def test_the_loss_of_the_mask_reaches_the_box():
     # A proposal that moves: its features, hence its mask's loss, move with it.
-    model = make().double()
+    model = make(warp=dict(box_gradient=1.0)).double()
     head, (_, samples) = model.roi_head, batch(images=1)
     head.eval()
     head.bbox_sampler.add_gt_as_proposals = False
@@ -147,12 +169,20 @@ def test_the_loss_of_the_class_reaches_the_mask():
     assert gradient.flatten(1).any(1).all()
 
 
-def test_classification_as_the_paper_has_it():
+@pytest.mark.parametrize("pool", ["max", "mean"])
+def test_classification_as_the_paper_has_it(pool):
     head = make().roi_head.bbox_head.eval()
+    head.pool = pool
     x, mask = torch.randn(2, 64, GRID, GRID), torch.rand(2, GRID, GRID)
 
     def path(layers, features):
-        pooled = F.adaptive_max_pool2d(features, 3).flatten(1)
+        cells = (slice(0, 3), slice(2, 5), slice(4, 7))  # of 7 pixels; neighbours overlap
+        pooled = [
+            getattr(features[..., rows, columns].flatten(2), dict(max="amax").get(pool, pool))(2)
+            for rows in cells
+            for columns in cells
+        ]
+        pooled = torch.stack(pooled, 2).flatten(1)
         first, second = layers[0], layers[3]
         hidden = (pooled @ first.weight.T + first.bias).clamp(min=0)
         return (hidden @ second.weight.T + second.bias).clamp(min=0)
@@ -162,6 +192,24 @@ def test_classification_as_the_paper_has_it():
     scores, deltas = head(x, mask)
     torch.testing.assert_close(scores, joined @ head.fc_cls.weight.T + head.fc_cls.bias)
     torch.testing.assert_close(deltas, joined @ head.fc_reg.weight.T + head.fc_reg.bias)
+
+
+def test_convolutions_in_place_of_the_layer_of_the_image():
+    config = config_of().roi_head.mask_head
+    config.update(num_convs=2, conv_out_channels=5)
+    config.network = dict(type="mmlevelset.RecurrentLevelSet", gate="conv", in_channels=3)
+    head = MODELS.build(config).eval()
+    head.init_weights()
+    x = image = torch.randn(3, 64, GRID, GRID)
+    for conv in head.convs:
+        image = F.conv2d(image, conv.conv.weight, conv.conv.bias, padding=1).clamp(min=0)
+    image = torch.einsum("kc,nchw->nkhw", head.conv_image.weight[:, :, 0, 0], image)
+    mean = image.mean((2, 3), keepdim=True)
+    image = (image - mean) / (image.var((2, 3), correction=0, keepdim=True) + 1e-5).sqrt()
+    expected = head.network(image)
+    torch.testing.assert_close(head(x).logits, expected.logits, atol=1e-4, rtol=1e-4)
+    assert not [name for name, _ in head.named_parameters() if name.startswith("fc.")]
+    assert head(x[:0]).logits.shape == (0, 2, GRID, GRID)
 
 
 @pytest.mark.parametrize("standardise", [True, False])
@@ -347,6 +395,11 @@ def changed(part, **changes):
             r"network.size must be roi_feat_size, \(5, 5\), but is \(21, 21\)",
         ),
         (
+            lambda: dict(type="mmlevelset.CRLSBBoxHead", pool="sum"),
+            ValueError,
+            "pool must be one of max, mean, but is 'sum'",
+        ),
+        (
             lambda: dict(type="mmlevelset.CRLSMaskHead", in_channels=1, loss_weight=0),
             ValueError,
             "loss_weight must be positive, but is 0",
@@ -359,7 +412,7 @@ def test_bad_arguments(config, error, message):
 
 
 def test_stages_under_autocast():
-    head, (_, samples) = make().roi_head, batch(images=1)
+    head, (_, samples) = make(warp=dict(box_gradient=1.0)).roi_head, batch(images=1)
     x = [torch.randn(1, 64, side, side, dtype=torch.bfloat16) for side in (16, 8, 4, 2)]
     boxes = torch.tensor([[12.0, 10, 44, 44], [33.0, 29, 58, 59]], requires_grad=True)
     with torch.autocast("cpu", torch.bfloat16):
@@ -371,7 +424,7 @@ def test_stages_under_autocast():
         assert parameter.grad.isfinite().all(), name
 
 
-@pytest.mark.parametrize("warp", ["grid_sample", "roi_align"])
+@pytest.mark.parametrize("warp", [dict(box_gradient=1.0), dict(warp="roi_align")])
 def test_the_whole_model_under_autocast(warp):
     model = make(warp=warp).train()
     images, samples = batch()

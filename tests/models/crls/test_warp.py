@@ -94,7 +94,8 @@ def test_levels_of_a_pyramid(warp):
     maps = tuple(torch.randn(2, 2, side, side, generator=generator) for side in (20, 10))
     rois = torch.tensor([[1, 2, 2, 70, 60], [0, 4, 5, 14, 15.0], [1, 8, 9, 20, 21]])
     rois.requires_grad_()
-    module = extractor(warp=warp, sampling_ratio=1)
+    factor = 1.0 if warp == "grid_sample" else 0.0
+    module = extractor(warp=warp, sampling_ratio=1, box_gradient=factor)
     found = module(maps, rois)
     expected = [
         roi_align(maps[level], rois[r : r + 1].detach(), (5, 5), 1 / stride, 1, "avg", True)
@@ -115,6 +116,11 @@ def test_levels_of_a_pyramid(warp):
     [
         (dict(warp="crop"), "warp must be one of grid_sample, roi_align, but is 'crop'"),
         (dict(output_size=0), "output_size must be a positive integer, but is 0"),
+        (dict(box_gradient=-0.5), "box_gradient must be at least 0, but is -0.5"),
+        (
+            dict(warp="roi_align", box_gradient=1.0),
+            "box_gradient must be 0 with warp 'roi_align', which has no gradients to the boxes",
+        ),
     ],
 )
 def test_bad_arguments(changes, message):
