@@ -1,7 +1,8 @@
-"""A hook that warns of evolutions that have stopped to do anything."""
+"""A hook that warns when an evolution no longer does anything."""
 
 from typing import Any
 
+import torch
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
@@ -41,15 +42,17 @@ class EvolutionHook(Hook):
         self.patience = patience
         self.margin = margin
         self.least_movement = least_movement
-        self._bounds: dict[str, tuple[float, float]] = {}
+        self._ranges: dict[str, tuple[float, float]] = {}
         self._counts: dict[str, int] = {}
 
     def before_train(self, runner: Runner) -> None:
         """Find the bounds of the settings that are learned."""
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        self._bounds, self._counts = {}, {}
+        self._ranges, self._counts = {}, {}
         for module in model.modules():
-            self._bounds |= getattr(module, "bounds", None) or {}
+            ranges = getattr(module, "learned_ranges", None)
+            if isinstance(ranges, dict):
+                self._ranges |= ranges
 
     def after_train_iter(
         self,
@@ -59,27 +62,37 @@ class EvolutionHook(Hook):
         outputs: dict | None = None,
     ) -> None:
         """Count the iterations in a row, and warn."""
-        moved, settings = [], []
-        for name, value in (outputs or {}).items():
-            ends = [ends for key, ends in self._bounds.items() if _is_step(name, key)]
-            settings += [(name, float(value), *ends[0])] if ends else []
-            moved += [float(value)] if _is_step(name, "moved") else []
-        if not moved or not any(moved + [value for _, value, *_ in settings]):
-            return  # no evolution, or no object in the batch
+        outputs = outputs or {}
+        ranges = {
+            name: ends
+            for name in outputs
+            for key, ends in self._ranges.items()
+            if _is_step(name, key)
+        }
+        steps = [name for name in outputs if _is_step(name, "moved")]
+        names = ["mask_rois", *steps, *ranges]
+        if not steps or "mask_rois" not in outputs:
+            return
+        numbers = torch.stack([outputs[name].float() for name in names]).tolist()
+        values = dict(zip(names, numbers, strict=True))
+        if not values["mask_rois"]:
+            return
+        moved = [values[name] for name in steps]
         if self._lasts("moved", sum(moved) < self.least_movement):
             runner.logger.warning(
                 f"The evolution has moved nothing for {self.patience} iterations: moved_1 to"
-                f" moved_{len(moved)} are together {sum(moved):.2g} truncation ranges, so initial"
-                " and final masks are the same. See term_* and the settings in the log."
+                f" moved_{len(moved)} are together {sum(moved):.2g} truncation ranges. So initial"
+                " and final masks hardly differ. See term_* and the settings in the log."
             )
-        for name, value, low, high in settings:
-            near = self.margin * (high - low)
+        for name, (low, high) in ranges.items():
+            value = values[name]
+            near = self.margin * (high - max(low, 0))
             at = next((end for end in (low, high) if abs(value - end) < near), None)
             if self._lasts(name, at is not None):
                 runner.logger.warning(
                     f"The learned setting {name} has been at its bound {at:g} for"
                     f" {self.patience} iterations: its mean is {value:.3g}, its range"
-                    f" {low:g} to {high:g}."
+                    f" {max(low, 0):g} to {high:g}."
                 )
 
     def _lasts(self, name: str, now: bool) -> bool:

@@ -26,8 +26,8 @@ def runner():
 
 def outputs(**changes):
     values = dict(lambda1=1.0, lambda2=0.0, mu=0.5, eps_1=1.0, eps_2=0.9, dt_1=1.0, dt_2=1.0)
-    values |= dict(moved_1=0.05, moved_2=0.02, loss=0.3)
-    return {name: torch.tensor(value) for name, value in (values | changes).items()}
+    values |= dict(moved_1=0.05, moved_2=0.02, loss=0.3, mask_rois=8)
+    return {name: torch.tensor(float(value)) for name, value in (values | changes).items()}
 
 
 def watch(runner, *batches, **options):
@@ -65,8 +65,14 @@ def test_a_batch_without_objects_does_not_count(runner):
     assert watch(runner, *[nothing] * 10) == []
 
 
+def test_a_curvature_that_is_off_is_no_warning(runner):
+    assert watch(runner, *[outputs(mu=0.0)] * 10) == []
+
+
 def test_other_models_are_left_alone():
-    runner = SimpleNamespace(model=nn.Linear(2, 2), logger=Log())
+    model = nn.Linear(2, 2)
+    model.learned_ranges = nn.Parameter(torch.zeros(2))
+    runner = SimpleNamespace(model=model, logger=Log())
     assert watch(runner, dict(loss=torch.tensor(1.0)), None) == []
 
 

@@ -53,7 +53,7 @@ FAMILIES = {
         **TWO_STAGES,
         roi_head=dict(
             bbox_roi_extractor=dict(output_size=11),
-            mask_head=dict(roi_feat_size=11, network=dict(size=(11, 11), initial="discs")),
+            mask_head=dict(roi_feat_size=11),
         ),
     ),
     "rls_conv": dict(),

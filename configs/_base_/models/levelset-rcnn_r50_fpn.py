@@ -20,7 +20,7 @@ model = dict(
             standardize=True,
             data_scale=None,
             reduction="mean",
-            curvature_scale=0.25,
+            curvature_scale=0.08,
             eta=1e-2,
             delta="printed",
             hyperparameter_head=dict(
@@ -28,6 +28,7 @@ model = dict(
                 num_convs=4,
                 conv_channels=256,
                 fc_channels=256,
+                fixed=dict(lambda1=None, lambda2=None, mu=None, eps=None, dt=None),
             ),
             feature_head=dict(
                 type="mmlevelset.ChanVeseFeatureHead",

@@ -24,7 +24,7 @@ model = dict(
             standardize=True,
             data_scale=1.0,
             reduction="mean",
-            curvature_scale=0.25,
+            curvature_scale=0.08,
             eta=1e-2,
             delta="printed",
             hyperparameter_head=dict(
@@ -32,6 +32,7 @@ model = dict(
                 num_convs=1,
                 conv_channels=64,
                 fc_channels=64,
+                fixed=dict(lambda1=None, lambda2=None, mu=None, eps=None, dt=None),
             ),
             feature_head=dict(
                 type="mmlevelset.ChanVeseFeatureHead",

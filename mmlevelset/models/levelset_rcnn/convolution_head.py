@@ -11,9 +11,10 @@ from mmlevelset.registry import MODELS
 class ConvolutionMaskHead(LevelSetMaskHead):
     """The mask head of LevelSet R-CNN with a convolution in the evolution's place: a control.
 
-    phi_1 is phi_0 plus a 1x1 convolution of the same features. So the head shows what the features
-    give without an evolution. The arguments are those of :class:`LevelSetMaskHead`; ``num_steps``
-    must be 1, and the arguments of the evolution have no meaning.
+    phi_1 is phi_0 plus a 1x1 convolution of the same features; the convolution starts at 0. So the
+    head shows what the features give without an evolution. The arguments are those of
+    :class:`LevelSetMaskHead`; ``num_steps`` must be 1, and the arguments of the evolution have no
+    meaning.
 
     Raises:
         ValueError: ``num_steps`` is not 1.
@@ -27,7 +28,13 @@ class ConvolutionMaskHead(LevelSetMaskHead):
             fine=getattr(self.fine_projection, "out_channels", 0),
             image=self.image_channels,
         )
+        self.sources.reduction = "mean"  # features of unit variance
         self.step = nn.Conv2d(sum(channels[name] for name in self.sources.names), 1, 1)
+
+    def init_weights(self) -> None:
+        super().init_weights()
+        nn.init.zeros_(self.step.weight)
+        nn.init.zeros_(self.step.bias)
 
     def evolve(
         self, start: Tensor, x: Tensor, features: Tensor, gain: Tensor

@@ -37,6 +37,7 @@ class _Predicted:
         alpha=(0.0, 2.0), beta=(0.0, 2.0), gamma=(0.0, 2.0), dt=(0.0, 2.0)
     )
     """Lowest and highest value of each setting."""
+    HARMLESS_AT_ZERO: ClassVar[tuple[str, ...]] = ("beta", "gamma")
 
     @staticmethod
     def initial_logits(num_steps: int) -> Tensor:
@@ -83,8 +84,6 @@ class FixedDELSEHyperparameters(BaseModule):
     Raises:
         ValueError: A setting is negative.
     """
-
-    bounds: ClassVar[dict[str, tuple[float, float]]] = {}
 
     def __init__(
         self,

@@ -1,5 +1,6 @@
 """The two heads that LevelSet R-CNN adds to the mask head: hyperparameters and features."""
 
+import math
 from itertools import pairwise
 from typing import Any, ClassVar, NamedTuple
 
@@ -37,21 +38,35 @@ class _Predicted:
     )
     """Lowest and highest value of each setting."""
 
+    HARMLESS_AT_ZERO: ClassVar[tuple[str, ...]] = ("mu",)
+    """Settings of which 0 is a good value: their term is then off."""
+
     fixed: dict[str, float]
 
-    def check_fixed(self, fixed: dict[str, float] | None) -> dict[str, float]:
+    def check_fixed(self, fixed: dict[str, float | None] | None) -> dict[str, float]:
         """Return the fixed settings, or raise ValueError for an unknown name or a bad value."""
-        for name, value in (fixed or {}).items():
+        given = {name: value for name, value in (fixed or {}).items() if value is not None}
+        for name, value in given.items():
             if name not in self.RANGES:
                 raise ValueError(f"fixed must name {', '.join(self.RANGES)}, but names {name!r}")
-            if not value >= 0 or (name == "eps" and value == 0):
-                raise ValueError(f"fixed must have a positive {name} or 0, but has {value}")
-        return dict(fixed or {})
+            low = self.RANGES[name][0]
+            if not isinstance(value, int | float) or not low <= value < math.inf:
+                raise ValueError(f"fixed.{name} must be at least {low:g}, but is {value!r}")
+        if len(given) == len(self.RANGES):
+            raise ValueError("fixed must leave at least one setting to be learned")
+        return given  # type: ignore[return-value]
 
     @property
-    def bounds(self) -> dict[str, tuple[float, float]]:
-        """Lowest and highest value of each setting that is learned."""
-        return {name: ends for name, ends in self.RANGES.items() if name not in self.fixed}
+    def learned_ranges(self) -> dict[str, tuple[float, float]]:
+        """Lowest and highest value of each setting that is learned.
+
+        The lowest value of a setting that may be 0 is minus infinity.
+        """
+        return {
+            name: (-math.inf if name in self.HARMLESS_AT_ZERO else low, high)
+            for name, (low, high) in self.RANGES.items()
+            if name not in self.fixed
+        }
 
     @staticmethod
     def initial_logits(num_steps: int) -> Tensor:
@@ -91,10 +106,10 @@ class HyperparameterHead(_Predicted, BaseModule):
         conv_channels: Channels of the convolutions.
         fc_channels: Width of the first fully connected layer.
         norm_cfg: Normalisation of the convolutions; default none.
-        fixed: Settings that are not learned, by name, e.g. ``dict(mu=0.0)``.
+        fixed: Settings that are not learned, by name, e.g. ``dict(mu=0.0)``; None: learned.
 
     Raises:
-        ValueError: ``fixed`` has an unknown name or a negative value.
+        ValueError: ``fixed`` has an unknown name or a bad value, or leaves nothing to learn.
     """
 
     def __init__(
@@ -105,7 +120,7 @@ class HyperparameterHead(_Predicted, BaseModule):
         conv_channels: int = 256,
         fc_channels: int = 256,
         norm_cfg: dict | None = None,
-        fixed: dict[str, float] | None = None,
+        fixed: dict[str, float | None] | None = None,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
@@ -145,7 +160,7 @@ class GlobalHyperparameters(_Predicted, BaseModule):
         conv_channels: int = 256,
         fc_channels: int = 256,
         norm_cfg: dict | None = None,
-        fixed: dict[str, float] | None = None,
+        fixed: dict[str, float | None] | None = None,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)

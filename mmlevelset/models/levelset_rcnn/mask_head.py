@@ -41,7 +41,8 @@ class LevelSetMaskHead(TSDFMaskHead):
         reduction: How squared feature distances are reduced over channels: ``mean`` or ``sum``.
         curvature_scale: What mu = 1 means, in squared samples of the trunk's output (28 x 28),
             whatever ``mask_size`` is. In a step with dt = 1 the curvature moves the contour by
-            curvature_scale mu kappa / pi of these samples.
+            curvature_scale mu kappa / pi of these samples; with ``delta="derivative"``, by 1 / eps
+            times as much. The default keeps every mu and dt stable up to a grid of 112.
         eta: See :func:`mmlevelset.ops.curvature`; here phi is measured in samples of its grid.
         delta: See :func:`mmlevelset.ops.evolve_chan_vese`.
         hyperparameter_head: Config of the hyperparameter head; ``in_channels`` and ``num_steps``
@@ -67,7 +68,7 @@ class LevelSetMaskHead(TSDFMaskHead):
         standardize: bool = True,
         data_scale: float | None = 1.0,
         reduction: str = "mean",
-        curvature_scale: float = 0.25,
+        curvature_scale: float = 0.08,
         eta: float = 1e-2,
         delta: str = "printed",
         hyperparameter_head: ConfigType = dict(type="mmlevelset.HyperparameterHead"),

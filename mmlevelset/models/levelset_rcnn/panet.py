@@ -122,3 +122,10 @@ class PANetMaskHead(FCNMaskHead):
 @MODELS.register_module()
 class PANetLevelSetMaskHead(LevelSetMaskHead, PANetMaskHead):  # type: ignore[misc]
     """``LevelSetMaskHead``, with its arguments, on the trunk of :class:`PANetMaskHead`."""
+
+    def init_weights(self) -> None:
+        super().init_weights()
+        if self.initial_std is not None:
+            pixels = self.roi_feat_size[0] * self.roi_feat_size[1]
+            nn.init.normal_(self.fusion_fc.weight, std=self.initial_std / pixels**0.5)
+            nn.init.zeros_(self.fusion_fc.bias)

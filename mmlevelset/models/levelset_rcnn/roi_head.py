@@ -54,8 +54,8 @@ class LevelSetRoIHead(StandardRoIHead):
 
     def _crop(self, maps: Tensor, rois: Tensor, stride: int) -> Tensor:
         size = self.mask_head.mask_size
-        maps = maps.contiguous()  # roi_align reads memory as if it were
-        return roi_align(maps, rois.to(maps), (size, size), 1 / stride, 0, "avg", True)
+        maps = maps.float().contiguous()  # roi_align reads memory as if it were
+        return roi_align(maps, rois.float(), (size, size), 1 / stride, 0, "avg", True)
 
     def mask_loss(
         self,

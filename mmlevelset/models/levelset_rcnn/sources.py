@@ -4,7 +4,7 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-MINIMUM_VARIANCE = 1e-6
+MINIMUM_VARIANCE = 1e-8
 
 
 class FeatureSources(BaseModule):
@@ -12,8 +12,7 @@ class FeatureSources(BaseModule):
 
     Each source, e.g. the pixels of the image, is divided by its standard deviation over the region
     and its channels. So neither the scale of the features, nor their number of channels, nor the
-    reduction changes the strength of the evolution. Only where ``|F - c|^2`` is measured this
-    matters: the centre of the features has no effect on an evolution.
+    reduction changes the strength of the evolution. Their mean does not matter to an evolution.
 
     Args:
         names: Names of the sources.
@@ -46,7 +45,7 @@ class FeatureSources(BaseModule):
             self.logits = nn.Parameter(torch.full((len(names),), 1 / self.RANGE).logit())
 
     @property
-    def bounds(self) -> dict[str, tuple[float, float]]:
+    def learned_ranges(self) -> dict[str, tuple[float, float]]:
         """Lowest and highest weight of each source; empty if the weights are not learned."""
         if self.scale is None:
             return {}
@@ -72,14 +71,15 @@ class FeatureSources(BaseModule):
         for each, weight in zip(maps, self.weights(), strict=True):
             gain = weight.to(each.device).expand(len(each))
             if self.standardize and len(each):  # torch warns of the variance of nothing
-                variance = each.var((2, 3), correction=0).float().sum(1)
+                variance = _variance(each).sum(1)
                 share = len(maps) if self.reduction == "sum" else len(maps) / channels
                 gain = gain / (share * variance + MINIMUM_VARIANCE)
             gains.append(gain)
         if len(maps) == 1:  # no copy of the features
             return maps[0], gains[0]
         scaled = [
-            each * gain.sqrt().to(each.dtype)[:, None, None, None]
+            # In float32: the gradient of the gain, a sum over pixels, overflows in half precision.
+            (each * gain.sqrt()[:, None, None, None]).to(each.dtype)
             for each, gain in zip(maps, gains, strict=True)
         ]
         return torch.cat(scaled, 1), torch.ones_like(gains[0])
@@ -89,4 +89,14 @@ class FeatureSources(BaseModule):
         if self.logits is None:
             return {}
         weights = self.weights().detach().expand(count, -1).unbind(1)
-        return dict(zip(self.bounds, weights, strict=True))
+        return dict(zip(self.learned_ranges, weights, strict=True))
+
+
+def _variance(maps: Tensor) -> Tensor:
+    """Variance (M, C) of maps (M, C, H, W) over their pixels, float32 or float64."""
+    if maps.element_size() >= 4:
+        return maps.var((2, 3), correction=0)
+    # Squares overflow in half precision. A copy in float32 would be the largest tensor here.
+    norm = torch.linalg.vector_norm(maps, dim=(2, 3), dtype=torch.float32)
+    mean = maps.mean((2, 3), dtype=torch.float32)
+    return (norm.square() / maps[0, 0].numel() - mean.square()).clamp(min=0)

@@ -1,4 +1,7 @@
 import math
+from itertools import groupby
+from operator import itemgetter
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -32,53 +35,92 @@ def image_tsdf(
         (M, size + 2 margin, size + 2 margin), float32, in [-1, 1], positive inside.
     """
     side = size + 2 * margin
-    boxes = boxes.float()
-    tsdf = boxes.new_empty(len(boxes), side, side)
     if not len(boxes):
-        return tsdf
+        return boxes.new_zeros(0, side, side, dtype=torch.float32)
+    indices, order = indices.sort(stable=True)
+    boxes = boxes[order].float()
     sample = ((boxes[:, 2:] - boxes[:, :2]) / size).clamp(min=1e-6)
     reach = truncation * sample.prod(1).sqrt()
     # The centre of the first sample, and pixels that can lie nearest to a sample of the grid.
     first = boxes[:, :2] + (0.5 - margin) * sample
-    last = first + (side - 1) * sample
     far = reach[:, None] + 2
-    windows = torch.cat([(first - far).floor(), (last + far).ceil()], 1)
-    bounds = torch.cat([windows, reach[:, None]], 1).tolist()
+    end = far + far.new_tensor(masks.shape[:0:-1])
+    low = (first - far).clamp(-far, end)
+    high = (first + (side - 1) * sample + far).clamp(-far, end)
+    objects = _objects(torch.cat([indices[:, None].to(reach), low, high, far], 1).tolist())
     steps = torch.arange(side, device=boxes.device)
-    for index, rois in _by_object(indices.tolist()).items():
-        left, top = (min(bounds[roi][axis] for roi in rois) for axis in (0, 1))
-        right, bottom = (max(bounds[roi][axis] for roi in rois) for axis in (2, 3))
-        window = _window(masks[index], int(left), int(top), int(right), int(bottom))
-        # Beyond the truncation, interpolation would see the cut.
-        limit = max(bounds[roi][4] for roi in rois) + 2
-        distance = signed_distance(window[None], limit)[:, None] * limit
-        corner = first[rois] - first.new_tensor([left, top])
-        at = corner[:, None] + steps[:, None] * sample[rois, None]  # (m, side, x and y)
-        at = at / at.new_tensor([right - left, bottom - top]) * 2 - 1
+    found = []
+    for own, distance in zip(objects, _distances(masks, objects), strict=True):
+        corner = first[own.rois] - first.new_tensor([own.left, own.top])
+        at = corner[:, None] + steps[:, None] * sample[own.rois, None]  # (m, side, x and y)
+        at = at / at.new_tensor(distance.shape[::-1]) * 2 - 1
         grid = torch.stack(torch.broadcast_tensors(at[:, None, :, 0], at[:, :, None, 1]), -1)
-        found = F.grid_sample(
-            distance, grid.flatten(0, 1)[None], padding_mode="border", align_corners=False
+        sampled = F.grid_sample(
+            distance[None, None],
+            grid.flatten(0, 1)[None],
+            padding_mode="border",
+            align_corners=False,
         )
-        tsdf[rois] = found.view(len(rois), side, side) / reach[rois, None, None]
-    return tsdf.clamp_(-1, 1)
+        found.append(sampled.view(-1, side, side))
+    tsdf = (torch.cat(found) / reach[:, None, None]).clamp_(-1, 1)
+    return tsdf[order.argsort()]
 
 
-def _by_object(indices: list[int]) -> dict[int, list[int]]:
-    """The RoIs of each object."""
-    rois: dict[int, list[int]] = {}
-    for roi, index in enumerate(indices):
-        rois.setdefault(index, []).append(roi)
-    return rois
+class _Object(NamedTuple):
+    """An object, its RoIs, and the window of pixels that decide on their targets."""
+
+    index: int
+    rois: slice
+    left: int
+    top: int
+    right: int
+    bottom: int
+    limit: float
 
 
-def _window(mask: Tensor, left: int, top: int, right: int, bottom: int) -> Tensor:
-    """Pixels left..right-1, top..bottom-1 of a mask (H, W), bool; False outside of the image."""
+def _objects(rows: list[list[float]]) -> list[_Object]:
+    """Objects from RoIs, sorted by object: index, left, top, right, bottom, reach of each."""
+    objects, start = [], 0
+    for index, group in groupby(rows, key=itemgetter(0)):
+        columns = list(zip(*group, strict=True))
+        left, top = (math.floor(min(columns[k])) for k in (1, 2))
+        right, bottom = (math.ceil(max(columns[k])) for k in (3, 4))
+        stop = start + len(columns[0])
+        window = (left, top, max(right, left + 1), max(bottom, top + 1))
+        objects.append(_Object(int(index), slice(start, stop), *window, max(columns[5])))
+        start = stop
+    return objects
+
+
+def _distances(masks: Tensor, objects: list[_Object]) -> list[Tensor]:
+    """Signed distance in pixels in each object's window, exact as far as its RoIs reach."""
+    windows = [_window(masks[own.index], own) for own in objects]
+    if masks.device.type == "cpu":
+        return [
+            signed_distance(window[None], own.limit)[0] * own.limit
+            for window, own in zip(windows, objects, strict=True)
+        ]
+    # One transform of all windows: it launches kernels for each pixel of the reach.
+    height, width = (max(window.shape[k] for window in windows) for k in (0, 1))
+    limit = max(own.limit for own in objects)
+    layers = [F.pad(w, (0, width - w.shape[1], 0, height - w.shape[0])) for w in windows]
+    distances = signed_distance(torch.stack(layers), limit) * limit
+    return [
+        distance[: window.shape[0], : window.shape[1]]
+        for distance, window in zip(distances, windows, strict=True)
+    ]
+
+
+def _window(mask: Tensor, own: _Object) -> Tensor:
+    """The window's pixels of a mask (H, W), bool; False outside of the image."""
     height, width = mask.shape
-    inside = mask[max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)]
-    if not inside.numel():
-        return torch.zeros(bottom - top, right - left, dtype=torch.bool, device=mask.device)
-    border = (max(-left, 0), max(right - width, 0), max(-top, 0), max(bottom - height, 0))
-    return F.pad(inside != 0, border)
+    window = mask.new_zeros(own.bottom - own.top, own.right - own.left, dtype=torch.bool)
+    left, right = max(own.left, 0), min(own.right, width)
+    top, bottom = max(own.top, 0), min(own.bottom, height)
+    if left < right and top < bottom:
+        inside = mask[top:bottom, left:right] != 0
+        window[top - own.top : bottom - own.top, left - own.left : right - own.left] = inside
+    return window
 
 
 def grid_tsdf(

@@ -51,7 +51,8 @@ class TSDFMaskHead(FCNMaskHead):
         normalize_rois: Give the RoI features of each region mean 0 and variance 1, so that the
             heads behind do not depend on the features' scale. Not in the paper.
         initial_std: Standard deviation of the last layer's initial weights. phi_0 then starts
-            within (-1, 1). None: mmdet's initialisation, which is made for logits.
+            within (-1, 1) on features of unit variance, as ``normalize_rois`` makes them. None:
+            mmdet's initialisation, which is made for logits.
         targets: The true phi. ``image``: the distance to the object's boundary, measured on the
             image's pixels. ``grid``: the distance to the mask that was cut to the RoI's grid.
         **kwargs: Arguments of :class:`mmdet.models.FCNMaskHead`.
@@ -132,16 +133,20 @@ class TSDFMaskHead(FCNMaskHead):
         Returns:
             ``loss_mask``: a dict of the losses and, for the log, of the mean IoU of the initial,
             the final and the refined mask with the ground truth on the RoIs' grid, and of the
-            means of the level sets' ``log``, which are 0 if there are no RoIs.
+            means of the level sets' ``log``. They are 0 if there are no RoIs, and means over the
+            RoIs of all processes if they are averaged over the processes. ``mask_rois`` is the
+            number of RoIs.
             ``mask_targets``: the masks (M, mask_size, mask_size).
         """
         targets = self._targets(sampling_results, batch_gt_instances)
         losses = self._losses(mask_preds, *targets)
         count = len(targets[0])
         share = count / mean_count(mask_preds.trajectory.new_tensor(count))
-        losses |= {name: share * loss for name, loss in losses.items() if "loss" in name}
         for name, values in (mask_preds.log or {}).items():
             losses[name] = values.mean() if count else values.sum()
+        losses = {name: share * value for name, value in losses.items()}
+        if mask_preds.log is not None:
+            losses["mask_rois"] = mask_preds.trajectory.new_tensor(count)
         return dict(loss_mask=losses, mask_targets=targets[0])
 
     def _losses(self, level_sets: LevelSets, masks: Tensor, tsdfs: Tensor) -> dict[str, Tensor]:

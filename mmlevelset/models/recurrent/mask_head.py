@@ -9,7 +9,7 @@ from mmdet.models.roi_heads.mask_heads import FCNMaskHead
 from mmdet.utils import ConfigType, InstanceList
 from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmlevelset.models.common import check_roi_features, map_of_class, mean_count, mean_iou
 from mmlevelset.registry import MODELS
@@ -41,6 +41,9 @@ class RefinedFCNMaskHead(FCNMaskHead):
             logits are resampled to it. None: the head's own side. ``train_cfg.rcnn.mask_size`` has
             no meaning here.
         refined_weight: Factor on ``loss_mask`` of the refined masks; the head's own has 1.
+        initial_std: Standard deviation of the initial weights of the head's last layer. With
+            mmdet's initialisation, None, most logits of a head with one class start so large that
+            phi_0 of the refinement is -1 or 1.
         **kwargs: Arguments of :class:`mmdet.models.FCNMaskHead`.
 
     Raises:
@@ -53,6 +56,7 @@ class RefinedFCNMaskHead(FCNMaskHead):
         refinement: ConfigType = dict(type="mmlevelset.RecurrentRefinement"),
         mask_size: int | None = None,
         refined_weight: float = 1.0,
+        initial_std: float | None = 0.03,
         **kwargs,
     ) -> None:
         super().__init__(*args, **kwargs)
@@ -60,10 +64,19 @@ class RefinedFCNMaskHead(FCNMaskHead):
             raise ValueError(f"mask_size must be a positive integer or None, but is {mask_size!r}")
         if not refined_weight > 0:
             raise ValueError(f"refined_weight must be positive, but is {refined_weight!r}")
+        if initial_std is not None and not initial_std > 0:
+            raise ValueError(f"initial_std must be positive, but is {initial_std}")
+        self.initial_std = initial_std
         self.mask_size = mask_size or self.roi_feat_size[0] * (self.scale_factor or 1)
         self.refined_weight = refined_weight
         self.refinement = MODELS.build({"in_channels": self.in_channels, **refinement})
         self.image_features = self.refinement.image_channels > 0
+
+    def init_weights(self) -> None:
+        super().init_weights()
+        if self.initial_std is not None:
+            nn.init.normal_(self.conv_logits.weight, std=self.initial_std)
+            nn.init.zeros_(self.conv_logits.bias)
 
     def forward(
         self, x: Tensor, labels: Tensor | None = None, image: Tensor | None = None

@@ -9,6 +9,7 @@ from mmlevelset.models import (
     GlobalHyperparameters,
     HyperparameterHead,
     LevelSetMaskHead,
+    PANetLevelSetMaskHead,
 )
 from mmlevelset.models.levelset_rcnn.heads import MINIMUM_EPS
 from mmlevelset.models.levelset_rcnn.sources import FeatureSources
@@ -53,17 +54,18 @@ def features(count=4, channels=8, seed=0):
 
 
 @pytest.mark.parametrize(("classes", "width"), [(1, 64), (80, 8)])
-def test_the_initial_level_set_starts_in_range(classes, width):
-    head = mask_head(num_classes=classes, in_channels=width, conv_out_channels=width)
+@pytest.mark.parametrize("kind", [LevelSetMaskHead, PANetLevelSetMaskHead])
+def test_the_initial_level_set_starts_in_range(kind, classes, width):
+    head = mask_head(kind, num_classes=classes, in_channels=width, conv_out_channels=width)
     for scale in (0.1, 15.0):
         x = torch.randn(4, width, 14, 14) * scale
         phi = head(x, torch.arange(4) % classes).initial
         assert phi.abs().quantile(0.99) < 1 and phi.std() > 1e-3
 
 
-@pytest.mark.parametrize("scale", [0.1, 1.0, 15.0])
-def test_the_evolution_lives_on_features_of_any_scale(scale):
-    head = mask_head().train()
+@pytest.mark.parametrize(("scale", "normalize"), [(0.1, True), (15.0, True), (15.0, False)])
+def test_the_evolution_lives_on_features_of_any_scale(scale, normalize):
+    head = mask_head(normalize_rois=normalize).train()
     optimizer = torch.optim.Adam(head.parameters(), lr=1e-3)
     x, inside = features()
     truth = F.interpolate(inside[:, None], size=28)[:, 0] * 2 - 1
@@ -74,13 +76,12 @@ def test_the_evolution_lives_on_features_of_any_scale(scale):
         loss.backward()
         optimizer.step()
     log = head(x * scale, LABELS).log
-    moved = sum(value.mean() for name, value in log.items() if name.startswith("moved_"))
-    assert moved > 0.05
-    for name, (low, high) in head.hyperparameter_head.bounds.items():
+    assert sum(value.mean() for name, value in log.items() if name.startswith("moved_")) > 0.05
+    for name, (low, high) in head.hyperparameter_head.learned_ranges.items():
         for key, value in log.items():
             if key.startswith(name):
-                share = (value.mean() - low) / (high - low)
-                assert 0.05 < share < 0.95, key
+                low = max(low, 0)
+                assert 0.03 < (value.mean() - low) / (high - low) < 0.97, key
 
 
 def logged(**options):
@@ -166,11 +167,25 @@ def test_the_scale_of_a_source_does_not_matter():
         )
 
 
+def test_sources_in_half_precision_and_of_no_variance():
+    sources = FeatureSources(("a", "b"))
+    torch.manual_seed(0)
+    wide, narrow = torch.randn(2, 3, 9, 9) * 3e3, torch.randn(2, 3, 9, 9)
+    maps = [wide.half().requires_grad_(), narrow.half()]
+    joined, gain = sources(maps)
+    expected, _ = sources([wide, narrow])
+    torch.testing.assert_close(joined.float(), expected, rtol=1e-2, atol=1e-2)
+    (joined.float().square().sum() + gain.sum()).backward()
+    assert maps[0].grad.isfinite().all()
+    joined, _ = sources([torch.ones(2, 3, 9, 9), narrow])
+    assert joined.isfinite().all()
+
+
 def test_the_curvature_is_the_same_on_every_grid():
     """The contour of a disc shrinks by the same share of the box, on 28, 56 and 112 samples."""
     shrunk = []
     for size in (28, 56, 112):
-        fixed = dict(lambda1=0.0, lambda2=0.0, mu=2.0, eps=1.0, dt=2.0)
+        fixed = dict(lambda1=0.0, lambda2=0.0, mu=2.0, dt=2.0)  # eps is about 1
         head = mask_head(
             mask_size=size,
             hyperparameter_head=SMALL["hyperparameter_head"] | dict(fixed=fixed),
@@ -189,12 +204,23 @@ def test_the_curvature_is_the_same_on_every_grid():
     assert shrunk == pytest.approx([expected] * 3, rel=0.12)
 
 
-def test_the_curvature_moves_the_contour_by_a_fraction_of_a_sample():
-    head = mask_head()
-    low, high = head.hyperparameter_head.bounds["mu"]
-    dt = head.hyperparameter_head.bounds["dt"][1]
+@pytest.mark.parametrize("size", [28, 56, 112])
+def test_the_curvature_is_stable_and_gentle_over_its_whole_range(size):
+    head = mask_head(mask_size=size)
+    mu, dt = (head.hyperparameter_head.RANGES[name][1] for name in ("mu", "dt"))
     sharpest = 1.0  # 1 / radius, in samples of 28
-    assert low == 0 and head.curvature_scale * high * dt * sharpest / torch.pi < 0.5
+    assert head.curvature_scale * mu * dt * sharpest / torch.pi < 0.25
+    fixed = dict(lambda1=0.0, lambda2=0.0, mu=mu, dt=dt)
+    settings = SMALL["hyperparameter_head"] | dict(fixed=fixed)
+    head = mask_head(mask_size=size, hyperparameter_head=settings)
+    row, column = torch.arange(size)[:, None], torch.arange(size)
+    ripple = 0.2 * torch.sin(torch.pi / 2 * column) + 0 * row  # of 4 samples, the worst
+    start = (row - size / 2 + ripple) / head.samples_in_truncation
+    x, maps = torch.zeros(4, 8, 14, 14), torch.randn(4, 2, size, size)
+    level_sets, _ = head.evolve(start.expand(4, -1, -1), x, maps, torch.ones(4))
+    middle = level_sets[0, :, size // 2, 8:-8]
+    waves = middle.std(1)
+    assert (waves.diff() <= 1e-6).all(), waves
 
 
 @pytest.mark.parametrize("logit", [-12.0, 0.0, 12.0])
@@ -204,7 +230,7 @@ def test_no_setting_is_without_a_gradient(logit):
         head.logits.fill_(logit)
     settings = head(torch.zeros(1, 8, 14, 14))
     for name, value in settings._asdict().items():
-        low, high = head.bounds[name]
+        low, high = head.RANGES[name]
         assert (value >= low).all() and (value <= high).all()
         (gradient,) = torch.autograd.grad(value.sum(), head.logits, retain_graph=True)
         assert (gradient != 0).sum() == value[0].numel(), name
@@ -216,11 +242,15 @@ def test_fixed_settings_are_not_learned(kind):
     head = kind(num_steps=2, in_channels=8, fixed=dict(mu=0.0, eps=0.3))
     settings = head(torch.randn(5, 8, 14, 14))
     assert (settings.mu == 0).all() and (settings.eps == 0.3).all()
-    assert settings.eps.shape == (5, 2) and set(head.bounds) == {"lambda1", "lambda2", "dt"}
+    assert settings.eps.shape == (5, 2)
+    assert set(head.learned_ranges) == {"lambda1", "lambda2", "dt"}
     with pytest.raises(ValueError, match="fixed must name lambda1, .*'nu'"):
         kind(fixed=dict(nu=1.0))
-    with pytest.raises(ValueError, match="eps"):
-        kind(fixed=dict(eps=0.0))
+    for value in (0.0, -1.0, float("inf"), "1"):
+        with pytest.raises(ValueError, match="fixed.eps must be at least 0.01, but is"):
+            kind(fixed=dict(eps=value))
+    with pytest.raises(ValueError, match="fixed must leave"):
+        kind(fixed=dict.fromkeys(head.RANGES, 1.0))
 
 
 def test_the_control_adds_a_convolution_of_the_same_features():
@@ -230,6 +260,7 @@ def test_the_control_adds_a_convolution_of_the_same_features():
     found = head(x, LABELS, image, fine)
     assert found.trajectory.shape == (4, 2, 28, 28) and set(found.log) == {"moved_1"}
     assert not hasattr(head, "hyperparameter_head")
+    assert torch.equal(found.initial, found.final)
     found.final.sum().backward()
     assert head.step.weight.grad.all() and head.step.weight.shape[1] == 4 + 3 + 3
     with pytest.raises(ValueError, match="num_steps must be 1"):

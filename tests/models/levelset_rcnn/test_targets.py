@@ -1,14 +1,17 @@
 """Alignment, with shapes of known answers: samples of a RoI's grid are cell centres."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 
+from mmlevelset.models.levelset_rcnn import targets
 from mmlevelset.models.levelset_rcnn.targets import grid_tsdf, image_tsdf
 from mmlevelset.ops.boxes import paste_level_sets
 
 
-@pytest.fixture(params=[image_tsdf, grid_tsdf], ids=["image", "grid"], autouse=True)
+@pytest.fixture(params=[image_tsdf, grid_tsdf], ids=["image", "grid"])
 def make(request):
     """Both kinds of targets agree where the boundary lies between samples."""
     return request.param
@@ -142,3 +145,29 @@ def test_a_box_without_its_object_and_beyond_the_image():
     assert (one_target(image_tsdf, mask, [14.0, 14, 19, 19], 8, 1.0) == -1).all()
     assert (one_target(image_tsdf, mask, [30.0, 30, 42, 50], 8, 1.0) == -1).all()
     assert one_target(image_tsdf, mask, [5.0, 5, 5, 5], 8, 1.0).isfinite().all()
+    large = one_target(image_tsdf, mask, [-3e3, -3e3, 3e3, 3e3], 8, 1.0)  # in little time
+    assert (large < 0).all()
+
+
+def test_rois_of_several_objects_in_any_order_and_all_windows_at_once(monkeypatch):
+    """As on a GPU, where the windows of all objects are transformed together."""
+    torch.manual_seed(0)
+    masks = (torch.rand(3, 40, 50) < 0.5).kron(torch.ones(1, 4, 4)).to(torch.uint8)
+    corner = torch.rand(6, 2) * 60
+    boxes = torch.cat([corner, corner + 20 + torch.rand(6, 2) * 60], 1)
+    indices = torch.tensor([2, 0, 2, 1, 0, 2])
+    found = image_tsdf(masks, boxes, indices, 14, 2.0, margin=2)
+    for tsdf, box, index in zip(found, boxes, indices, strict=True):
+        pad = (box[2:] - box[:2]) * 2 / 14
+        wide = torch.cat([box[:2] - pad, box[2:] + pad]).tolist()
+        alone = one_target(image_tsdf, masks[index].numpy(), wide, 18, 2.0)
+        torch.testing.assert_close(tsdf, alone, rtol=0, atol=1e-4)
+    own = targets._distances
+    together = SimpleNamespace(type="cuda")
+
+    def distances(masks, objects):
+        on_gpu = type("Masks", (), dict(device=together, __getitem__=lambda _, k: masks[k]))
+        return own(on_gpu(), objects)
+
+    monkeypatch.setattr(targets, "_distances", distances)
+    torch.testing.assert_close(image_tsdf(masks, boxes, indices, 14, 2.0, margin=2), found)
