@@ -33,8 +33,8 @@ class ConvolutionMaskHead(LevelSetMaskHead):
 
     def init_weights(self) -> None:
         super().init_weights()
-        nn.init.zeros_(self.step.weight)
-        nn.init.zeros_(self.step.bias)
+        for parameter in self.step.parameters():
+            nn.init.zeros_(parameter)
 
     def evolve(
         self, start: Tensor, x: Tensor, features: Tensor, gain: Tensor

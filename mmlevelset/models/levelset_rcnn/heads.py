@@ -54,7 +54,7 @@ class _Predicted:
                 raise ValueError(f"fixed.{name} must be at least {low:g}, but is {value!r}")
         if len(given) == len(self.RANGES):
             raise ValueError("fixed must leave at least one setting to be learned")
-        return given  # type: ignore[return-value]
+        return given
 
     @property
     def learned_ranges(self) -> dict[str, tuple[float, float]]:

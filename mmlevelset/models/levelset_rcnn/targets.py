@@ -69,7 +69,7 @@ def image_tsdf(
 class _Object(NamedTuple):
     """An object, its RoIs, and the window of pixels that decide on their targets."""
 
-    index: int
+    number: int
     rois: slice
     left: int
     top: int
@@ -94,7 +94,7 @@ def _objects(rows: list[list[float]]) -> list[_Object]:
 
 def _distances(masks: Tensor, objects: list[_Object]) -> list[Tensor]:
     """Signed distance in pixels in each object's window, exact as far as its RoIs reach."""
-    windows = [_window(masks[own.index], own) for own in objects]
+    windows = [_window(masks[own.number], own) for own in objects]
     if masks.device.type == "cpu":
         return [
             signed_distance(window[None], own.limit)[0] * own.limit
