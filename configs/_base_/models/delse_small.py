@@ -1,6 +1,6 @@
 """DELSE on the small Mask R-CNN, with its own losses and fixed hyperparameters.
 
-As in levelset-rcnn_small.py, the loss weights are a tenth of the full-size model's.
+The loss weights are a tenth of the full-size model's.
 """
 
 _base_ = ["./mask-rcnn_small.py"]

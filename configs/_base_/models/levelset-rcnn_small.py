@@ -1,7 +1,6 @@
 """LevelSet R-CNN on the small Mask R-CNN; phi and the features on a grid of 56 x 56.
 
-The loss weights are a tenth of the paper's for Cityscapes. In a training from scratch the paper's
-weights let the gradients of the level sets drown the detection's.
+The loss weights are two fifths of the paper's for Cityscapes. docs/levelset_rcnn.md compares others.
 """
 
 _base_ = ["./mask-rcnn_small.py"]
@@ -41,8 +40,8 @@ model = dict(
                 upsample_channels=(32, 16),
             ),
             loss_tsdf=dict(type="mmlevelset.TSDFLoss", eps=0.1, l1_weight=1.0, bce_weight=1.0),
-            initial_weight=0.1,
-            final_weight=0.5,
+            initial_weight=0.4,
+            final_weight=2.0,
         ),
     ),
     test_cfg=dict(rcnn=dict(initial_masks=False, level_sets=False, polygons=False)),
