@@ -63,16 +63,16 @@ class EvolutionHook(Hook):
     ) -> None:
         """Count the iterations in a row, and warn."""
         outputs = outputs or {}
+        steps = [name for name in outputs if _is_step(name, "moved")]
+        if not steps or "mask_rois" not in outputs:
+            return
         ranges = {
             name: ends
             for name in outputs
             for key, ends in self._ranges.items()
             if _is_step(name, key)
         }
-        steps = [name for name in outputs if _is_step(name, "moved")]
         names = ["mask_rois", *steps, *ranges]
-        if not steps or "mask_rois" not in outputs:
-            return
         numbers = torch.stack([outputs[name].float() for name in names]).tolist()
         values = dict(zip(names, numbers, strict=True))
         if not values["mask_rois"]:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import torch
 from mmdet.structures import DetDataSample
 from mmdet.utils import reduce_mean
-from torch import Tensor
+from torch import Tensor, nn
 
 Result = TypeVar("Result", bound=Tensor | tuple)
 """A head's result for RoIs, the first axis: a tensor, or a NamedTuple of tensors and None."""
@@ -164,6 +164,19 @@ def label_map(sample: DetDataSample, size: tuple[int, ...], loaders: str) -> Ten
             f" but is {tuple(labels.shape)}; set pad_seg=True in data_preprocessor"
         )
     return labels
+
+
+def check_initial_std(initial_std: float | None) -> None:
+    """Raise ValueError unless a layer's ``initial_std`` is positive or None."""
+    if initial_std is not None and not initial_std > 0:
+        raise ValueError(f"initial_std must be positive, but is {initial_std}")
+
+
+def start_small(layer: nn.Module, std: float | None) -> None:
+    """Give a layer normal weights of this standard deviation and no bias; None: leave it."""
+    if std is not None:
+        nn.init.normal_(layer.weight, std=std)  # type: ignore[arg-type]
+        nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
 
 
 def check_choice(name: str, value: str, choices: Sequence[str]) -> None:

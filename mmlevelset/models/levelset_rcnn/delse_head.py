@@ -132,7 +132,7 @@ class DELSEMaskHead(TSDFMaskHead):
         initial = self.initial_level_set(x, labels)
         settings = self.hyperparameter_head(x)
         velocity = F.normalize(self.velocity_head(x, self.mask_size).float(), dim=1, eps=1e-6)
-        start = initial[:, 0].detach() if self.detach_initial else initial[:, 0]
+        start = self.start_of_evolution(initial)
         modulation = self.modulation_head(x, self.mask_size)[:, 0].float().sigmoid()
         arguments = (velocity, modulation, *settings, self.samples_in_truncation, self.eta)
         trajectory = evolve_geodesic(start, *arguments)

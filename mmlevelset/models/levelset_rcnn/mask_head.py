@@ -157,7 +157,7 @@ class LevelSetMaskHead(TSDFMaskHead):
         initial = self.initial_level_set(x, labels)
         trajectory, log = initial, None
         if self.num_steps:
-            start = initial[:, 0].detach() if self.detach_initial else initial[:, 0]
+            start = self.start_of_evolution(initial)
             level_sets, log = self.evolve(start, x, *self.sources(self._maps(x, image, fine)))
             trajectory = torch.cat([initial, level_sets[:, 1:]], 1)
         if self.refinement is None:

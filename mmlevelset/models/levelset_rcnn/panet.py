@@ -14,7 +14,7 @@ from mmdet.utils import ConfigType
 from mmengine.model import ModuleList
 from torch import Tensor
 
-from mmlevelset.models.common import check_roi_features
+from mmlevelset.models.common import check_roi_features, start_small
 from mmlevelset.models.levelset_rcnn.mask_head import LevelSetMaskHead
 from mmlevelset.registry import MODELS
 
@@ -127,5 +127,4 @@ class PANetLevelSetMaskHead(LevelSetMaskHead, PANetMaskHead):  # type: ignore[mi
         super().init_weights()
         if self.initial_std is not None:
             pixels = self.roi_feat_size[0] * self.roi_feat_size[1]
-            nn.init.normal_(self.fusion_fc.weight, std=self.initial_std / pixels**0.5)
-            nn.init.zeros_(self.fusion_fc.bias)
+            start_small(self.fusion_fc, self.initial_std / pixels**0.5)

@@ -12,10 +12,12 @@ from torch import Tensor
 
 from mmlevelset.models.common import (
     check_choice,
+    check_initial_std,
     check_roi_features,
     map_of_class,
     mean_count,
     mean_iou,
+    start_small,
 )
 from mmlevelset.models.levelset_rcnn.result import LevelSets
 from mmlevelset.models.levelset_rcnn.targets import TARGETS
@@ -80,8 +82,7 @@ class TSDFMaskHead(FCNMaskHead):
             raise ValueError(f"num_steps must not be negative, but is {num_steps}")
         if not truncation > 0:
             raise ValueError(f"truncation must be positive, but is {truncation}")
-        if initial_std is not None and not initial_std > 0:
-            raise ValueError(f"initial_std must be positive, but is {initial_std}")
+        check_initial_std(initial_std)
         check_choice("targets", targets, tuple(TARGETS))
         self.fine_projection: nn.Module | None = None
         self.normalize_rois = normalize_rois
@@ -102,9 +103,7 @@ class TSDFMaskHead(FCNMaskHead):
 
     def init_weights(self) -> None:
         super().init_weights()
-        if self.initial_std is not None:
-            nn.init.normal_(self.conv_logits.weight, std=self.initial_std)
-            nn.init.zeros_(self.conv_logits.bias)
+        start_small(self.conv_logits, self.initial_std)
 
     def normalized(self, x: Tensor) -> Tensor:
         """RoI features (M, C, h, w) as the heads get them."""
@@ -116,6 +115,10 @@ class TSDFMaskHead(FCNMaskHead):
         tsdf = map_of_class(super().forward(x), labels, self.class_agnostic)
         size = (self.mask_size, self.mask_size)
         return F.interpolate(tsdf, size=size, mode="bilinear", align_corners=False)
+
+    def start_of_evolution(self, initial: Tensor) -> Tensor:
+        """phi_0 (M, mask_size, mask_size) for the evolution, of :meth:`initial_level_set`."""
+        return initial[:, 0].detach() if self.detach_initial else initial[:, 0]
 
     @abstractmethod
     def stages(self, level_sets: LevelSets) -> Iterator[Stage]:

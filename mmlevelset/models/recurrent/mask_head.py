@@ -9,9 +9,16 @@ from mmdet.models.roi_heads.mask_heads import FCNMaskHead
 from mmdet.utils import ConfigType, InstanceList
 from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
-from torch import Tensor, nn
+from torch import Tensor
 
-from mmlevelset.models.common import check_roi_features, map_of_class, mean_count, mean_iou
+from mmlevelset.models.common import (
+    check_initial_std,
+    check_roi_features,
+    map_of_class,
+    mean_count,
+    mean_iou,
+    start_small,
+)
 from mmlevelset.registry import MODELS
 
 
@@ -64,8 +71,7 @@ class RefinedFCNMaskHead(FCNMaskHead):
             raise ValueError(f"mask_size must be a positive integer or None, but is {mask_size!r}")
         if not refined_weight > 0:
             raise ValueError(f"refined_weight must be positive, but is {refined_weight!r}")
-        if initial_std is not None and not initial_std > 0:
-            raise ValueError(f"initial_std must be positive, but is {initial_std}")
+        check_initial_std(initial_std)
         self.initial_std = initial_std
         self.mask_size = mask_size or self.roi_feat_size[0] * (self.scale_factor or 1)
         self.refined_weight = refined_weight
@@ -74,9 +80,7 @@ class RefinedFCNMaskHead(FCNMaskHead):
 
     def init_weights(self) -> None:
         super().init_weights()
-        if self.initial_std is not None:
-            nn.init.normal_(self.conv_logits.weight, std=self.initial_std)
-            nn.init.zeros_(self.conv_logits.bias)
+        start_small(self.conv_logits, self.initial_std)
 
     def forward(
         self, x: Tensor, labels: Tensor | None = None, image: Tensor | None = None

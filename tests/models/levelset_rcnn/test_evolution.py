@@ -14,29 +14,14 @@ from mmlevelset.models import (
 from mmlevelset.models.levelset_rcnn.heads import MINIMUM_EPS
 from mmlevelset.models.levelset_rcnn.sources import FeatureSources
 from mmlevelset.ops import evolve_chan_vese
+from tests.models.levelset_rcnn.builders import SMALL
 
-SMALL = dict(
-    in_channels=8,
-    conv_out_channels=8,
-    num_convs=1,
-    num_classes=3,
-    mask_size=28,
-    hyperparameter_head=dict(
-        type="mmlevelset.HyperparameterHead", num_convs=1, conv_channels=8, fc_channels=8
-    ),
-    feature_head=dict(
-        type="mmlevelset.ChanVeseFeatureHead",
-        num_convs=1,
-        conv_channels=8,
-        upsample_channels=(8, 4),
-    ),
-)
 LABELS = torch.tensor([0, 1, 2, 0])
 
 
 def mask_head(kind=LevelSetMaskHead, **options):
     torch.manual_seed(0)
-    head = kind(**(SMALL | options))
+    head = kind(**(SMALL | dict(mask_size=28) | options))
     head.init_weights()
     return head
 

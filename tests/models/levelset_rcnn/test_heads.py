@@ -14,6 +14,7 @@ from mmlevelset.models import (
 )
 from mmlevelset.models.levelset_rcnn.result import LevelSets
 from mmlevelset.models.levelset_rcnn.targets import image_tsdf
+from tests.models.levelset_rcnn.builders import SMALL
 
 LABELS = torch.tensor([0, 2])
 L1 = dict(type="mmlevelset.TSDFLoss", bce_weight=0.0)
@@ -21,23 +22,7 @@ L1 = dict(type="mmlevelset.TSDFLoss", bce_weight=0.0)
 
 def mask_head(**options):
     torch.manual_seed(0)
-    defaults = dict(
-        num_convs=1,
-        in_channels=8,
-        conv_out_channels=8,
-        num_classes=3,
-        mask_size=32,
-        hyperparameter_head=dict(
-            type="mmlevelset.HyperparameterHead", num_convs=1, conv_channels=8, fc_channels=8
-        ),
-        feature_head=dict(
-            type="mmlevelset.ChanVeseFeatureHead",
-            num_convs=1,
-            conv_channels=8,
-            upsample_channels=(8, 4),
-        ),
-    )
-    head = LevelSetMaskHead(**(defaults | options))
+    head = LevelSetMaskHead(**(SMALL | dict(mask_size=32) | options))
     head.init_weights()
     return head
 
