@@ -150,7 +150,8 @@ def test_semantic_networks_have_their_logits_at_every_stride_th_pixel():
 
     def check(path: str, config: Config) -> None:
         assert config.model.decode_head.align_corners
-        assert config.model.stride == (32 if "/fcn" in path else 8)
+        usual = 32 if "/fcn" in path else 8
+        assert config.model.stride == config.model.backbone.get("output_stride", usual)
         for loss in (config.model.decode_head.loss_decode[1], *config.model.decode_head.monitor):
             assert tuple(loss.map_size) == (41, 41)
         if "largefov" in path and "_lite0_" not in path:

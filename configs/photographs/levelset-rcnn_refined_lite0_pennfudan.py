@@ -1,17 +1,12 @@
-"""LevelSet R-CNN with a recurrent refinement after its evolution."""
+"""levelset-rcnn_lite0_pennfudan.py with a recurrent refinement after its evolution."""
 
-_base_ = ["./levelset-rcnn_lite0_pennfudan.py"]
+_base_ = [
+    "../_base_/models/levelset-rcnn_refined_lite0.py",
+    "../_base_/datasets/pennfudan_instance.py",
+    "../_base_/schedules/light_12e.py",
+    "../_base_/default_runtime.py",
+]
 model = dict(
-    roi_head=dict(
-        mask_head=dict(
-            refinement=dict(
-                type="mmlevelset.RecurrentRefinement",
-                feature_channels=8,
-                image_channels=3,
-                num_steps=3,
-                hidden_channels=8,
-                detach=False,
-            )
-        )
-    )
+    rpn_head=dict(anchor_generator=dict(ratios=[1.0, 2.0, 3.0])),
+    roi_head=dict(bbox_head=dict(num_classes=1), mask_head=dict(num_classes=1)),
 )
