@@ -219,6 +219,19 @@ def test_the_options_of_the_readmes_fit_their_configs():
     assert rows > 20
 
 
+def test_the_config_for_backbones_of_timm_fits_its_base(tmp_path):
+    text = (ROOT / "configs/photographs/README.md").read_text()
+    (snippet,) = re.findall(r"```python\n(_base_.*?)```", text, re.DOTALL)
+    file = tmp_path / "mine.py"
+    file.write_text(snippet.replace('"configs/', f'"{ROOT}/configs/'))
+    config = Config.fromfile(file, import_custom_modules=False)
+    usual = read("configs/photographs/mask-rcnn_refined_lite0_pennfudan.py").model
+    assert config.model.backbone.keys().isdisjoint(usual.backbone.keys() - {"type", "out_indices"})
+    assert len(config.model.neck.in_channels) == len(config.model.backbone.out_indices) == 4
+    assert config.model.neck.norm_cfg == usual.neck.norm_cfg
+    assert config.model.roi_head == usual.roi_head
+
+
 def test_the_options_of_the_sweeps_fit_their_configs():
     rows = 0
     for file in sorted((ROOT / "configs/sweeps").glob("*.py")):
