@@ -32,6 +32,7 @@ PROJECT = [
     "mmlevelset",
     "configs",
     "tools",
+    "weights",
 ]
 
 
