@@ -163,8 +163,10 @@ def _draw(axes, panel: Panel, width: int) -> None:
 
 
 def _write(axes, label: str, points: np.ndarray, color: str) -> None:
-    """Write a label above the highest of an outline's points, within the image."""
-    x, y = points[points[:, 1].argmin()]
+    """Write a label above the middle of an outline's highest pixel row, within the image."""
+    y = points[:, 1].min()
+    highest = points[points[:, 1] < y + 1, 0]
+    x = (highest.min() + highest.max()) / 2
     text = axes.annotate(
         label,
         (x, y),
@@ -177,6 +179,6 @@ def _write(axes, label: str, points: np.ndarray, color: str) -> None:
     )
     drawn, room = text.get_window_extent(), axes.get_window_extent()
     points_per_pixel = 72 / DPI
-    right = max(0, room.x0 + 4 - drawn.x0) - max(0, drawn.x1 + 4 - room.x1)
-    down = max(0, drawn.y1 + 3 - room.y1)
+    right = max(0, room.x0 + 5 - drawn.x0) - max(0, drawn.x1 + 5 - room.x1)
+    down = max(0, drawn.y1 + 5 - room.y1)
     text.set_position((right * points_per_pixel, 3 - down * points_per_pixel))

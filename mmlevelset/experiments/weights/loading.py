@@ -69,7 +69,7 @@ def read_weights(source: str) -> Weights:
     except Exception as error:
         raise InputError(f"{source} is no checkpoint, or is truncated: {error}") from error
     state = content.get("state_dict", content) if isinstance(content, dict) else None
-    if not state or not all(hasattr(value, "is_floating_point") for value in state.values()):
+    if state is None or not all(hasattr(one, "is_floating_point") for one in state.values()):
         raise InputError(f"{source} holds no state_dict of tensors")
     meta = content.get("meta") or {} if state is not content else {}
     return Weights(source, dict(state), meta)

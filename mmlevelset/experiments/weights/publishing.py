@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 OF_A_RUN = ("work_dir", "load_from", "resume", "launcher")
 """Keys of a config that belong to a run on a machine."""
+PRETRAINED = ("Pretrained", "PipWeights")
+"""Types of an ``init_cfg`` that read a file."""
 
 
 def parse(words: Sequence[str] | None) -> argparse.Namespace:
@@ -133,13 +135,22 @@ def without_run(config: Config) -> Config:
 
 
 def _without_pretrained(value: Any) -> Any:
+    """Return a value of a config without the ``init_cfg`` of pretrained parts."""
     if isinstance(value, dict):
-        if str(value.get("type", "")).rpartition(".")[2] == "Pretrained":
+        if _is_pretrained(value):
             return None
-        return {key: _without_pretrained(inner) for key, inner in value.items()}
+        return {
+            key: None if key == "pretrained" else _without_pretrained(inner)
+            for key, inner in value.items()
+        }
     if isinstance(value, (list, tuple)):
-        return type(value)(_without_pretrained(inner) for inner in value)
+        return type(value)(_without_pretrained(one) for one in value if not _is_pretrained(one))
     return value
+
+
+def _is_pretrained(value: Any) -> bool:
+    kind = value.get("type", "") if isinstance(value, dict) else ""
+    return str(kind).rpartition(".")[2] in PRETRAINED
 
 
 def _plain(value: Any) -> Any:
