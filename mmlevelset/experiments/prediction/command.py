@@ -99,8 +99,9 @@ def predict(arguments: argparse.Namespace) -> int:
             try:
                 loaded = detector.read(photograph)
             except (OSError, ValueError) as error:
-                unreadable.append(str(error))
-                print(f"{NAME}: {photograph}: {' '.join(str(error).split())}", file=sys.stderr)
+                line = " ".join(str(error).split())
+                unreadable.append(line if str(photograph) in line else f"{photograph}: {line}")
+                print(f"{NAME}: {unreadable[-1]}", file=sys.stderr, flush=True)
                 continue
             found = detector.detect(loaded)
             results.add(photograph, name, found)

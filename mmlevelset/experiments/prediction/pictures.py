@@ -20,12 +20,20 @@ PANEL = 300
 
 def draw_contours(found: Detections) -> np.ndarray:
     """Return the photograph (H', W', 3) BGR with the contours, names and scores of its objects."""
+    import cv2
+    import numpy as np
+
     from mmlevelset.visualization import Panel, draw_panels
 
     labels = [f"{name} {score:.2f}" for name, score in zip(found.names, found.scores, strict=True)]
-    size = min(max(*found.size, SMALLEST), LARGEST)
-    panel = Panel(found.image, "", found.polygons, labels=labels)
-    return draw_panels([[panel]], size, gap=0)
+    image, outlines = found.image, found.polygons
+    if max(found.size) > LARGEST:  # OpenCV is faster than Matplotlib
+        height, width = (round(side * LARGEST / max(found.size)) for side in found.size)
+        image = cv2.resize(image, (max(1, width), max(1, height)), interpolation=cv2.INTER_AREA)
+        scale = np.divide(image.shape[1::-1], found.image.shape[1::-1])
+        outlines = [[polygon * scale for polygon in polygons] for polygons in outlines]
+    size = max(*image.shape[:2], SMALLEST)
+    return draw_panels([[Panel(image, "", outlines, labels=labels)]], size, gap=0)
 
 
 def draw_evolutions(found: Detections) -> np.ndarray | None:

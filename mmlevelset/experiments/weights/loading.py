@@ -6,7 +6,7 @@ import argparse
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from mmlevelset.errors import InputError
 from mmlevelset.experiments.class_names import names_in
@@ -72,7 +72,9 @@ def read_weights(source: str) -> Weights:
     if state is None or not all(hasattr(one, "is_floating_point") for one in state.values()):
         raise InputError(f"{source} holds no state_dict of tensors")
     meta = content.get("meta") or {} if state is not content else {}
-    return Weights(source, dict(state), meta)
+    # A wrapper for several processes has its model in `module`.
+    tensors = {name.removeprefix("module."): value for name, value in state.items()}
+    return Weights(source, tensors, meta)
 
 
 def _content(source: str) -> Any:
@@ -112,11 +114,16 @@ def config_of(weights: Weights, arguments: argparse.Namespace) -> tuple[Config, 
 def load_strictly(model: nn.Module, weights: Weights) -> None:
     """Load weights into a model that has the same names and shapes.
 
-    The tensors take the types of the model's: float16 becomes float32 again.
+    The tensors take the types of the model's: float16 becomes float32 again. A wrapper, such as
+    :class:`mmlevelset.TiledDetector`, takes the weights of the model in it.
 
     Raises:
         InputError: Names are missing or unknown, or shapes differ; the message lists all three.
     """
+    from mmengine.model import BaseTTAModel, is_model_wrapper
+
+    while isinstance(model, BaseTTAModel) or is_model_wrapper(model):
+        model = cast("nn.Module", model.module)
     try:
         model.load_state_dict(weights.state, strict=True)
     except RuntimeError as error:

@@ -158,6 +158,25 @@ def test_models_without_level_sets(photo, tmp_path, name, ends, options):
         assert (entry["bbox"][2] > 0 and entry["bbox"][3] > 0) or not mask.any()
 
 
+def test_a_photograph_in_tiles(checkpoint, photo, tmp_path):
+    """Encoded masks have outlines. Of the level sets, the first masks are left."""
+    config = tmp_path / "tiled.py"
+    config.write_text(
+        f'_base_ = ["{QUICKSTART}/levelset-rcnn_tiled_shapes.py"]\n'
+        "mask_head = dict(image_features=True)\n"
+        "model = dict(tile_size=64, overlap=16, max_per_img=4,\n"
+        "             module=dict(roi_head=dict(mask_head=mask_head)))\n"
+    )
+    words = ["--weights", checkpoint, "--config", config, "--out", tmp_path, "--score-thr=0"]
+    assert predict(photo, *words) == 0
+    assert (tmp_path / "a_evolution.png").is_file()
+    entries, features = read(tmp_path / "results.json"), read(tmp_path / "a.geojson")["features"]
+    assert len(entries) == 4
+    for feature, entry in zip(features, entries, strict=True):
+        mask = mask_util.decode(entry["segmentation"])
+        assert (enclosed(feature["geometry"], 60, 90) == mask).all()
+
+
 def test_files_that_are_no_photographs_are_named(checkpoint, photo, tmp_path, capsys):
     folder = photo.parent
     (folder / "text.jpg").write_text("no image")
@@ -169,9 +188,8 @@ def test_files_that_are_no_photographs_are_named(checkpoint, photo, tmp_path, ca
     lines = [line for line in printed.err.splitlines() if line.startswith("predict.py: ")]
     assert len(lines) == 4
     assert lines[0].endswith("none.png: there is no such file or folder")
-    assert [line.split(": ")[1] for line in lines[1:]] == [
-        str(folder / name) for name in ("empty.jpg", "short.png", "text.jpg")
-    ]
+    for line, name in zip(lines[1:], ("empty.jpg", "short.png", "text.jpg"), strict=True):
+        assert line.startswith(f"predict.py: image file {folder / name} ")
     assert "1 photograph, " in printed.out
     assert [image["id"] for image in read(tmp_path / "out/photographs.json")["images"]] == [1]
 

@@ -2,6 +2,7 @@ import re
 
 import pytest
 import torch
+from mmengine.model import BaseTTAModel
 from torch import nn
 
 from mmlevelset.errors import InputError
@@ -19,6 +20,21 @@ def test_all_faults_are_in_one_message():
         "the checkpoint some.pth is not of the config's model: missing: 0.bias;"
         " unknown: 2.weight; of another shape: 0.weight (3, 4), the model's is (3, 2)"
     )
+
+
+def test_wrappers_take_the_weights_of_their_model(tmp_path):
+    class Wrapper(BaseTTAModel):
+        def merge_preds(self, data_samples_list):
+            return data_samples_list
+
+    model = nn.Linear(2, 3)
+    state = {
+        f"module.{name}": torch.full_like(value, 7) for name, value in model.state_dict().items()
+    }
+    torch.save(dict(state_dict=state), tmp_path / "x.pth")
+    weights = read_weights(str(tmp_path / "x.pth"))
+    load_strictly(Wrapper(module=model), weights)
+    assert (model.weight == 7).all() and (model.bias == 7).all()
 
 
 def test_many_faults_are_counted():
