@@ -20,7 +20,7 @@ demo: setup  ## Predict on photographs, train on generated shapes, evaluate, dra
 	$(python) tools/train.py configs/quickstart/levelset-rcnn_image_shapes.py --work-dir work_dirs/demo \
 		--cfg-options $(short_training)
 	$(python) tools/draw_results.py configs/quickstart/levelset-rcnn_image_shapes.py work_dirs/demo \
-		--score-thr 0.45 --search 30
+		--score-thr 0.3 --search 40 --num 4
 	@echo; $(python) tools/results_table.py work_dirs/demo
 	@echo; echo "Pictures: work_dirs/demo/results/results.png, one image each beside it, losses.png"
 

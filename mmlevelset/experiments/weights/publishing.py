@@ -111,7 +111,7 @@ def published(
         raise InputError(f"the checkpoint {weights.source} names no classes")
     palette = (weights.meta.get("dataset_meta") or {}).get("palette")
     kept = {key: weights.meta[key] for key in ("epoch", "iter", "seed") if key in weights.meta}
-    meta = dict(
+    meta: dict[str, Any] = dict(
         dataset_meta=dict(classes=weights.classes, palette=_plain(palette)),
         cfg=config.pretty_text,
         config=name,

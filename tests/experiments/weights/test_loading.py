@@ -2,7 +2,6 @@ import re
 
 import pytest
 import torch
-from mmengine.model import BaseTTAModel
 from torch import nn
 
 from mmlevelset.errors import InputError
@@ -22,18 +21,14 @@ def test_all_faults_are_in_one_message():
     )
 
 
-def test_wrappers_take_the_weights_of_their_model(tmp_path):
-    class Wrapper(BaseTTAModel):
-        def merge_preds(self, data_samples_list):
-            return data_samples_list
-
+def test_weights_of_a_wrapper_are_those_of_its_model(tmp_path):
     model = nn.Linear(2, 3)
     state = {
         f"module.{name}": torch.full_like(value, 7) for name, value in model.state_dict().items()
     }
     torch.save(dict(state_dict=state), tmp_path / "x.pth")
     weights = read_weights(str(tmp_path / "x.pth"))
-    load_strictly(Wrapper(module=model), weights)
+    load_strictly(model, weights)
     assert (model.weight == 7).all() and (model.bias == 7).all()
 
 
