@@ -1,5 +1,11 @@
 # `make demo` and `make test` do all the set-up themselves.
 python := .venv/bin/python
+# Photographs with people that scikit-image installs.
+samples = $(shell $(python) -c "import skimage.data; print(skimage.data.__path__[0])")
+photographs = $(samples)/astronaut.png $(samples)/camera.png
+short_training = train_dataloader.batch_size=2 train_dataloader.dataset.length=260 \
+	train_cfg.max_epochs=4 train_cfg.val_interval=4 param_scheduler.1.T_max=4 \
+	val_dataloader.dataset.length=40
 
 .PHONY: help setup demo test lint clean distclean
 
@@ -9,11 +15,12 @@ help:  ## Say what there is to make
 setup:  ## Set up .venv: torch, mmcv with its compiled ops, the rest, this package
 	@sh tools/dev/setup.sh
 
-demo: setup  ## Train on generated shapes, evaluate, and draw results into work_dirs/demo
+demo: setup  ## Predict on photographs, train on generated shapes, evaluate, draw into work_dirs/demo
+	$(if $(wildcard weights/*.pth),$(python) tools/predict.py $(photographs) --out work_dirs/demo/photographs)
 	$(python) tools/train.py configs/quickstart/levelset-rcnn_image_shapes.py --work-dir work_dirs/demo \
-		--cfg-options val_dataloader.dataset.length=100
+		--cfg-options $(short_training)
 	$(python) tools/draw_results.py configs/quickstart/levelset-rcnn_image_shapes.py work_dirs/demo \
-		--score-thr 0.45 --search 60
+		--score-thr 0.3 --search 40 --num 4
 	@echo; $(python) tools/results_table.py work_dirs/demo
 	@echo; echo "Pictures: work_dirs/demo/results/results.png, one image each beside it, losses.png"
 

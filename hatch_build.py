@@ -1,8 +1,9 @@
-"""Puts configs, tools and model-index.yml where mim looks for them in a wheel.
+"""Puts configs, tools, weights and model-index.yml where mim looks for them in a wheel.
 
 mim looks in ``.mim`` in the package's folder. onedl-mim takes the first path segment of the
 installed RECORD for that folder. RECORD is sorted, and ``_mmlevelset_mim`` comes first in it. A
-console script would come before it ("../../../bin"). openmim looks in the module's folder.
+console script would come before it ("../../../bin"). openmim looks in the module's folder. The
+weights are large and lie in the module's folder alone, where this package looks.
 """
 
 import shutil
@@ -29,6 +30,7 @@ class MimLayout(BuildHookInterface):
                 shutil.copytree(root / name, copy / name, ignore=UNWANTED)
             shutil.copy(root / "model-index.yml", copy)
             build_data["force_include"][str(copy)] = f"{folder}/.mim"
+        build_data["force_include"][str(root / "weights")] = "mmlevelset/.mim/weights"
 
     def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
         if version != "editable":

@@ -44,9 +44,9 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def shipped_folder(name: str) -> Path:
-    """Return the folder ``configs`` or ``tools`` of this installation.
+    """Return the folder ``configs``, ``tools`` or ``weights`` of this installation.
 
-    A wheel has both in ``mmlevelset/.mim``; a checkout has both beside the package.
+    A wheel has them in ``mmlevelset/.mim``; a checkout has them beside the package.
     """
     package = Path(__file__).resolve().parent
     packed = package / ".mim" / name

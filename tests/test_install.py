@@ -32,6 +32,7 @@ PROJECT = [
     "mmlevelset",
     "configs",
     "tools",
+    "weights",
 ]
 
 
@@ -130,6 +131,18 @@ def test_wheel_is_found_outside_of_the_checkout(wheel):
     assert package.is_relative_to(wheel.home)
     assert root.name == "_mmlevelset_mim"
     assert tool.is_relative_to(package.parent) and tool.is_file()
+
+
+@pytest.mark.parametrize("install", ["wheel", "editable"])
+def test_shipped_weights_are_found(install, request, project):
+    environment = request.getfixturevalue(install)
+    code = (
+        "from mmlevelset.experiments.weights.shipped import default_name, shipped_weights;"
+        "print(default_name(), *shipped_weights())"
+    )
+    default, *names = environment.ask(code).split()
+    files = sorted(path.stem for path in (project / "weights").glob("*.pth"))
+    assert names == files and default in (files or ["None"])
 
 
 def test_mim_trains_from_the_checkout(editable, project, tmp_path):

@@ -47,6 +47,20 @@ def parser(description: str) -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(description=description)
     made.add_argument("config", help="path of the config file")
     made.add_argument("--work-dir", help="where logs and checkpoints go [work_dirs/CONFIG'S NAME]")
+    made.add_argument("--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none")
+    made.add_argument("--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS)
+    made.add_argument(
+        "--gpus",
+        type=int,
+        metavar="N",
+        help="0 forces the CPU; more than one GPU needs --launcher",
+    )
+    add_config_options(made)
+    return made
+
+
+def add_config_options(made: argparse.ArgumentParser) -> None:
+    """Add the options of each command that builds a config's model on one device."""
     made.add_argument(
         "--cfg-options",
         nargs="+",
@@ -59,19 +73,10 @@ def parser(description: str) -> argparse.ArgumentParser:
         action="store_true",
         help="let --cfg-options add keys that the config does not have",
     )
-    made.add_argument("--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none")
-    made.add_argument("--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS)
-    made.add_argument(
-        "--gpus",
-        type=int,
-        metavar="N",
-        help="0 forces the CPU; more than one GPU needs --launcher",
-    )
     made.add_argument("--device", choices=["cpu", "cuda"], help="the GPU, if there is one")
     made.add_argument(
         "--traceback", action="store_true", help="show the whole traceback of an error"
     )
-    return made
 
 
 @contextmanager
@@ -155,8 +160,8 @@ def _keys_of_type(value: Any, name: str, key: str = "") -> Iterator[str]:
 
 def choose_device(arguments: argparse.Namespace) -> None:
     """Apply --gpus and --device, before any library looks for a GPU."""
-    os.environ.setdefault("LOCAL_RANK", str(arguments.local_rank))
-    gpus = arguments.gpus
+    os.environ.setdefault("LOCAL_RANK", str(getattr(arguments, "local_rank", 0)))
+    gpus = getattr(arguments, "gpus", None)
     if gpus is not None and gpus < 0:
         raise InputError(f"--gpus must be 0 or more, and was {gpus}")
     if gpus is not None and gpus > 1 and arguments.launcher == "none":
@@ -174,7 +179,27 @@ def choose_device(arguments: argparse.Namespace) -> None:
 
 def load_config(arguments: argparse.Namespace) -> Config:
     """Return the config with the overrides, the launcher and the work dir in it."""
-    if not Path(arguments.config).is_file():
+    config = read_config(arguments)
+    config.launcher = arguments.launcher
+    default = Path("work_dirs", Path(arguments.config).stem)
+    config.work_dir = arguments.work_dir or config.get("work_dir") or str(default)
+    arguments.loaded = config  # for short_errors
+    prepare_processes(config)
+    return config
+
+
+def read_config(arguments: argparse.Namespace, text: str | None = None) -> Config:
+    """Return a config with the overrides.
+
+    Args:
+        arguments: ``config``, the path of the file or the name of the text in an error, and those
+            of :func:`add_config_options`.
+        text: The content of a flat config; None reads the file.
+
+    Raises:
+        InputError: The config cannot be read, or an override does not fit it.
+    """
+    if text is None and not Path(arguments.config).is_file():
         raise InputError(f"the config {arguments.config} does not exist")
     from mmlevelset.requirements import require_openmmlab
 
@@ -186,7 +211,10 @@ def load_config(arguments: argparse.Namespace) -> Config:
 
     remember_files_and_formats()
     try:
-        config = Config.fromfile(arguments.config)
+        if text is None:
+            config = Config.fromfile(arguments.config)
+        else:
+            config = Config.fromstring(text, ".py")
     except Exception as error:
         if arguments.traceback:
             raise
@@ -197,11 +225,6 @@ def load_config(arguments: argparse.Namespace) -> Config:
             require_key(config, key, f"--cfg-options {key}", " (--allow-new-keys adds it)")
     if options:
         config.merge_from_dict(options)
-    config.launcher = arguments.launcher
-    default = Path("work_dirs", Path(arguments.config).stem)
-    config.work_dir = arguments.work_dir or config.get("work_dir") or str(default)
-    arguments.loaded = config  # for short_errors
-    prepare_processes(config)
     return config
 
 
@@ -350,15 +373,10 @@ def build_model(config: Config) -> Any:
 
 
 def load_weights(model: Any, checkpoint: str) -> None:
-    """Load a checkpoint into the model. Both must have the same weights."""
-    from mmengine.runner import load_checkpoint
+    """Load a checkpoint into the model. Both must have the same names and shapes."""
+    from mmlevelset.experiments.weights.loading import load_strictly, read_weights
 
-    try:
-        load_checkpoint(model, checkpoint, map_location="cpu", strict=True)
-    except RuntimeError as error:
-        reasons = " ".join(str(error).split())
-        message = f"the checkpoint {checkpoint} is not of the config's model: {reasons:.300}"
-        raise InputError(message) from error
+    load_strictly(model, read_weights(checkpoint))
 
 
 def make_runner(config: Config) -> Any:

@@ -39,12 +39,14 @@ class Panel:
         outlines: For each object a list of polygons (P, 2) of (x, y) in pixels of the image;
             pixel i covers [i, i+1).
         colors: A matplotlib colour for each object; by default ten colours in turn.
+        labels: A text for each object, at the top of its outlines; by default none.
     """
 
     image: np.ndarray
     title: str = ""
     outlines: Sequence[Sequence[np.ndarray]] = ()
     colors: Sequence[str] = field(default_factory=list)
+    labels: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         check_image(self.image)
@@ -97,12 +99,13 @@ def mask_polygons(masks: np.ndarray | Tensor) -> list[list[np.ndarray]]:
     return outlines
 
 
-def draw_panels(rows: Sequence[Sequence[Panel]], size: int = 420) -> np.ndarray:
+def draw_panels(rows: Sequence[Sequence[Panel]], size: int = 420, *, gap: int = 8) -> np.ndarray:
     """Draw panels in rows. Images are scaled; outlines are sharp and keep their sub-pixel places.
 
     Args:
         rows: The panels of each row, left to right. The images of a row have one scale.
         size: Length in pixels of the longest side among a row's images.
+        gap: White pixels between and around the panels.
 
     Returns:
         (H', W', 3) uint8, BGR, on white.
@@ -112,7 +115,7 @@ def draw_panels(rows: Sequence[Sequence[Panel]], size: int = 420) -> np.ndarray:
     """
     if not any(rows):
         raise ValueError("rows must hold at least one panel, and hold none")
-    gap, title_height = 8, 30
+    title_height = 30
     placed, top, right = [], gap, 0
     for row in filter(None, rows):
         scale = size / max(side for panel in row for side in panel.image.shape[:2])
@@ -154,3 +157,28 @@ def _draw(axes, panel: Panel, width: int) -> None:
         )
         lines.set_path_effects(rim)
         axes.add_collection(lines, autolim=False)
+    for polygons, color, label in zip(panel.outlines, panel.colors, panel.labels, strict=False):
+        if polygons:
+            _write(axes, label, np.concatenate(polygons), color)
+
+
+def _write(axes, label: str, points: np.ndarray, color: str) -> None:
+    """Write a label above the middle of an outline's highest pixel row, within the image."""
+    y = points[:, 1].min()
+    highest = points[points[:, 1] < y + 1, 0]
+    x = (highest.min() + highest.max()) / 2
+    text = axes.annotate(
+        label,
+        (x, y),
+        xytext=(0, 3),
+        textcoords="offset points",
+        ha="center",
+        va="bottom",
+        fontsize=9,
+        bbox=dict(boxstyle="square,pad=0.2", facecolor=color, edgecolor="none", alpha=0.85),
+    )
+    drawn, room = text.get_window_extent(), axes.get_window_extent()
+    points_per_pixel = 72 / DPI
+    right = max(0, room.x0 + 5 - drawn.x0) - max(0, drawn.x1 + 5 - room.x1)
+    down = max(0, drawn.y1 + 5 - room.y1)
+    text.set_position((right * points_per_pixel, 3 - down * points_per_pixel))

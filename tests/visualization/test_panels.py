@@ -85,3 +85,24 @@ def test_bad_input_is_named():
         Panel(np.zeros((5, 5, 3), np.uint8), outlines=[[], []], colors=["red"])
     with pytest.raises(ValueError, match="at least one panel"):
         draw_panels([[]])
+
+
+def test_labels_stand_above_the_outlines_and_within_the_image():
+    def square(x: float, y: float) -> np.ndarray:
+        return np.array([[x, y], [x + 10, y], [x + 10, y + 10], [x, y + 10], [x, y]])
+
+    image = np.zeros((50, 100, 3), np.uint8)
+    outlines = [[square(45, 30)], [square(0, 0)], [], [square(89, 25)]]
+    colors = ["#ff0000", "#00ff00", "#ffff00", "#0000ff"]
+    labels = ["middle", "corner", "empty", "right side"]
+    picture = draw_panels([[Panel(image, "", outlines, colors, labels)]], size=500, gap=0)
+    assert picture.shape == (250, 500, 3)
+    plain = draw_panels([[Panel(image, "", outlines, colors)]], size=500, gap=0)
+    changed = (picture != plain).any(-1)
+    # Above the first square, from its middle to both sides.
+    rows, columns = changed[:, 200:300].nonzero()
+    assert 100 < rows.min() and rows.max() < 150
+    assert columns.min() + columns.max() == pytest.approx(100, abs=3)
+    # No label is cut off by the image's edges.
+    assert not changed[:, :2].any() and not changed[:, -2:].any() and not changed[:2].any()
+    assert changed[:40, 2:100].any() and changed[60:140, 400:].any()

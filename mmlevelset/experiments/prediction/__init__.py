@@ -1,0 +1,1 @@
+"""Objects on photographs: pictures, COCO results and polygons, without annotations."""

@@ -1,0 +1,1 @@
+"""Weights to use and to publish: small files without the state of a training."""
