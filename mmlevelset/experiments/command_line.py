@@ -182,21 +182,27 @@ def load_config(arguments: argparse.Namespace) -> Config:
         require_openmmlab()
     except ImportError as error:
         raise InputError(str(error)) from error
-    from mmengine.config import Config
+    from mmlevelset.experiments.overrides import is_variable, override, read_config
 
     remember_files_and_formats()
     try:
-        config = Config.fromfile(arguments.config)
-    except Exception as error:
-        if arguments.traceback:
-            raise
-        raise InputError(f"{arguments.config} cannot be read: {error}") from error
+        config = read_config(arguments.config)
+    except InputError as error:
+        if arguments.traceback and error.__cause__ is not None:
+            raise error.__cause__ from None
+        raise
     options = _parse_options(arguments.cfg_options)
-    if not arguments.allow_new_keys:
-        for key in options:
-            require_key(config, key, f"--cfg-options {key}", " (--allow-new-keys adds it)")
+    for key in options:
+        what = f"--cfg-options {key}"
+        if not arguments.allow_new_keys:
+            hint = "" if is_variable(key.split(".")[0]) else " (--allow-new-keys adds it)"
+            require_key(config, key, what, hint)
+        if key == "launcher":
+            raise InputError(f"{what} would have no effect: take --launcher")
+        if key == "work_dir" and arguments.work_dir:
+            raise InputError(f"{what} and --work-dir contradict each other")
     if options:
-        config.merge_from_dict(options)
+        config = override(config, arguments.config, options, "--cfg-options")
     config.launcher = arguments.launcher
     default = Path("work_dirs", Path(arguments.config).stem)
     config.work_dir = arguments.work_dir or config.get("work_dir") or str(default)

@@ -43,6 +43,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmlevelset.errors import InputError
 from mmlevelset.experiments.command_line import remember_files_and_formats, require_key
+from mmlevelset.experiments.overrides import override, read_config
 from mmlevelset.experiments.runs import run_name, seed_of, variant_of
 
 if TYPE_CHECKING:
@@ -253,6 +254,7 @@ def _variant(file: Path, sweep: dict, name: str, row: dict) -> Variant:
             (file.parent / path).resolve(),
             {**sweep.get("options", {}), **row.get("options", {})},
             where,
+            strict="command" not in row,  # a command may read any name of its config
         )
     return Variant(
         name=name,
@@ -269,20 +271,17 @@ def _variant(file: Path, sweep: dict, name: str, row: dict) -> Variant:
     )
 
 
-def _overridden(path: Path, options: dict[str, Any], where: str) -> Config:
-    from mmengine.config import Config
-
+def _overridden(path: Path, options: dict[str, Any], where: str, strict: bool) -> Config:
     if not path.is_file():
         raise InputError(f"{where}: the config {path} does not exist")
     try:
-        config = Config.fromfile(path)
-    except Exception as error:
-        raise InputError(f"{where}: {path} cannot be read: {error}") from error
+        config = read_config(path)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
     for key, value in options.items():
         for dotted in _keys(key, value):
             require_key(config, dotted, f"{where}: option {dotted}")
-    config.merge_from_dict(copy.deepcopy(options))
-    return config
+    return override(config, path, options, f"{where}: option", strict)
 
 
 def _keys(key: str, value: Any) -> Iterator[str]:
