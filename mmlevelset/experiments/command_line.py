@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import errno
 import functools
 import gc
 import inspect
@@ -23,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmlevelset.errors import InputError, one_line
+from mmlevelset.files import write_text
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -34,6 +36,7 @@ LOST_PROCESS = re.compile(
     re.IGNORECASE,
 )
 """Errors of gloo, NCCL and torch's store after another process has ended."""
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 LAUNCHERS = dict(
     pytorch=("RANK", "torchrun"),
     slurm=("SLURM_PROCID", "srun"),
@@ -106,13 +109,22 @@ def short_errors(name: str, arguments: argparse.Namespace) -> Iterator[None]:
             message = f"{kind}: {message}"
         if re.search(r"DataLoader worker .*(killed by signal|exited unexpectedly)", message):
             message += "; often for lack of memory: fewer num_workers take less"
+        if isinstance(error, OSError) and error.errno in NO_SPACE and not error.filename:
+            message += f" (a file in {config.work_dir if config is not None else Path.cwd()})"
         if config is not None:
-            suffix = "" if rank is None else f"_rank{rank}"
-            file = Path(config.work_dir, f"traceback{suffix}.txt")
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(traceback.format_exc())
-            message += f" (traceback: {file})"
+            message += _keep_traceback(Path(config.work_dir))
         sys.exit(_complain(name, message, 1))
+
+
+def _keep_traceback(work_dir: Path) -> str:
+    """Write the traceback of the current error into the work dir; return the end of the message."""
+    rank = _rank()
+    file = work_dir / f"traceback{'' if rank is None else f'_rank{rank}'}.txt"
+    try:
+        write_text(file, traceback.format_exc())
+    except OSError as error:
+        return f" (no traceback: {file} cannot be written: {error.strerror or error})"
+    return f" (traceback: {file})"
 
 
 def _complain(name: str, message: str, code: int) -> int:
@@ -356,15 +368,20 @@ def build_model(config: Config) -> Any:
 
 
 def load_weights(model: Any, checkpoint: str) -> None:
-    """Load a checkpoint into the model. Both must have the same weights."""
-    from mmengine.runner import load_checkpoint
+    """Load a checkpoint into the model. Both must have the same weights.
 
-    try:
-        load_checkpoint(model, checkpoint, map_location="cpu", strict=True)
-    except RuntimeError as error:
-        reasons = " ".join(str(error).split())
-        message = f"the checkpoint {checkpoint} is not of the config's model: {reasons:.300}"
-        raise InputError(message) from error
+    Raises:
+        InputError: a weight is missing, unknown or of another shape, or the file cannot be read.
+    """
+    from mmlevelset.experiments.checkpoints import (
+        load_fitting,
+        read_checkpoint,
+        require_fit,
+        weights_of,
+    )
+
+    weights = weights_of(read_checkpoint(checkpoint), checkpoint)
+    require_fit(load_fitting(model, weights), checkpoint)
 
 
 def make_runner(config: Config) -> Any:

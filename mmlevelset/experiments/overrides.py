@@ -215,13 +215,17 @@ def check_variables(config: Config, path: str | Path, names: Names) -> None:
 
 
 def override(
-    config: Config, path: str | Path, options: Mapping[str, Any], what: str, strict: bool = True
+    config: Config,
+    path: str | Path | None,
+    options: Mapping[str, Any],
+    what: str,
+    strict: bool = True,
 ) -> Config:
     """Return the config with options in it.
 
     Args:
         config: as :func:`read_config` returns it.
-        path: the config's file.
+        path: the config's file; None for a text, whose variables cannot be overridden.
         options: dotted key -> value.
         what: the name of the overrides in errors.
         strict: refuse a variable that no setting depends on.
@@ -244,7 +248,7 @@ def override(
             # Another program than mmengine's runner reads a config without a model.
             if strict and "model" in config and not reached[name]:
                 raise InputError(_without_effect(config, name, what))
-        if any(reached.values()):
+        if path is not None and any(reached.values()):
             merged, _ = load_file(path, {name: merged[name] for name in variables})
             rest = {key: v for key, v in options.items() if key.split(".")[0] not in variables}
             merged.merge_from_dict(copy.deepcopy(rest))
@@ -269,12 +273,15 @@ def _dotted(options: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _with_variables(
-    config: Config, path: str | Path, values: Mapping[str, Any]
+    config: Config, path: str | Path | None, values: Mapping[str, Any]
 ) -> dict[str, dict[str, tuple[Any, Any]]]:
     """Return for each variable the settings that its new value changes."""
     before = settings(config)
-    found = {}
+    found: dict[str, dict[str, tuple[Any, Any]]] = {}
     for name, value in values.items():
+        if path is None:
+            found[name] = {}
+            continue
         try:
             found[name] = changes(before, settings(load_file(path, {name: value})[0]))
         except InputError as error:

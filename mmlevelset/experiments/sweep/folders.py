@@ -12,6 +12,7 @@ from mmlevelset.errors import InputError
 from mmlevelset.experiments.sweep.plan import Plan, PlannedRun
 from mmlevelset.experiments.sweep.results import has_stale_result, shown
 from mmlevelset.experiments.sweep.status import earlier_settings
+from mmlevelset.experiments.work_dir import CHECKPOINT
 from mmlevelset.files import write_json, write_text
 
 
@@ -85,7 +86,9 @@ def prepare(run: PlannedRun, arguments: argparse.Namespace) -> None:
     if has_stale_result(run):
         (run.folder / "result.json").unlink()
         if run.source is not None:  # the training begins again, from the new checkpoint
-            (run.folder / "last_checkpoint").unlink(missing_ok=True)
+            for path in run.folder.iterdir():
+                if path.name == "last_checkpoint" or CHECKPOINT.fullmatch(path.name):
+                    path.unlink()
     launcher = "none"
     if run.trains and arguments.nodes_per_run > 1:
         launcher = "slurm"

@@ -26,8 +26,9 @@ from types import FrameType
 from mmlevelset.errors import InputError
 from mmlevelset.experiments.machine import environment
 from mmlevelset.experiments.runs import latest_checkpoint
+from mmlevelset.experiments.work_dir import CHECKPOINT
 from mmlevelset.files import shipped_folder, write_json
-from mmlevelset.logs import log_files, read_records, test_files
+from mmlevelset.logs import evaluation_at, test_files
 
 RUN = "mmlevelset.experiments.sweep.run"
 TRAINING = "mmlevelset.experiments.training"
@@ -184,11 +185,11 @@ def _source(folder: Path, task: dict) -> Path:
 def _training(folder: Path, task: dict) -> list[str]:
     train = ["-m", TRAINING, str(folder / "config.py"), "--work-dir", str(folder)]
     train += ["--launcher", task["launcher"]]
-    if (folder / "last_checkpoint").exists():
+    if (folder / "last_checkpoint").exists() or any(map(CHECKPOINT.fullmatch, os.listdir(folder))):
         train.append("--resume")
     elif task["source"] is not None:
         checkpoint = latest_checkpoint(_source(folder, task))
-        train += ["--cfg-options", f"load_from={checkpoint}"]
+        train += ["--partial-load", "--cfg-options", f"load_from={checkpoint}"]
     if task["launcher"] != "pytorch":
         return [sys.executable, *train]
     processes = ["--standalone", "--nproc-per-node", str(task["gpus"])]
@@ -218,12 +219,8 @@ def _of_command(folder: Path, task: dict, lock: RunLock) -> dict[str, float]:
 
 def final_evaluation(folder: Path) -> dict[str, float] | None:
     """Return the metrics after the last step of training; None if this step was not evaluated."""
-    last = last_step(folder)
-    for log in reversed(log_files(folder)):
-        for record in reversed(read_records(log)):
-            if "loss" not in record and record.get("step") == last:
-                return {key: value for key, value in record.items() if key not in NO_METRICS}
-    return None
+    record = evaluation_at(folder, last_step(folder)) or {}
+    return {key: value for key, value in record.items() if key not in NO_METRICS} or None
 
 
 def last_step(folder: Path) -> int:
