@@ -45,9 +45,24 @@ def write_text(path: Path, text: str) -> None:
     write_whole(path, lambda unfinished: Path(unfinished).write_text(text, encoding="utf-8"))
 
 
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file of bytes as :func:`write_whole` does."""
+    write_whole(path, lambda unfinished: Path(unfinished).write_bytes(content))
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write a JSON file, indented by two spaces, as :func:`write_whole` does."""
     write_text(path, json.dumps(value, indent=2) + "\n")
+
+
+def write_figure(path: Path, figure: Any) -> None:
+    """Write a figure of Matplotlib as :func:`write_whole` does; the suffix names the format.
+
+    Raises:
+        ValueError: Matplotlib does not know the format.
+    """
+    kind = path.suffix.removeprefix(".") or "png"
+    write_whole(path, lambda unfinished: figure.savefig(unfinished, format=kind))
 
 
 def read_json(path: Path, kind: type = dict) -> Any:

@@ -71,23 +71,23 @@ def read_records(path: Path) -> list[dict]:
         lines = path.read_text().split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} cannot be read: {error}") from error
-    records = []
+    records = {}
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
-            record = json.loads(line)
+            records[number] = json.loads(line)
         except (json.JSONDecodeError, RecursionError) as error:
             if number == len(lines):
                 break
             raise ValueError(f"{path}, line {number}: not JSON ({error})") from error
-        step = record.get("step") if isinstance(record, dict) else None
-        if not isinstance(step, int | float):
-            if number == len(lines):
+    for number, record in records.items():
+        if not isinstance(record, dict) or not isinstance(record.get("step"), int | float):
+            if number == len(lines):  # a number that is cut off is JSON too
+                del records[number]
                 break
             raise ValueError(f"{path}, line {number}: must be a record with a step")
-        records.append(record)
-    return records
+    return list(records.values())
 
 
 def evaluation_at(work_dir: Path, step: int) -> dict | None:

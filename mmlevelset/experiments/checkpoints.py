@@ -92,7 +92,8 @@ def weights_of(checkpoint: dict[str, Any], path: str) -> dict[str, Any]:
 
     state = checkpoint.get("state_dict", checkpoint)
     weights = state if isinstance(state, dict) else {}
-    if not weights or not all(isinstance(value, Tensor) for value in weights.values()):
+    known = weights or state is not checkpoint
+    if not known or not all(isinstance(value, Tensor) for value in weights.values()):
         raise InputError(f"{path} holds no weights of a model (`state_dict`)")
     return {re.sub(r"^module\.", "", name): value for name, value in weights.items()}
 

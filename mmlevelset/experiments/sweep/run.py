@@ -25,9 +25,9 @@ from types import FrameType
 
 from mmlevelset.errors import InputError
 from mmlevelset.experiments.machine import environment
-from mmlevelset.experiments.runs import latest_checkpoint
+from mmlevelset.experiments.runs import latest_checkpoint, read_result
 from mmlevelset.experiments.work_dir import CHECKPOINT
-from mmlevelset.files import shipped_folder, write_json
+from mmlevelset.files import read_json, shipped_folder, write_json
 from mmlevelset.logs import evaluation_at, test_files
 
 RUN = "mmlevelset.experiments.sweep.run"
@@ -109,7 +109,7 @@ def run(folder: Path) -> int:
     Raises:
         Busy: another process works at the run.
     """
-    task = json.loads((folder / "run.json").read_text())
+    task = read_json(folder / "run.json")
     finished = folder / "result.json"
     rank = int(os.environ.get("SLURM_PROCID", 0)) if task["launcher"] == "slurm" else 0
     if rank:
@@ -124,11 +124,10 @@ def run(folder: Path) -> int:
         started = time.monotonic()
         evaluated = None
         if task["source"] is not None:
-            source = json.loads((_source(folder, task) / "result.json").read_text())
-            evaluated = source["finished"]
+            evaluated = read_result(_source(folder, task) / "result.json", True)["finished"]
         try:
             metrics = _metrics(folder, task, lock)
-        except (Failure, InputError) as error:
+        except (Failure, InputError, OSError, ValueError) as error:
             code = error.code if isinstance(error, Failure) else 1
             write_json(folder / "failed.json", dict(code=code, message=str(error), at=_now()))
             return code
@@ -214,7 +213,11 @@ def _of_command(folder: Path, task: dict, lock: RunLock) -> dict[str, float]:
     _must_succeed([sys.executable, tool, *words], folder / "output.txt", lock)
     if not result.exists():
         raise Failure(1, f"{tool} wrote no {result}")
-    return json.loads(result.read_text())
+    metrics = read_json(result)
+    for key, value in metrics.items():
+        if not isinstance(value, int | float):
+            raise InputError(f"{result}: {key} must be a number, and is {value!s:.40}")
+    return metrics
 
 
 def final_evaluation(folder: Path) -> dict[str, float] | None:
@@ -234,7 +237,7 @@ def last_step(folder: Path) -> int:
 def _tested(folder: Path) -> dict[str, float]:
     """Return the metrics of the newest test."""
     files = test_files(folder)
-    metrics = json.loads(files[-1].read_text()) if files else {}
+    metrics = read_json(files[-1]) if files else {}
     return {key: value for key, value in metrics.items() if key not in NO_METRICS}
 
 
