@@ -11,7 +11,7 @@ setup:  ## Set up .venv: torch, mmcv with its compiled ops, the rest, this packa
 
 demo: setup  ## Train on generated shapes, evaluate, and draw results into work_dirs/demo
 	$(python) tools/train.py configs/quickstart/levelset-rcnn_image_shapes.py --work-dir work_dirs/demo \
-		--cfg-options val_dataloader.dataset.length=100
+		--resume --cfg-options val_dataloader.dataset.length=100
 	$(python) tools/draw_results.py configs/quickstart/levelset-rcnn_image_shapes.py work_dirs/demo \
 		--score-thr 0.45 --search 60
 	@echo; $(python) tools/results_table.py work_dirs/demo

@@ -17,7 +17,7 @@ from mmengine.registry import DATASETS, METRICS, MODELS
 from torch.utils.data import Dataset
 
 from mmlevelset.errors import InputError
-from mmlevelset.experiments import resuming, training
+from mmlevelset.experiments import resuming, testing, training
 from mmlevelset.experiments.checkpoints import read_checkpoint
 from mmlevelset.experiments.work_dir import LOCK, claim
 from mmlevelset.logs import evaluation_at
@@ -311,6 +311,39 @@ def test_a_partial_load_is_asked_for_and_says_what_stays_random(train, tmp_path)
     assert (
         "2 weights of the model stay as they were initialised: extra.weight, extra.bias" in printed
     )
+
+
+def test_a_foreign_checkpoint_is_not_evaluated(train, config, tmp_path, capfd):
+    assert train()[0] == 0
+    text = CONFIG + "test_cfg = dict()\ntest_dataloader = loader\ntest_evaluator = val_evaluator\n"
+    config.write_text(text)
+    torch.save(dict(state_dict={"backbone.weight": torch.ones(2)}), tmp_path / "foreign.pth")
+    weights = torch.load(tmp_path / "run/epoch_3.pth", weights_only=True)
+    weights["state_dict"]["line.weight"] = torch.ones(7, 1)
+    del weights["state_dict"]["line.bias"]
+    weights["state_dict"]["other.bias"] = torch.ones(3)
+    torch.save(weights, tmp_path / "near.pth")
+    (tmp_path / "cut.pth").write_bytes((tmp_path / "run/epoch_3.pth").read_bytes()[:-200])
+
+    def test(file: str) -> tuple[int, str]:
+        capfd.readouterr()
+        code = 0
+        try:
+            testing.main([str(config), str(tmp_path / file), "--work-dir", str(tmp_path / "test")])
+        except SystemExit as end:
+            code = end.code
+        return code, capfd.readouterr().err.strip().splitlines()[-1]
+
+    assert test("run/epoch_3.pth")[0] == 0
+    code, error = test("foreign.pth")
+    assert code == 2 and "missing in the checkpoint (line.weight, line.bias)" in error
+    assert "1 weight of the checkpoint unknown to the model (backbone.weight)" in error
+    code, error = test("near.pth")
+    assert code == 2
+    for part in ("line.bias", "other.bias", "line.weight: (7, 1) in the checkpoint, (3, 1) in"):
+        assert part in error
+    code, error = test("cut.pth")
+    assert code != 0 and "cut.pth" in error and "test.py: error:" in error
 
 
 def test_one_training_a_work_dir_and_the_lock_goes_with_its_process(train, tmp_path):
