@@ -12,6 +12,7 @@ import errno
 import functools
 import gc
 import inspect
+import logging
 import os
 import re
 import shutil
@@ -83,6 +84,7 @@ def short_errors(name: str, arguments: argparse.Namespace) -> Iterator[None]:
 
     If there are several processes, the line and the file's name have the rank.
     """
+    logging.raiseExceptions = False  # on a full disk, each line of the log would print a traceback
     try:
         yield
     except InputError as error:

@@ -14,7 +14,7 @@ import copy
 import difflib
 import inspect
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -220,6 +220,7 @@ def override(
     options: Mapping[str, Any],
     what: str,
     strict: bool = True,
+    say: Callable[[str], object] = print,
 ) -> Config:
     """Return the config with options in it.
 
@@ -229,6 +230,7 @@ def override(
         options: dotted key -> value.
         what: the name of the overrides in errors.
         strict: refuse a variable that no setting depends on.
+        say: takes a line for each variable, and for each change of the schedule.
 
     Raises:
         InputError: a variable has no effect, or the schedule does not fit the length of the
@@ -254,12 +256,12 @@ def override(
             merged.merge_from_dict(copy.deepcopy(rest))
         for name, keys in reached.items():
             if keys:
-                print(f"{what} {name} = {short(merged[name])} sets {listed(keys)}")
+                say(f"{what} {name} = {short(merged[name])} sets {listed(keys)}")
     if not any(key.split(".")[0] == "param_scheduler" for key in options):
         of_length = {f"train_cfg.{key}" for key in ("max_epochs", "max_iters")}
         if of_length.intersection(_dotted(options)):
             for line in scale_schedule(merged, config):
-                print(f"{what} {line}")
+                say(f"{what} {line}")
     if any(key.split(".")[0] in ("param_scheduler", "train_cfg") for key in options):
         check_schedule(merged, what)
     return merged

@@ -7,6 +7,7 @@ says. So a setting that the state overrides must be the same in both.
 from __future__ import annotations
 
 import ast
+import copy
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -157,7 +158,7 @@ def _state(config: Config, checkpoint: dict[str, Any], path: str, other: str) ->
     from mmengine.registry import init_default_scope
 
     init_default_scope(config.get("default_scope", "mmdet"))
-    model = MODELS.build(config.model)
+    model = MODELS.build(copy.deepcopy(config.model))  # mmdet writes into its settings
     require_fit(load_fitting(model, weights_of(checkpoint, path)), path, other)
     there = checkpoint["optimizer"].get("param_groups")
     if there is None:  # an optimizer for each part of the model

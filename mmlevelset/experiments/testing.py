@@ -52,6 +52,7 @@ def main(words: Sequence[str] | None = None) -> None:
         if any(word.startswith("load_from=") for word in arguments.cfg_options):
             raise InputError("--cfg-options load_from would have no effect: name the checkpoint")
         config.load_from = require_file(arguments.checkpoint, "the checkpoint")
+        config.resume = False
         if arguments.show_dir:
             draw_into(config, Path(arguments.show_dir).absolute())
         if arguments.tta:

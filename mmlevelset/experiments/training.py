@@ -88,16 +88,17 @@ def prepare(config: Config, resume: str | None) -> list[str]:
         return []
     from mmlevelset.experiments import resuming
 
-    config.resume = True
-    config.load_from = None
-    if resume != "auto":
-        config.load_from = require_file(resume, "the checkpoint")
-        notes = []
-    else:
+    notes: list[str] = []
+    if resume == "auto":
         found, notes = resuming.find_checkpoint(config)
         if found is None:
+            config.resume = not notes  # without a note, mmengine looks on a remote disk
+            if config.resume:
+                config.load_from = None
             return notes
-        config.load_from = str(found)
+        resume = str(found)
+    config.resume = True
+    config.load_from = require_file(resume, "the checkpoint")
     return [*notes, *resuming.compare(config, config.load_from)]
 
 

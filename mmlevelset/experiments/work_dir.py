@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmlevelset.errors import InputError
+from mmlevelset.experiments.command_line import LAUNCHERS
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -31,7 +32,8 @@ def claim(config: Config) -> Iterator[None]:
         InputError: another training holds the work dir, or the folder cannot be written.
     """
     folder = Path(config.work_dir)
-    if int(os.environ.get("RANK") or 0) > 0:  # the first process holds it for the others
+    variable = LAUNCHERS.get(config.get("launcher", "none"), ("",))[0]
+    if int(os.environ.get(variable) or 0) > 0:  # the first process holds it for the others
         yield
         return
     try:

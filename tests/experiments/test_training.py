@@ -285,6 +285,13 @@ def test_resume_says_which_settings_count_from_now_on(train, metric):
     assert "clip_grad" in printed
 
 
+def test_resume_in_a_new_work_dir_loads_the_weights_that_the_config_names(train, tmp_path):
+    assert train()[0] == 0
+    load = ["--cfg-options", f"load_from={tmp_path}/run/epoch_3.pth", "model.extra=True"]
+    code, printed = train("--resume", "--allow-new-keys", *load, folder="tuned")
+    assert code == 2 and "2 weights of the model missing in the checkpoint" in printed
+
+
 def test_a_file_without_the_state_of_a_training_cannot_be_resumed(train, metric, tmp_path):
     stop_after(1, train, metric)
     checkpoint = torch.load(tmp_path / "run/epoch_1.pth", weights_only=True)

@@ -307,7 +307,7 @@ def _overridden(path: Path, options: dict[str, Any], where: str, strict: bool) -
     for key, value in options.items():
         for dotted in _keys(key, value):
             require_key(config, dotted, f"{where}: option {dotted}")
-    return override(config, path, options, f"{where}: option", strict)
+    return override(config, path, options, f"{where}: option", strict, say=lambda _: None)
 
 
 def _keys(key: str, value: Any) -> Iterator[str]:
