@@ -116,6 +116,8 @@ def short_errors(name: str, arguments: argparse.Namespace) -> Iterator[None]:
         if config is not None:
             message += _keep_traceback(Path(config.work_dir))
         sys.exit(_complain(name, message, 1))
+    finally:
+        logging.raiseExceptions = True
 
 
 def _keep_traceback(work_dir: Path) -> str:
