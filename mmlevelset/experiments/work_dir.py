@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import platform
@@ -38,7 +39,7 @@ def claim(config: Config) -> Iterator[None]:
         return
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        file = open(folder / LOCK, "a+")
+        file = open(folder / LOCK, "a+b", buffering=0)
     except (FileExistsError, NotADirectoryError) as error:
         raise InputError(f"the work dir {folder} must be a folder, and is a file") from error
     except OSError as error:
@@ -46,19 +47,17 @@ def claim(config: Config) -> Iterator[None]:
     with file:
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            file.seek(0)
-            raise InputError(
-                f"another training works in {folder} ({file.read().strip() or 'just started'});"
-                " give this one another --work-dir"
-            ) from error
-        try:
             file.truncate(0)
-            file.write(f"process {os.getpid()} on {platform.node()}\n")
-            file.flush()
+            file.write(f"process {os.getpid()} on {platform.node()}\n".encode())
         except OSError as error:
+            if error.errno not in (errno.EACCES, errno.EAGAIN):
+                raise InputError(
+                    f"the work dir {folder} cannot be locked: {error.strerror}"
+                ) from error
+            file.seek(0)
+            holder = file.read().decode(errors="replace").strip() or "just started"
             raise InputError(
-                f"the work dir {folder} cannot be written: {error.strerror}"
+                f"another training works in {folder} ({holder}); give this one another --work-dir"
             ) from error
         yield
 
