@@ -34,7 +34,8 @@ def write_whole(path: Path, write: Callable[[str], object]) -> None:
     except BaseException as error:
         if unfinished:
             Path(unfinished).unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.filename in (None, unfinished):
+        of_system = isinstance(error, OSError) and error.errno is not None
+        if of_system and error.filename in (None, unfinished):
             # The error of a full disk names no file.
             raise OSError(error.errno, error.strerror, str(path)) from error
         raise

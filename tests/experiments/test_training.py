@@ -339,7 +339,7 @@ def test_a_foreign_checkpoint_is_not_evaluated(train, config, tmp_path, capfd):
             testing.main([str(config), str(tmp_path / file), "--work-dir", str(tmp_path / "test")])
         except SystemExit as end:
             code = end.code
-        return code, capfd.readouterr().err.strip().splitlines()[-1]
+        return code, (capfd.readouterr().err.strip().splitlines() or [""])[-1]
 
     assert test("run/epoch_3.pth")[0] == 0
     code, error = test("foreign.pth")
