@@ -18,7 +18,7 @@ setup:  ## Set up .venv: torch, mmcv with its compiled ops, the rest, this packa
 demo: setup  ## Predict on photographs, train on generated shapes, evaluate, draw into work_dirs/demo
 	$(if $(wildcard weights/*.pth),$(python) tools/predict.py $(photographs) --out work_dirs/demo/photographs)
 	$(python) tools/train.py configs/quickstart/levelset-rcnn_image_shapes.py --work-dir work_dirs/demo \
-		--cfg-options $(short_training)
+		--resume --cfg-options $(short_training)
 	$(python) tools/draw_results.py configs/quickstart/levelset-rcnn_image_shapes.py work_dirs/demo \
 		--score-thr 0.3 --search 40 --num 4
 	@echo; $(python) tools/results_table.py work_dirs/demo

@@ -16,6 +16,9 @@ class InputError(Exception):
 def exit_on_input_error(command: str) -> Iterator[None]:
     """Turn an InputError into the line ``COMMAND: error: MESSAGE`` and exit code 2.
 
+    So it does with an error of the operating system that names a file: a full disk, a read-only
+    folder, a file in the place of a folder.
+
     Args:
         command: The file name of the command, such as ``isaid.py``.
     """
@@ -23,6 +26,12 @@ def exit_on_input_error(command: str) -> Iterator[None]:
         yield
     except InputError as error:
         print(f"{command}: error: {one_line(error)}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:
+        if error.strerror is None:
+            raise
+        place = f"{error.filename}: " if error.filename else ""
+        print(f"{command}: error: {place}{error.strerror}", file=sys.stderr)
         sys.exit(2)
 
 

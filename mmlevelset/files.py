@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from mmlevelset.errors import InputError
+
 
 def write_whole(path: Path, write: Callable[[str], object]) -> None:
     """Let ``write`` make a file under a temporary name, then give it its own name.
@@ -21,15 +23,21 @@ def write_whole(path: Path, write: Callable[[str], object]) -> None:
     Raises:
         OSError: The file cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, unfinished = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    os.close(handle)
+    unfinished = ""
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, unfinished = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+        os.close(handle)
         write(unfinished)
         os.chmod(unfinished, 0o644)  # mkstemp's own mode shuts out other users
         os.replace(unfinished, path)
-    except BaseException:
-        os.unlink(unfinished)
+    except BaseException as error:
+        if unfinished:
+            Path(unfinished).unlink(missing_ok=True)
+        of_system = isinstance(error, OSError) and error.errno is not None
+        if of_system and error.filename in (None, unfinished):
+            # The error of a full disk names no file.
+            raise OSError(error.errno, error.strerror, str(path)) from error
         raise
 
 
@@ -38,9 +46,46 @@ def write_text(path: Path, text: str) -> None:
     write_whole(path, lambda unfinished: Path(unfinished).write_text(text, encoding="utf-8"))
 
 
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file of bytes as :func:`write_whole` does."""
+    write_whole(path, lambda unfinished: Path(unfinished).write_bytes(content))
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write a JSON file, indented by two spaces, as :func:`write_whole` does."""
     write_text(path, json.dumps(value, indent=2) + "\n")
+
+
+def write_figure(path: Path, figure: Any) -> None:
+    """Write a figure of Matplotlib as :func:`write_whole` does; the suffix names the format.
+
+    Raises:
+        ValueError: Matplotlib does not know the format.
+    """
+    kind = path.suffix.removeprefix(".") or "png"
+    write_whole(path, lambda unfinished: figure.savefig(unfinished, format=kind))
+
+
+def read_json(path: Path, kind: type = dict) -> Any:
+    """Return the value in a JSON file.
+
+    Args:
+        path: The file.
+        kind: The type that the value must have.
+
+    Raises:
+        InputError: The file cannot be read, is no JSON, or holds a value of another type.
+    """
+    try:
+        value = json.loads(path.read_bytes())
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        empty = "is empty" if not path.stat().st_size else "is no JSON, or is truncated"
+        raise InputError(f"{path} {empty}: {error}") from error
+    if not isinstance(value, kind):
+        raise InputError(f"{path} must hold a {kind.__name__}, and holds {value!s:.60}")
+    return value
 
 
 def shipped_folder(name: str) -> Path:

@@ -37,14 +37,18 @@ def read_log(paths: Log) -> tuple[list[dict], list[dict]]:
         The records of training and the records of validation, each by step.
 
     Raises:
-        ValueError: a line is not JSON, or no file holds a training step. The last line of a file
+        ValueError: a line is no record, or no file holds a training step. The last line of a file
             may be cut off, as a killed run leaves it.
     """
     files = [paths] if isinstance(paths, str | PathLike) else list(paths)
+    return join_records({str(file): read_records(Path(file)) for file in files})
+
+
+def join_records(logs: dict[str, list[dict]]) -> tuple[list[dict], list[dict]]:
+    """Return the records of a training as :func:`read_log` does, from file -> its records."""
     training: list[dict] = []
     validation: list[dict] = []
-    for file in files:
-        records = read_records(Path(file))
+    for records in logs.values():
         if not any("loss" in record for record in records):
             continue
         for kept, is_training in ((training, True), (validation, False)):
@@ -53,7 +57,7 @@ def read_log(paths: Log) -> tuple[list[dict], list[dict]]:
                 start = min(record["step"] for record in new)
                 kept[:] = [record for record in kept if record["step"] < start] + new
     if not training:
-        raise ValueError(f"no training step in {', '.join(map(str, files)) or 'no file'}")
+        raise ValueError(f"no training step in {', '.join(logs) or 'no file'}")
     return training, validation
 
 
@@ -61,17 +65,39 @@ def read_records(path: Path) -> list[dict]:
     """Return the records of one log, without a last line that is cut off.
 
     Raises:
-        ValueError: another line is not JSON.
+        ValueError: another line is not JSON, or is no record with a number ``step``.
     """
-    lines = path.read_text().split("\n")
-    records = []
+    try:
+        lines = path.read_text().split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} cannot be read: {error}") from error
+    records = {}
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
-            records.append(json.loads(line))
-        except json.JSONDecodeError as error:
+            records[number] = json.loads(line)
+        except (json.JSONDecodeError, RecursionError) as error:
             if number == len(lines):
                 break
-            raise ValueError(f"{path}, line {number}: not JSON ({error.msg})") from error
-    return records
+            raise ValueError(f"{path}, line {number}: not JSON ({error})") from error
+    for number, record in records.items():
+        if not isinstance(record, dict) or not isinstance(record.get("step"), int | float):
+            if number == len(lines):  # a number that is cut off is JSON too
+                del records[number]
+                break
+            raise ValueError(f"{path}, line {number}: must be a record with a step")
+    return list(records.values())
+
+
+def evaluation_at(work_dir: Path, step: int) -> dict | None:
+    """Return the last record of an evaluation after a step of training; None without one.
+
+    Raises:
+        ValueError: As in :func:`read_records`.
+    """
+    for log in reversed(log_files(work_dir)):
+        for record in reversed(read_records(log)):
+            if "loss" not in record and record["step"] == step:
+                return record
+    return None

@@ -21,3 +21,4 @@ load_from = (
     "https://download.openmmlab.com/mmdetection/v2.0/mask_rcnn/mask_rcnn_r50_fpn_1x_coco/"
     "mask_rcnn_r50_fpn_1x_coco_20200205-d4b0c5d6.pth"
 )
+partial_load = True  # the refinement is new

@@ -6,6 +6,7 @@ each class differ in number between the two data sets and start anew.
 
 _base_ = ["./levelset-rcnn_r50_fpn_24k_cityscapes.py"]
 max_iters = 6000
+partial_load = True  # the outputs for each class are new
 train_cfg = dict(max_iters=max_iters, val_interval=2000)
 param_scheduler = [
     dict(type="LinearLR", start_factor=0.001, by_epoch=False, begin=0, end=500),

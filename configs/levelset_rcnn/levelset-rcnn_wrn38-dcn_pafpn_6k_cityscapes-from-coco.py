@@ -8,6 +8,7 @@ anew.
 _base_ = ["./levelset-rcnn_wrn38-dcn_pafpn_24k_cityscapes.py"]
 max_iters = 6000
 model = dict(backbone=dict(init_cfg=None))
+partial_load = True  # the outputs for each class are new
 train_cfg = dict(max_iters=max_iters, val_interval=2000)
 param_scheduler = [
     dict(type="LinearLR", start_factor=0.001, by_epoch=False, begin=0, end=500),

@@ -16,3 +16,4 @@ custom_hooks = [
 ]
 find_unused_parameters = True
 load_from = "work_dirs/mask-rcnn_shapes/epoch_8.pth"
+partial_load = True  # the refinement is new

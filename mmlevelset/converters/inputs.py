@@ -6,13 +6,18 @@ import numpy as np
 from PIL import Image
 
 from mmlevelset.converters.command_line import require
+from mmlevelset.converters.names import check_name
 from mmlevelset.errors import InputError
 
 
 def read_names(path: Path) -> list[str]:
-    """Return the names in a list of images: the first word of each line."""
-    lines = require(path, "the list").read_text().splitlines()
-    return [line.split()[0] for line in lines if line.strip()]
+    """Return the names in a list of images: the first word of each line.
+
+    Raises:
+        InputError: The list does not exist, or a name is no plain name of a file.
+    """
+    lines = require(path, "the list").read_text(errors="surrogateescape").splitlines()
+    return [check_name(line.split()[0], path) for line in lines if line.strip()]
 
 
 def read_image_size(path: Path, whole: bool = False) -> tuple[int, int]:

@@ -11,7 +11,7 @@ import numpy as np
 from mmengine.utils import ProgressBar
 from PIL import Image
 
-from mmlevelset.files import write_text, write_whole
+from mmlevelset.files import write_bytes, write_text, write_whole
 
 
 def write_compact_json(path: Path, value: object) -> None:
@@ -30,7 +30,7 @@ def write_image(path: Path, image: np.ndarray) -> None:
     assert image.dtype == np.uint8 and image.shape[2:] in ((), (3,))
     pixels = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
     data = cv2.imencode(".png", pixels)[1].tobytes()
-    write_whole(path, lambda unfinished: Path(unfinished).write_bytes(data))
+    write_bytes(path, data)
 
 
 def write_label_maps(

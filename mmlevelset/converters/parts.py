@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 
 from mmlevelset.converters.command_line import require
+from mmlevelset.converters.names import below
 from mmlevelset.converters.outputs import write_compact_json
 from mmlevelset.converters.workers import Job, map_jobs
 from mmlevelset.errors import InputError
@@ -54,7 +55,7 @@ class Parts:
 
     def path(self, name: str) -> Path:
         """Return the file of the part; ``name`` may have folders."""
-        return self.folder / f"{name}.json"
+        return below(self.folder, f"{name}.json")
 
     def write(
         self,

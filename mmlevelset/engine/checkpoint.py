@@ -1,12 +1,18 @@
 """A checkpoint hook for runs that may be killed at any moment."""
 
 import os
+import re
+import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from mmengine import hooks
 from mmengine.dist import barrier, is_main_process
 from mmengine.fileio import LocalBackend, get_file_backend, register_backend
+from mmengine.logging import HistoryBuffer
 from mmengine.runner import Runner
 
 from mmlevelset.registry import HOOKS
@@ -21,14 +27,79 @@ class AtomicBackend(LocalBackend):
         """Write ``obj`` to ``<filepath>.tmp``, then rename it to ``filepath``."""
         temporary = f"{filepath}.tmp"
         os.makedirs(os.path.dirname(os.path.abspath(filepath)), exist_ok=True)
-        with open(temporary, "wb") as file:
-            file.write(obj)
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with open(temporary, "wb") as file:
+                file.write(obj)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:  # of a full disk: it names no file
+            raise OSError(error.errno, error.strerror, str(filepath)) from error
         os.replace(temporary, filepath)
 
 
 register_backend(BACKEND, AtomicBackend, force=True)
+
+
+def newest_whole(folder: Path, template: str) -> tuple[Path | None, list[Path]]:
+    """Return the checkpoint of the last step that is whole, and the broken ones of later steps.
+
+    Args:
+        folder: The folder of the checkpoints.
+        template: The template of their names, such as ``epoch_{}.pth``.
+
+    Returns:
+        The path of the checkpoint, or None if no checkpoint is whole; and the paths of the
+        checkpoints of later steps, which are truncated or damaged.
+    """
+    pattern = re.escape(template).replace(re.escape("{}"), r"(\d+)")
+    steps = {
+        int(found[1]): path
+        for path in folder.glob(template.replace("{}", "*"))
+        if (found := re.fullmatch(pattern, path.name))
+    }
+    broken = []
+    for _, path in sorted(steps.items(), reverse=True):
+        if is_whole(path):
+            return path, broken
+        broken.append(path)
+    return None, broken
+
+
+def is_whole(path: Path) -> bool:
+    """Return whether a file is a complete archive of torch: all its parts have their checksums."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except (zipfile.BadZipFile, EOFError, OSError):
+        return False
+
+
+def as_plain(value: Any) -> Any:
+    """Return a value with plain Python types, which ``torch.load(weights_only=True)`` reads.
+
+    Histories of mmengine become dicts of tensors, NumPy's numbers and arrays those of Python, and
+    subclasses of dict, list and tuple their base. Other values stay.
+    """
+    if isinstance(value, HistoryBuffer):
+        # The arrays are attributes without a public name.
+        arrays = value._log_history, value._count_history
+        log, count = (torch.from_numpy(np.asarray(array, np.float64).copy()) for array in arrays)
+        return dict(log_history=log, count_history=count, max_length=value.max_length)
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    if isinstance(value, Mapping):
+        return {key: as_plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple) and not isinstance(value, torch.Size):
+        return (list if isinstance(value, list) else tuple)(map(as_plain, value))
+    return value
+
+
+def as_history(value: Any) -> Any:
+    """Return mmengine's history of a dict that :func:`as_plain` made of it; other values stay."""
+    if isinstance(value, dict) and value.keys() == {"log_history", "count_history", "max_length"}:
+        log, count = value["log_history"].tolist(), value["count_history"].tolist()
+        return HistoryBuffer(log, count, value["max_length"])
+    return value
 
 
 @HOOKS.register_module()
@@ -44,8 +115,10 @@ class CheckpointHook(hooks.CheckpointHook):
       complete. The next run deletes the temporary files of a killed run.
     - The oldest checkpoint is deleted after the new checkpoint is complete, so
       ``max_keep_ckpts + 1`` files exist for a moment.
-    - ``last_checkpoint`` may be empty, or name a missing file after the working directory was
-      moved. The next run then makes it name the newest checkpoint.
+    - ``last_checkpoint`` may be missing or empty, or name a missing file after the working
+      directory was moved, or a broken file. The next run that resumes makes it name the newest
+      whole checkpoint.
+    - A checkpoint holds plain types alone: ``torch.load(weights_only=True)`` reads it.
 
     Another file backend (``backend_args``, or ``out_dir`` with a prefix such as ``s3://``) writes
     in its own way.
@@ -62,11 +135,24 @@ class CheckpointHook(hooks.CheckpointHook):
     def before_run(self, runner: Runner) -> None:
         """Repair ``last_checkpoint`` before it is read for resuming."""
         pointer = Path(runner.work_dir, "last_checkpoint")
-        if is_main_process() and pointer.is_file():
-            named = pointer.read_text().strip()
-            if "://" not in named and not Path(named).is_file():
+        resumes = runner._resume and runner._load_from is None
+        if is_main_process() and (resumes or pointer.is_file()):
+            named = pointer.read_text().strip() if pointer.is_file() else ""
+            if "://" not in named and not (named and is_whole(Path(named))):
                 self._point_to_newest(runner, pointer, named)
         barrier()
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Make plain types of all but the weights."""
+        for key in checkpoint.keys() - {"state_dict"}:
+            checkpoint[key] = as_plain(checkpoint[key])
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Make histories of the numbers that mmengine goes on with."""
+        hub = checkpoint.get("message_hub")
+        if isinstance(hub, dict):
+            scalars = hub.get("log_scalars", {})
+            hub["log_scalars"] = {key: as_history(value) for key, value in scalars.items()}
 
     def before_train(self, runner: Runner) -> None:
         """Use the atomic backend for local files; delete the temporary files of a killed run."""
@@ -96,10 +182,9 @@ class CheckpointHook(hooks.CheckpointHook):
         folder = pointer.parent
         if self.out_dir is not None:  # mmengine adds the run's name only in before_train
             folder = Path(self.out_dir, folder.resolve().name)
-        checkpoints = folder.glob(self.filename_tmpl.format("*"))
-        newest = max(checkpoints, key=lambda path: path.stat().st_mtime, default=None)
+        newest, _ = newest_whole(folder, self.filename_tmpl)
         if newest is not None:
             runner.logger.warning(
-                f"{pointer} named {named!r}, which is no file; it now names {newest}"
+                f"{pointer} named {named!r}, which is no whole file; it now names {newest}"
             )
             AtomicBackend().put(str(newest).encode(), pointer)

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import errno
 import functools
 import gc
 import inspect
+import logging
 import os
 import re
 import shutil
@@ -23,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmlevelset.errors import InputError, one_line
+from mmlevelset.files import write_text
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -34,6 +37,7 @@ LOST_PROCESS = re.compile(
     re.IGNORECASE,
 )
 """Errors of gloo, NCCL and torch's store after another process has ended."""
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 LAUNCHERS = dict(
     pytorch=("RANK", "torchrun"),
     slurm=("SLURM_PROCID", "srun"),
@@ -85,6 +89,7 @@ def short_errors(name: str, arguments: argparse.Namespace) -> Iterator[None]:
 
     If there are several processes, the line and the file's name have the rank.
     """
+    logging.raiseExceptions = False  # on a full disk, each line of the log would print a traceback
     try:
         yield
     except InputError as error:
@@ -111,13 +116,24 @@ def short_errors(name: str, arguments: argparse.Namespace) -> Iterator[None]:
             message = f"{kind}: {message}"
         if re.search(r"DataLoader worker .*(killed by signal|exited unexpectedly)", message):
             message += "; often for lack of memory: fewer num_workers take less"
+        if isinstance(error, OSError) and error.errno in NO_SPACE and not error.filename:
+            message += f" (a file in {config.work_dir if config is not None else Path.cwd()})"
         if config is not None:
-            suffix = "" if rank is None else f"_rank{rank}"
-            file = Path(config.work_dir, f"traceback{suffix}.txt")
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(traceback.format_exc())
-            message += f" (traceback: {file})"
+            message += _keep_traceback(Path(config.work_dir))
         sys.exit(_complain(name, message, 1))
+    finally:
+        logging.raiseExceptions = True
+
+
+def _keep_traceback(work_dir: Path) -> str:
+    """Write the traceback of the current error into the work dir; return the end of the message."""
+    rank = _rank()
+    file = work_dir / f"traceback{'' if rank is None else f'_rank{rank}'}.txt"
+    try:
+        write_text(file, traceback.format_exc())
+    except OSError as error:
+        return f" (no traceback: {file} cannot be written: {error.strerror or error})"
+    return f" (traceback: {file})"
 
 
 def _complain(name: str, message: str, code: int) -> int:
@@ -209,22 +225,36 @@ def read_config(arguments: argparse.Namespace, text: str | None = None) -> Confi
         raise InputError(str(error)) from error
     from mmengine.config import Config
 
+    from mmlevelset.experiments.overrides import is_variable, override
+    from mmlevelset.experiments.overrides import read_config as read_file
+
     remember_files_and_formats()
     try:
         if text is None:
-            config = Config.fromfile(arguments.config)
+            config = read_file(arguments.config)
         else:
             config = Config.fromstring(text, ".py")
+    except InputError as error:
+        if arguments.traceback and error.__cause__ is not None:
+            raise error.__cause__ from None
+        raise
     except Exception as error:
         if arguments.traceback:
             raise
         raise InputError(f"{arguments.config} cannot be read: {error}") from error
     options = _parse_options(arguments.cfg_options)
-    if not arguments.allow_new_keys:
-        for key in options:
-            require_key(config, key, f"--cfg-options {key}", " (--allow-new-keys adds it)")
+    for key in options:
+        what = f"--cfg-options {key}"
+        if not arguments.allow_new_keys:
+            hint = "" if is_variable(key.split(".")[0]) else " (--allow-new-keys adds it)"
+            require_key(config, key, what, hint)
+        if key == "launcher":
+            raise InputError(f"{what} would have no effect: take --launcher")
+        if key == "work_dir" and arguments.work_dir:
+            raise InputError(f"{what} and --work-dir contradict each other")
     if options:
-        config.merge_from_dict(options)
+        path = arguments.config if text is None else None
+        config = override(config, path, options, "--cfg-options")
     return config
 
 
@@ -373,7 +403,11 @@ def build_model(config: Config) -> Any:
 
 
 def load_weights(model: Any, checkpoint: str) -> None:
-    """Load a checkpoint into the model. Both must have the same names and shapes."""
+    """Load a checkpoint into the model. Both must have the same names and shapes.
+
+    Raises:
+        InputError: A weight is missing, unknown or of another shape, or the file cannot be read.
+    """
     from mmlevelset.experiments.weights.loading import load_strictly, read_weights
 
     load_strictly(model, read_weights(checkpoint))

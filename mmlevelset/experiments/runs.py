@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import statistics
@@ -13,7 +12,8 @@ from typing import Any
 
 from mmlevelset.errors import InputError
 from mmlevelset.experiments.scores import as_shown
-from mmlevelset.logs import log_files, read_log, read_records, test_files
+from mmlevelset.files import read_json
+from mmlevelset.logs import join_records, log_files, read_records, test_files
 
 SEED = re.compile(r"_seed(\d+)$")
 NO_SCORES = {"time", "data_time", "step", "iter", "epoch", "lr", "base_lr", "memory"}
@@ -116,10 +116,12 @@ class RunRecord:
 
 
 def read_runs(work_dirs: Sequence[Path]) -> tuple[list[RunRecord], list[str]]:
-    """Return the records of the runs in folders, and a line for each folder without a log.
+    """Return the records of the runs in folders, and a line for each other folder.
+
+    A folder without a log, or with a broken file, is left out.
 
     Raises:
-        InputError: a path does not exist, no folder holds a log, or a file is broken.
+        InputError: a path does not exist, or no folder holds a whole log.
     """
     records, left_out = [], []
     for work_dir in {path.absolute(): path for path in work_dirs}.values():
@@ -127,14 +129,17 @@ def read_runs(work_dirs: Sequence[Path]) -> tuple[list[RunRecord], list[str]]:
             raise InputError(f"the work dir {work_dir} does not exist")
         if not work_dir.is_dir() or work_dir.name == "submitit":  # its logs, in a sweep's folder
             continue
-        record = read_run(work_dir)
-        if record is None:
+        try:
+            record = read_run(work_dir)
+            if record is not None:
+                records.append(record)
+                continue
             left_out.append(f"{work_dir} holds no log of a training or an evaluation")
             failed = work_dir / "failed.json"
             if failed.is_file():
-                left_out[-1] += f"; it failed: {_read_json(failed).get('message')}"
-        else:
-            records.append(record)
+                left_out[-1] += f"; it failed: {read_json(failed).get('message')}"
+        except InputError as error:
+            left_out.append(str(error))
     if not records:
         reason = "; ".join(left_out) or "no folder was given"
         raise InputError(f"{reason} (looked for */vis_data/scalars.json and result.json)")
@@ -163,21 +168,21 @@ def read_run(work_dir: Path) -> RunRecord | None:
         if "loss" not in record and record.keys() - NO_SCORES
     }
     tests = test_files(work_dir)
-    evaluations |= {path.stem: _read_json(path) for path in tests}
+    evaluations |= {path.stem: read_json(path) for path in tests}
     result = work_dir / "result.json"
     if not trainings and not evaluations and not result.is_file():
         return None
     run = RunRecord(work_dir, _checkpoints(work_dir), variant_of(work_dir.name), work_dir.name)
     if trainings:
         run.newest = trainings[-1].parent.parent
-        run.training, run.validation = read_log(trainings)
+        run.training, run.validation = join_records({str(log): records[log] for log in trainings})
     else:
         run.newest = tests[-1].parent if tests else None
         run.notes.append("no log of a training: no curves")
     if result.is_file():
-        found = _read_json(result)
+        found = read_result(result)
         run.take_scores(found["metrics"])
-        run.environment = dict(found.get("environment", {}))
+        run.environment = dict(found["environment"])
     elif evaluations:
         run.take_scores(evaluations[max(evaluations)])
     if not run.scores:
@@ -185,17 +190,35 @@ def read_run(work_dir: Path) -> RunRecord | None:
     return run
 
 
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text())
-    except ValueError as error:
-        raise InputError(f"{path} is no JSON, or is truncated: {error}") from error
+OF_A_SWEEP = dict(fingerprint=str, seconds=(int, float), finished=str, environment=dict)
+"""The entries of result.json that a sweep reads beside the metrics, with their types."""
+
+
+def read_result(path: Path, of_a_sweep: bool = False) -> dict[str, Any]:
+    """Return the content of a run's result.json, with ``metrics`` and ``environment``.
+
+    Args:
+        path: the file.
+        of_a_sweep: the file must have all entries of :data:`OF_A_SWEEP`.
+
+    Raises:
+        InputError: the file is broken, or lacks an entry.
+    """
+    result = {"environment": {}, **read_json(path)}
+    entries = dict(metrics=dict, environment=dict) | (OF_A_SWEEP if of_a_sweep else {})
+    for key, kind in entries.items():
+        if not isinstance(result.get(key), kind):
+            raise InputError(f"{path}: {key} is missing, or is {result.get(key)!s:.40}")
+    for key, value in result["metrics"].items():
+        if not isinstance(value, int | float):
+            raise InputError(f"{path}: metrics.{key} must be a number, and is {value!s:.40}")
+    return result
 
 
 def _checkpoints(work_dir: Path) -> Path:
     task = work_dir / "run.json"
     if task.is_file():
-        settings = _read_json(task)
+        settings = read_json(task)
         # A command may change the predictions, so its scores are not the scores of the checkpoint.
         if settings.get("source") and not settings.get("command"):
             return work_dir.absolute().parent / settings["source"]

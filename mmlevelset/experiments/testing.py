@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmlevelset.errors import InputError
+from mmlevelset.experiments.checkpoints import make_fit_check
 from mmlevelset.experiments.class_names import make_check
 from mmlevelset.experiments.command_line import (
     choose_device,
@@ -48,13 +49,17 @@ def main(words: Sequence[str] | None = None) -> None:
             raise InputError(f"--out must end in .pkl or .pickle, and was {arguments.out}")
         choose_device(arguments)
         config = load_config(arguments)
+        if any(word.startswith("load_from=") for word in arguments.cfg_options):
+            raise InputError("--cfg-options load_from would have no effect: name the checkpoint")
         config.load_from = require_file(arguments.checkpoint, "the checkpoint")
+        config.resume = False
         if arguments.show_dir:
             draw_into(config, Path(arguments.show_dir).absolute())
         if arguments.tta:
             augment(config)
         runner = make_runner(config)
         runner.register_hook(make_check(arguments.allow_other_classes))
+        runner.register_hook(make_fit_check(config.load_from))
         if arguments.out:
             runner.test_evaluator.metrics.append(make_dump(arguments.out))
         runner.test()

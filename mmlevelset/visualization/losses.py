@@ -8,6 +8,8 @@ from matplotlib.ticker import MaxNLocator
 
 from mmlevelset.logs import Log, read_log
 
+Records = tuple[list[dict], list[dict]]
+"""The records of a run, of training and of validation."""
 CURVES = {
     "loss_ce": "cross-entropy",
     "energy_level_set": "level-set energy",
@@ -99,7 +101,7 @@ def plot_losses(
 
 
 def plot_curves(
-    runs: Mapping[str, Sequence[Log]],
+    runs: Mapping[str, Sequence[Log | Records]],
     names: Sequence[str] = ("loss_ce", "energy_level_set", "mIoU"),
     window: int | None = None,
 ) -> Figure:
@@ -110,8 +112,9 @@ def plot_curves(
 
     Args:
         runs: A mapping from names to lists of runs, for instance of several seeds; each run as in
-            :func:`read_log`. Runs of one name have one colour. If there are several, each curve is
-            faint and their mean is strong. The mean ends where the first of them ends.
+            :func:`read_log`, or as :func:`read_log` returns it. Runs of one name have one colour.
+            If there are several, each curve is faint and their mean is strong. The mean ends where
+            the first of them ends.
         names: Names of values in the log, without prefix. Values of training records are drawn as
             a running mean. Values of validation by epochs are drawn at the last step that was
             logged in the epoch.
@@ -127,7 +130,10 @@ def plot_curves(
         raise ValueError("runs, names and the lists of runs must not be empty")
     figure = Figure(figsize=(4.4 * len(names), 3.6), dpi=110, layout="constrained")
     panels = figure.subplots(1, len(names), squeeze=False)[0]
-    logs = {run: [read_log(paths) for paths in seeds] for run, seeds in runs.items()}
+    logs = {
+        run: [log if isinstance(log, tuple) else read_log(log) for log in seeds]
+        for run, seeds in runs.items()
+    }
     for axes, name in zip(panels, names, strict=True):
         for number, (run, seeds) in enumerate(logs.items()):
             curves = [
@@ -199,9 +205,9 @@ def _curve(records: list[dict], name: str) -> tuple[np.ndarray, np.ndarray]:
     """Return the steps and the values that the records hold under ``name`` or ``coco/name``."""
     points = [
         (record["step"], value)
+        for key in (name, f"coco/{name}")
         for record in records
-        for key, value in record.items()
-        if key in (name, f"coco/{name}")
+        if isinstance(value := record.get(key), int | float)
     ]
     steps, values = np.reshape(np.array(points, dtype=float), (-1, 2)).T
     return steps, values
@@ -211,5 +217,16 @@ def _running_mean(
     steps: np.ndarray, values: np.ndarray, window: int | None
 ) -> tuple[np.ndarray, np.ndarray]:
     window = min(window or max(1, len(values) // 20), len(values))
-    kernel = np.full(window, 1 / window)
-    return np.convolve(steps, kernel, "valid"), np.convolve(values, kernel, "valid")
+    return _means(steps, window), _means(values, window)
+
+
+def _means(values: np.ndarray, window: int) -> np.ndarray:
+    """Return the mean of each run of ``window`` values; the time is linear in their number."""
+    if window < 2:
+        return values
+    # The sums of finite values must not hold values before the window that are not finite.
+    finite = np.isfinite(values)
+    sums = np.cumsum(np.concatenate([[0.0], np.where(finite, values, 0.0)]))
+    missing = np.cumsum(np.concatenate([[0], ~finite]))
+    means = (sums[window:] - sums[:-window]) / window
+    return np.where(missing[window:] > missing[:-window], np.nan, means)

@@ -175,9 +175,10 @@ def test_tables_have_mean_deviation_and_printed_numbers(write, sweep, tmp_path):
 def test_a_table_that_cannot_be_written_does_not_stop_the_runs(write, sweep, tmp_path, capfd):
     (tmp_path / "out/scores.png").mkdir(parents=True)
     file = write(one=tool(tmp_path, "one"), two=tool(tmp_path, "two"))
-    with pytest.raises(IsADirectoryError):
-        sweep(file, "--seeds", "0")
-    assert capfd.readouterr().err.count("no table yet: IsADirectoryError") == 2
+    done = sweep(file, "--seeds", "0")
+    assert done.returncode == 2
+    assert done.stderr.count("no table yet: IsADirectoryError") == 2
+    assert f"sweep.py: error: {tmp_path}/out/scores.png: Is a directory" in done.stderr
     for name in "one_seed0", "two_seed0":
         assert (tmp_path / f"out/{name}/result.json").exists()
     (tmp_path / "out/scores.png").rmdir()

@@ -15,6 +15,7 @@ import numpy as np
 
 from mmlevelset.converters.command_line import make_parser, require
 from mmlevelset.converters.inputs import read_label_map
+from mmlevelset.converters.names import below
 from mmlevelset.converters.outputs import write_label_maps
 from mmlevelset.errors import InputError, exit_on_input_error
 
@@ -64,5 +65,6 @@ def main(words: Sequence[str] | None = None) -> None:
         print(f"{arguments.root / 'gtFine' / split}: {len(found)} images")
         for path in found:
             name = path.name.removesuffix(SUFFIX) + "_gtFine_labelTrainIds.png"
-            jobs.append((path.with_name(name), partial(train_map, path)))
+            target = below(arguments.root / "gtFine", split, path.parent.name, name)
+            jobs.append((target, partial(train_map, path)))
     write_label_maps(jobs, arguments.overwrite)

@@ -43,6 +43,7 @@ from mmlevelset.converters.command_line import (
     require,
     whole_number,
 )
+from mmlevelset.converters.names import below, check_name
 from mmlevelset.converters.outputs import write_image
 from mmlevelset.converters.parts import Parts, convert_parts, large_first, state_of
 from mmlevelset.errors import InputError, exit_on_input_error
@@ -262,7 +263,7 @@ def convert_image(out: Path, options: Options, named: tuple[str, Source]) -> dic
                 continue
             file_name = f"{Path(name).name}_{top}_{bottom}_{left}_{right}.png"
             patch = cv2.cvtColor(pixels[top:bottom, left:right], cv2.COLOR_BGR2RGB)
-            write_image(out / Path(name).parent / file_name, patch)
+            write_image(below(out, f"{Path(name).parent}", file_name), patch)
             images.append(
                 {
                     "id": len(images),
@@ -321,7 +322,8 @@ def read_split(root: Path, split: str, path: Path | None, allow_partial: bool) -
         sources = {}
         for image in content["images"]:
             size = (image["height"], image["width"]) if "height" in image else None
-            sources[image["id"]] = Source(images_folder / image["file_name"], size, [])
+            file_name = check_name(image["file_name"], path, folders=True)
+            sources[image["id"]] = Source(images_folder / file_name, size, [])
         for item in content["annotations"]:
             kept = {key: item[key] for key in ("id", "segmentation", "iscrowd") if key in item}
             kept["category_id"] = numbers[item["category_id"]]

@@ -49,6 +49,7 @@ from mmlevelset.converters.command_line import (
     require,
     whole_number,
 )
+from mmlevelset.converters.names import below
 from mmlevelset.converters.outputs import write_image
 from mmlevelset.converters.parts import Parts, convert_parts, large_first, state_of
 from mmlevelset.errors import InputError, exit_on_input_error
@@ -218,7 +219,8 @@ def convert_scan(out: Path, options: Options, named: tuple[str, Scan]) -> dict:
                 columns = mask.sum(axis=0)
                 side += (columns @ np.arange(len(columns)), columns.sum())
         file_name = f"{Path(name).name}_slice-{index:04d}.png"
-        write_image(out / Path(name).parent / file_name, windowed(hounsfield, options.window))
+        image = windowed(hounsfield, options.window)
+        write_image(below(out, f"{Path(name).parent}", file_name), image)
         images.append(
             {
                 "id": len(images),

@@ -17,6 +17,7 @@ import numpy as np
 
 from mmlevelset.converters.command_line import make_parser, require
 from mmlevelset.converters.inputs import read_mat, read_names
+from mmlevelset.converters.names import below
 from mmlevelset.converters.outputs import write_label_maps, write_names
 from mmlevelset.errors import InputError, exit_on_input_error
 
@@ -68,7 +69,7 @@ def main(words: Sequence[str] | None = None) -> None:
             raise InputError(f"no image of VOC's {split} list has an annotation in {folder}")
     jobs = [
         (
-            arguments.voc / "SegmentationClassContext" / f"{name}.png",
+            below(arguments.voc / "SegmentationClassContext", f"{name}.png"),
             partial(context_map, folder / f"{name}.mat", table),
         )
         for names in splits.values()

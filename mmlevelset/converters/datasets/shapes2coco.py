@@ -10,7 +10,6 @@ files are written.
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import sys
 import tempfile
@@ -24,7 +23,9 @@ from mmengine.utils import track_iter_progress
 
 from mmlevelset.converters.coco_layout import number_categories
 from mmlevelset.converters.command_line import make_parser
+from mmlevelset.converters.outputs import write_compact_json
 from mmlevelset.errors import InputError, exit_on_input_error
+from mmlevelset.files import write_bytes
 
 if TYPE_CHECKING:
     from mmlevelset.datasets import ShapesDataset
@@ -72,9 +73,9 @@ def write_coco(dataset: ShapesDataset, folder: Path, semantic: bool) -> None:
     for index in track_iter_progress(range(len(dataset)), file=sys.stderr):
         info = dataset.get_data_info(index)
         name = Path(info["img_path"]).name
-        (folder / "images" / name).write_bytes(fileio.get(info["img_path"]))
+        write_bytes(folder / "images" / name, fileio.get(info["img_path"]))
         if semantic:
-            (folder / "labels" / name).write_bytes(fileio.get(info["seg_map_path"]))
+            write_bytes(folder / "labels" / name, fileio.get(info["seg_map_path"]))
         images.append(
             {
                 "id": info["img_id"],
@@ -98,7 +99,7 @@ def write_coco(dataset: ShapesDataset, folder: Path, semantic: bool) -> None:
             )
     categories = number_categories(dataset.metainfo["classes"])
     content = {"images": images, "annotations": annotations, "categories": categories}
-    (folder / "annotations.json").write_text(json.dumps(content))
+    write_compact_json(folder / "annotations.json", content)
 
 
 @exit_on_input_error("shapes2coco.py")

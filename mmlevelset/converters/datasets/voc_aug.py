@@ -17,6 +17,7 @@ import numpy as np
 
 from mmlevelset.converters.command_line import make_parser
 from mmlevelset.converters.inputs import read_label_map, read_mat
+from mmlevelset.converters.names import below
 from mmlevelset.converters.outputs import write_label_maps, write_names
 from mmlevelset.converters.voc_sbd import add_folders, lists_folder, read_lists
 from mmlevelset.errors import InputError, exit_on_input_error
@@ -54,6 +55,6 @@ def main(words: Sequence[str] | None = None) -> None:
             make = partial(voc_map, arguments.voc / "SegmentationClass" / f"{name}.png")
         else:
             make = partial(sbd_map, lists.sbd / "cls" / f"{name}.mat")
-        jobs.append((arguments.voc / "SegmentationClassAug" / f"{name}.png", make))
+        jobs.append((below(arguments.voc / "SegmentationClassAug", f"{name}.png"), make))
     write_label_maps(jobs, arguments.overwrite)
     write_names(lists_folder(arguments.voc) / "trainaug.txt", lists.train)

@@ -33,6 +33,7 @@ from mmlevelset.converters.coco_layout import (
 )
 from mmlevelset.converters.command_line import add_part_options, check_counts, make_parser
 from mmlevelset.converters.inputs import read_image_size, read_label_map, read_mat
+from mmlevelset.converters.names import below
 from mmlevelset.converters.parts import Parts, convert_parts, in_parts, state_of
 from mmlevelset.converters.voc_sbd import add_folders, read_detection_lists, read_lists
 from mmlevelset.errors import InputError, exit_on_input_error
@@ -173,7 +174,7 @@ def convert_part(out: Path, source: Source, job: tuple[str, list[str]]) -> dict:
             raise InputError(
                 f"{photograph} is {width} x {height} pixels, its objects in {path} {_size(objects)}"
             )
-        _place(photograph, out / name.split("/")[0] / f"{stem}.jpg", source.images)
+        _place(photograph, below(out, name.split("/")[0], f"{stem}.jpg"), source.images)
         images.append(
             {"id": image_id, "file_name": f"{stem}.jpg", "width": width, "height": height}
         )

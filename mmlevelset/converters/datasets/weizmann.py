@@ -11,7 +11,6 @@ again to go on after an interruption: finished masks are kept.
 """
 
 import re
-import shutil
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -20,8 +19,10 @@ import numpy as np
 from PIL import Image
 
 from mmlevelset.converters.command_line import make_parser, require
+from mmlevelset.converters.names import below
 from mmlevelset.converters.outputs import write_label_maps, write_names
 from mmlevelset.errors import InputError, exit_on_input_error
+from mmlevelset.files import write_bytes
 
 MARGIN = 100
 """A painted pixel's red exceeds its green and its blue by this much, of 255."""
@@ -88,7 +89,7 @@ def main(words: Sequence[str] | None = None) -> None:
     write_label_maps(
         [
             (
-                arguments.target / "masks" / str(number + 1) / f"{folder.name}.png",
+                below(arguments.target, "masks", str(number + 1), f"{folder.name}.png"),
                 partial(read_mask, files[number], image),
             )
             for number in range(annotators)
@@ -96,9 +97,8 @@ def main(words: Sequence[str] | None = None) -> None:
         ],
         arguments.overwrite,
     )
-    (arguments.target / "images").mkdir(exist_ok=True)
     for folder, image in zip(folders, images, strict=True):
-        shutil.copyfile(image, arguments.target / "images" / f"{folder.name}.png")
+        write_bytes(below(arguments.target, "images", f"{folder.name}.png"), image.read_bytes())
     names = [folder.name for folder in folders]
     write_names(arguments.target / "train.txt", names[::2])
     write_names(arguments.target / "test.txt", names[1::2])

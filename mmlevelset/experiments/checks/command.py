@@ -30,6 +30,7 @@ from mmlevelset.experiments.checks.files import (
     statistics,
 )
 from mmlevelset.experiments.checks.images import TURNED, ImageJob, check_image
+from mmlevelset.experiments.overrides import read_config as read_any_config
 from mmlevelset.files import write_json, write_text
 
 
@@ -49,13 +50,9 @@ def read_config(path: Path, split: str) -> Source:
         InputError: The config cannot be read, or its data set is not one file in COCO's layout.
     """
     from mmdet.registry import DATASETS
-    from mmengine.config import Config
     from mmengine.registry import DefaultScope
 
-    try:
-        config = Config.fromfile(path)
-    except Exception as error:
-        raise InputError(f"{path} cannot be read: {error}") from error
+    config = read_any_config(path)
     loader = config.get(f"{split}_dataloader")
     if loader is None:
         raise InputError(f"{path} has no {split}_dataloader")

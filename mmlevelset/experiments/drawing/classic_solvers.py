@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from skimage import data
 
 from mmlevelset.experiments.machine import in_words, versions
+from mmlevelset.files import write_whole
 from mmlevelset.ops import chan_vese, drlse, legendre_level_set, region_scalable_fitting
 
 NAMES: dict[Callable[..., Any], str] = {
@@ -175,7 +176,8 @@ def draw_uneven(cases: list[Case], path: Path) -> None:
 
 
 def save(figure: Figure, path: Path) -> None:
-    figure.savefig(path, dpi=90, pil_kwargs=dict(quality=85))
+    settings: dict[str, Any] = dict(format=path.suffix[1:], dpi=90, pil_kwargs=dict(quality=85))
+    write_whole(path, lambda unfinished: figure.savefig(unfinished, **settings))
     print(f"{path}: {path.stat().st_size // 1000} kB")
 
 

@@ -27,6 +27,7 @@ from mmlevelset.experiments.command_line import (
     short_errors,
 )
 from mmlevelset.experiments.runs import latest_checkpoint
+from mmlevelset.files import write_bytes, write_figure
 
 if TYPE_CHECKING:
     import numpy as np
@@ -316,12 +317,13 @@ def draw_losses(work_dir: Path, path: Path) -> None:
     except ValueError as error:
         print(f"no losses drawn: {error} (looked in {work_dir})")
         return
-    plot_losses(logs).savefig(path)
+    write_figure(path, plot_losses(logs))
     print(f"wrote {path}")
 
 
 def write(picture, path: Path) -> None:
-    import mmcv
+    import cv2
 
-    mmcv.imwrite(picture, str(path))
+    _, encoded = cv2.imencode(path.suffix, picture)
+    write_bytes(path, encoded.tobytes())
     print(f"wrote {path}")

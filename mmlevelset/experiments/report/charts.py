@@ -134,7 +134,7 @@ def _chart(
             px = _place(steps[kept], made.x_range, LEFT, RIGHT, False)
             py = _place(values[kept], made.y_range, BOTTOM, TOP, log)
             points = [(f"{x:.1f}", f"{y:.1f}") for x, y in zip(px, py, strict=True)]
-            dots = points if is_score and not faint else []
+            dots = points if (is_score and not faint) or len(points) == 1 else []
             ends = (float(values[0]), float(values[-1]))
             text = " ".join(",".join(point) for point in points)
             made.lines.append(Line(variant, number, faint, text, dots, ends))

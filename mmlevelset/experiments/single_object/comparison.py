@@ -38,7 +38,7 @@ from mmlevelset.experiments.single_object.methods import (
     compare,
 )
 from mmlevelset.experiments.single_object.report import SIDES, draw, numbers_of, report
-from mmlevelset.files import write_json, write_text, write_whole
+from mmlevelset.files import write_bytes, write_json, write_text
 
 SOLVERS = ("chan_vese", "drlse", "region_scalable_fitting", "legendre_level_set")
 DEGRADATIONS = ("noise", "blur", "light")
@@ -272,7 +272,7 @@ def write_picture(path: Path, picture: np.ndarray) -> None:
     import cv2
 
     encoded = cv2.imencode(path.suffix, picture)[1].tobytes()
-    write_whole(path, lambda unfinished: Path(unfinished).write_bytes(encoded))
+    write_bytes(path, encoded)
 
 
 def means_of(results: Sequence[Result]) -> dict[str, float]:

@@ -188,7 +188,7 @@ def end(plan: Plan, interrupted: bool) -> int:
 
 def submit(plan: Plan, unfinished: Sequence[PlannedRun], arguments: argparse.Namespace) -> None:
     """Submit the runs through submitit. A SLURM job that is cut off is queued again."""
-    busy = [run for run in unfinished if status(run).state in ("running", "queued")]
+    busy = [run for run in unfinished if status(run).state in ("running", "queued", "broken")]
     ready = [run for run in unfinished if run not in busy and is_ready(run)]
     for training in (True, False):
         runs = [run for run in ready if run.trains == training]

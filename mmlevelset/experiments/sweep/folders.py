@@ -5,13 +5,16 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 from collections.abc import Iterable
 from typing import Any
 
 from mmlevelset.errors import InputError
+from mmlevelset.experiments.runs import read_result
 from mmlevelset.experiments.sweep.plan import Plan, PlannedRun
 from mmlevelset.experiments.sweep.results import has_stale_result, shown
 from mmlevelset.experiments.sweep.status import earlier_settings
+from mmlevelset.experiments.work_dir import CHECKPOINT
 from mmlevelset.files import write_json, write_text
 
 
@@ -63,7 +66,11 @@ def link_finished(plan: Plan, arguments: argparse.Namespace) -> None:
     known = {}
     for file in sorted(plan.folder.parent.glob("*/*_seed*/result.json")):
         if file.parent.parent != plan.folder and not file.parent.is_symlink():
-            result = json.loads(file.read_text())
+            try:
+                result = read_result(file, of_a_sweep=True)
+            except InputError as error:
+                print(f"sweep.py: warning: a neighbour is left out: {error}", file=sys.stderr)
+                continue
             known[result["fingerprint"], result.get("processes")] = file.parent
     for run in plan.runs:
         if run.folder.is_symlink() and not run.folder.exists():
@@ -85,7 +92,9 @@ def prepare(run: PlannedRun, arguments: argparse.Namespace) -> None:
     if has_stale_result(run):
         (run.folder / "result.json").unlink()
         if run.source is not None:  # the training begins again, from the new checkpoint
-            (run.folder / "last_checkpoint").unlink(missing_ok=True)
+            for path in run.folder.iterdir():
+                if path.name == "last_checkpoint" or CHECKPOINT.fullmatch(path.name):
+                    path.unlink()
     launcher = "none"
     if run.trains and arguments.nodes_per_run > 1:
         launcher = "slurm"

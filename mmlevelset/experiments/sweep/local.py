@@ -95,6 +95,14 @@ def do_runs(
                 print(f"{run.name}: started", flush=True)
             for run in list(waiting):
                 source = run.source
+                if status(run).state == "broken":
+                    waiting.remove(run)
+                    print(f"{run.name}: left out, {status(run).message}", flush=True)
+                    continue
+                if source is not None and status(source).state == "broken":
+                    waiting.remove(run)
+                    print(f"{run.name}: left out, as {source.name} is broken", flush=True)
+                    continue
                 if source is not None and source.name in ended and result_of(source) is None:
                     waiting.remove(run)
                     print(f"{run.name}: left out, as {source.name} has no result", flush=True)
@@ -116,7 +124,7 @@ def usable_slots(plan: Plan, free: Sequence[Slot], active: Active, slots: int) -
 
 def is_ready(run: PlannedRun) -> bool:
     """Return whether a run can start: no process works at it, and its source is finished."""
-    if status(run).state in ("running", "queued"):
+    if status(run).state in ("running", "queued", "broken"):
         return False
     return run.source is None or result_of(run.source) is not None
 

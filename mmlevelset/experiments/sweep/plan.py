@@ -35,34 +35,52 @@ import fnmatch
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Sequence
+import shlex
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from string import Formatter
 from typing import TYPE_CHECKING, Any
 
 from mmlevelset.errors import InputError
 from mmlevelset.experiments.command_line import remember_files_and_formats, require_key
+from mmlevelset.experiments.overrides import override, read_config, short
 from mmlevelset.experiments.runs import run_name, seed_of, variant_of
 
 if TYPE_CHECKING:
     from mmengine.config import Config
 
-SWEEP_KEYS = {"title", "seeds", "metrics", "printed_on", "config", "options", "variants"}
-VARIANT_KEYS = {
-    "label",
-    "config",
-    "options",
-    "printed",
-    "seeds",
-    "of",
-    "train",
-    "same",
-    "command",
-    "metrics",
-    "show",
-    "run",
-}
+TEXT = (str,), "a text"
+SWITCH = (bool,), "True or False"
+LIST = (list, tuple), "a list of whole numbers >= 0"
+DICT = (dict,), "a dict"
+SWEEP_KEYS = dict(
+    title=TEXT,
+    seeds=LIST,
+    metrics=DICT,
+    printed_on=TEXT,
+    config=TEXT,
+    options=DICT,
+    variants=DICT,
+)
+VARIANT_KEYS = dict(
+    label=TEXT,
+    config=TEXT,
+    options=DICT,
+    printed=DICT,
+    seeds=LIST,
+    of=TEXT,
+    train=SWITCH,
+    same=TEXT,
+    command=TEXT,
+    metrics=DICT,
+    show=SWITCH,
+    run=SWITCH,
+)
+"""Keys of a sweep file and of a variant, with their types."""
+FIELDS = {"config", "result", "folder", "checkpoint", "source_config"}
+"""The fields of a variant's command."""
 
 
 @dataclass(frozen=True)
@@ -188,15 +206,18 @@ def read_plan(
     except Exception as error:
         raise InputError(f"{file} cannot be read: {error}") from error
     _check_keys(sweep, SWEEP_KEYS, str(file))
+    _check_types(sweep, SWEEP_KEYS, f"{file}: ")
     for key in ("variants", "metrics"):
-        if not isinstance(sweep.get(key), dict) or not sweep[key]:
+        if not sweep.get(key):
             raise InputError(f"{file}: {key} must be a dict with at least one entry")
+    _check_types(sweep["metrics"], dict.fromkeys(sweep["metrics"], TEXT), f"{file}: metrics.")
     variants = []
     for name, row in sweep["variants"].items():
-        if not re.fullmatch(r"[\w.+-]+", name) or variant_of(name) != name:
+        is_name = isinstance(name, str) and re.fullmatch(r"[\w.+-]+", name)
+        if not is_name or name in (".", "..") or variant_of(name) != name:
             raise InputError(f"{file}: variants: {name!r} cannot be the name of a folder of runs")
         if not isinstance(row, dict):
-            raise InputError(f"{file}: variants.{name} must be a dict, and is {row!r}")
+            raise InputError(f"{file}: variants.{name} must be a dict, and is {short(row)}")
         variants.append(_variant(file, sweep, name, row))
     own = frozenset(seed for variant in variants for seed in variant.seeds)
     if seeds is not None:
@@ -219,7 +240,8 @@ def read_plan(
 
 
 def _seeds(seeds: Sequence[int], where: str) -> tuple[int, ...]:
-    if not seeds or not all(isinstance(seed, int) and seed >= 0 for seed in seeds):
+    whole = [type(seed) is int and seed >= 0 for seed in seeds]
+    if not seeds or not all(whole):
         raise InputError(f"{where}: seeds must be whole numbers >= 0, one at least, not {seeds}")
     if len(set(seeds)) < len(seeds):
         raise InputError(f"{where}: seeds has a number twice: {seeds}")
@@ -237,11 +259,16 @@ def _seeds_in(folder: Path, variant: Variant) -> tuple[int, ...]:
 def _variant(file: Path, sweep: dict, name: str, row: dict) -> Variant:
     where = f"{file}: variants.{name}"
     _check_keys(row, VARIANT_KEYS, where)
+    _check_types(row, VARIANT_KEYS, f"{where}.")
     printed = row.get("printed", {})
     _check_keys(printed, set(sweep["metrics"]), f"{where}.printed")
+    _check_types(printed, dict.fromkeys(printed, ((int, float), "a number")), f"{where}.printed.")
     seeds = _seeds(row.get("seeds", sweep.get("seeds", (0,))), where)
     metrics = row.get("metrics", {})
     _check_keys(metrics, set(sweep["metrics"]), f"{where}.metrics")
+    _check_types(metrics, dict.fromkeys(metrics, TEXT), f"{where}.metrics.")
+    if "command" in row:
+        _check_command(row["command"], "of" in row, f"{where}.command")
     if row.get("train") and ("of" not in row or "command" in row):
         raise InputError(f"{where}: train needs `of` and no `command`")
     config = None
@@ -253,6 +280,7 @@ def _variant(file: Path, sweep: dict, name: str, row: dict) -> Variant:
             (file.parent / path).resolve(),
             {**sweep.get("options", {}), **row.get("options", {})},
             where,
+            strict="command" not in row,  # a command may read any name of its config
         )
     return Variant(
         name=name,
@@ -269,20 +297,17 @@ def _variant(file: Path, sweep: dict, name: str, row: dict) -> Variant:
     )
 
 
-def _overridden(path: Path, options: dict[str, Any], where: str) -> Config:
-    from mmengine.config import Config
-
+def _overridden(path: Path, options: dict[str, Any], where: str, strict: bool) -> Config:
     if not path.is_file():
         raise InputError(f"{where}: the config {path} does not exist")
     try:
-        config = Config.fromfile(path)
-    except Exception as error:
-        raise InputError(f"{where}: {path} cannot be read: {error}") from error
+        config = read_config(path)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
     for key, value in options.items():
         for dotted in _keys(key, value):
             require_key(config, dotted, f"{where}: option {dotted}")
-    config.merge_from_dict(copy.deepcopy(options))
-    return config
+    return override(config, path, options, f"{where}: option", strict, say=lambda _: None)
 
 
 def _keys(key: str, value: Any) -> Iterator[str]:
@@ -336,7 +361,32 @@ def _runs(folder: Path, variants: list[Variant]) -> Iterator[PlannedRun]:
             yield PlannedRun(variant, seed, folder / run_name(variant.name, seed), source)
 
 
-def _check_keys(given: dict, known: set[str], where: str) -> None:
+def _check_types(given: dict, kinds: Mapping[str, tuple], where: str) -> None:
+    for key, value in given.items():
+        types, description = kinds[key]
+        if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
+            raise InputError(f"{where}{key} must be {description}, and is {short(value)}")
+        if types == (dict,) and not all(isinstance(name, str) for name in value):
+            raise InputError(f"{where}{key} must have texts as keys, and is {short(value)}")
+
+
+def _check_command(command: str, evaluates: bool, where: str) -> None:
+    try:
+        words = shlex.split(command)
+        fields = {name for word in words for _, name, _, _ in Formatter().parse(word) if name}
+    except ValueError as error:
+        raise InputError(f"{where} cannot be read: {error}") from error
+    if not words:
+        raise InputError(f"{where} must name a program, and is empty")
+    known = FIELDS if evaluates else FIELDS - {"checkpoint", "source_config"}
+    unknown = sorted(fields - known)
+    if unknown:
+        raise InputError(
+            f"{where}: unknown field {{{unknown[0]}}}; there are {', '.join(sorted(known))}"
+        )
+
+
+def _check_keys(given: dict, known: Collection[str], where: str) -> None:
     for key in given:
         if key not in known:
             raise InputError(f"{where}: unknown {key!r}; there are {', '.join(sorted(known))}")

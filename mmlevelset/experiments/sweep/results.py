@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 import os
-import re
 import statistics
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mmlevelset.errors import InputError
+from mmlevelset.experiments.runs import read_result
 from mmlevelset.experiments.scores import as_shown, mean_and_deviation
 from mmlevelset.experiments.sweep.plan import Plan, PlannedRun, Variant
-from mmlevelset.files import shipped_folder, write_text
-from mmlevelset.logs import log_files
+from mmlevelset.files import read_json, shipped_folder, write_figure, write_text
+from mmlevelset.logs import log_files, read_log
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -57,8 +58,25 @@ def has_stale_result(run: PlannedRun) -> bool:
 
 
 def _written(run: PlannedRun) -> dict | None:
+    """Return what a run wrote; None if there is nothing, or nothing that can be read."""
     file = run.folder / "result.json"
-    return json.loads(file.read_text()) if file.exists() else None
+    try:
+        return read_result(file, of_a_sweep=True) if file.exists() else None
+    except InputError:
+        return None
+
+
+def broken(run: PlannedRun) -> str | None:
+    """Return the error of the first file of a run that cannot be read; None without one."""
+    task, result = run.folder / "run.json", run.folder / "result.json"
+    try:
+        if task.exists():
+            read_json(task)
+        if result.exists():
+            read_result(result, of_a_sweep=True)
+    except InputError as error:
+        return str(error)
+    return None
 
 
 def scores(results: Results, variant: Variant, title: str) -> list[float]:
@@ -138,9 +156,11 @@ def notes(plan: Plan, results: Results) -> list[str]:
 
 
 def left_out(plan: Plan) -> list[str]:
-    """Return a line on each stale result."""
+    """Return a line on each stale result, and on each run with a broken file."""
     why = "which had other settings, or evaluated an earlier training"
-    return [f"Left out: {run.name}, {why}." for run in plan.table_runs if has_stale_result(run)]
+    stale = [f"Left out: {run.name}, {why}." for run in plan.table_runs if has_stale_result(run)]
+    errors = {run.name: broken(run) for run in plan.table_runs}
+    return [*stale, *(f"Left out: {name}, since {e}." for name, e in errors.items() if e)]
 
 
 def name_of(sweep: Path) -> str:
@@ -225,7 +245,7 @@ def write_results(plan: Plan) -> str | None:
     }
     for name, text in files.items():
         write_text(plan.folder / name, text)
-    score_plot(plan, results).savefig(plan.folder / "scores.png")
+    write_figure(plan.folder / "scores.png", score_plot(plan, results))
     curves = {
         variant.label: logs
         for variant in plan.variants
@@ -236,7 +256,7 @@ def write_results(plan: Plan) -> str | None:
     if curves:
         from mmlevelset.visualization import plot_curves
 
-        plot_curves(curves, ["loss"]).savefig(plan.folder / "losses.png")
+        write_figure(plan.folder / "losses.png", plot_curves(curves, ["loss"]))
     return table
 
 
@@ -244,4 +264,12 @@ def _logs(plan: Plan, results: Results, variant: Variant) -> list[list[Path]]:
     """Return the logs of each finished training of a variant."""
     done = finished(results, variant)
     logs = [log_files(run.folder) for run in plan.runs_of(variant) if run.seed in done]
-    return [files for files in logs if any(re.search('"loss"', f.read_text()) for f in files)]
+    return [files for files in logs if _is_drawn(files)]
+
+
+def _is_drawn(files: Sequence[Path]) -> bool:
+    try:
+        return bool(read_log(files))
+    except ValueError as error:
+        print(f"no curve: {error}", file=sys.stderr)
+        return False

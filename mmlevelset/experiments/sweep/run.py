@@ -25,9 +25,10 @@ from types import FrameType
 
 from mmlevelset.errors import InputError
 from mmlevelset.experiments.machine import environment
-from mmlevelset.experiments.runs import latest_checkpoint
-from mmlevelset.files import shipped_folder, write_json
-from mmlevelset.logs import log_files, read_records, test_files
+from mmlevelset.experiments.runs import latest_checkpoint, read_result
+from mmlevelset.experiments.work_dir import CHECKPOINT
+from mmlevelset.files import read_json, shipped_folder, write_json
+from mmlevelset.logs import evaluation_at, test_files
 
 RUN = "mmlevelset.experiments.sweep.run"
 TRAINING = "mmlevelset.experiments.training"
@@ -108,7 +109,7 @@ def run(folder: Path) -> int:
     Raises:
         Busy: another process works at the run.
     """
-    task = json.loads((folder / "run.json").read_text())
+    task = read_json(folder / "run.json")
     finished = folder / "result.json"
     rank = int(os.environ.get("SLURM_PROCID", 0)) if task["launcher"] == "slurm" else 0
     if rank:
@@ -123,11 +124,10 @@ def run(folder: Path) -> int:
         started = time.monotonic()
         evaluated = None
         if task["source"] is not None:
-            source = json.loads((_source(folder, task) / "result.json").read_text())
-            evaluated = source["finished"]
+            evaluated = read_result(_source(folder, task) / "result.json", True)["finished"]
         try:
             metrics = _metrics(folder, task, lock)
-        except (Failure, InputError) as error:
+        except (Failure, InputError, OSError, ValueError) as error:
             code = error.code if isinstance(error, Failure) else 1
             write_json(folder / "failed.json", dict(code=code, message=str(error), at=_now()))
             return code
@@ -184,11 +184,11 @@ def _source(folder: Path, task: dict) -> Path:
 def _training(folder: Path, task: dict) -> list[str]:
     train = ["-m", TRAINING, str(folder / "config.py"), "--work-dir", str(folder)]
     train += ["--launcher", task["launcher"]]
-    if (folder / "last_checkpoint").exists():
+    if (folder / "last_checkpoint").exists() or any(map(CHECKPOINT.fullmatch, os.listdir(folder))):
         train.append("--resume")
     elif task["source"] is not None:
         checkpoint = latest_checkpoint(_source(folder, task))
-        train += ["--cfg-options", f"load_from={checkpoint}"]
+        train += ["--partial-load", "--cfg-options", f"load_from={checkpoint}"]
     if task["launcher"] != "pytorch":
         return [sys.executable, *train]
     processes = ["--standalone", "--nproc-per-node", str(task["gpus"])]
@@ -213,17 +213,17 @@ def _of_command(folder: Path, task: dict, lock: RunLock) -> dict[str, float]:
     _must_succeed([sys.executable, tool, *words], folder / "output.txt", lock)
     if not result.exists():
         raise Failure(1, f"{tool} wrote no {result}")
-    return json.loads(result.read_text())
+    metrics = read_json(result)
+    for key, value in metrics.items():
+        if not isinstance(value, int | float):
+            raise InputError(f"{result}: {key} must be a number, and is {value!s:.40}")
+    return metrics
 
 
 def final_evaluation(folder: Path) -> dict[str, float] | None:
     """Return the metrics after the last step of training; None if this step was not evaluated."""
-    last = last_step(folder)
-    for log in reversed(log_files(folder)):
-        for record in reversed(read_records(log)):
-            if "loss" not in record and record.get("step") == last:
-                return {key: value for key, value in record.items() if key not in NO_METRICS}
-    return None
+    record = evaluation_at(folder, last_step(folder)) or {}
+    return {key: value for key, value in record.items() if key not in NO_METRICS} or None
 
 
 def last_step(folder: Path) -> int:
@@ -237,7 +237,7 @@ def last_step(folder: Path) -> int:
 def _tested(folder: Path) -> dict[str, float]:
     """Return the metrics of the newest test."""
     files = test_files(folder)
-    metrics = json.loads(files[-1].read_text()) if files else {}
+    metrics = read_json(files[-1]) if files else {}
     return {key: value for key, value in metrics.items() if key not in NO_METRICS}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import statistics
 import time
@@ -12,11 +11,19 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mmlevelset.errors import InputError
 from mmlevelset.experiments.scores import mean_and_deviation
 from mmlevelset.experiments.sweep.cluster import queued_jobs, read_job
 from mmlevelset.experiments.sweep.plan import Plan, PlannedRun
-from mmlevelset.experiments.sweep.results import has_stale_result, read_results, result_of, scores
+from mmlevelset.experiments.sweep.results import (
+    broken,
+    has_stale_result,
+    read_results,
+    result_of,
+    scores,
+)
 from mmlevelset.experiments.sweep.run import is_running
+from mmlevelset.files import read_json
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -27,6 +34,7 @@ COLORS = dict(
     queued="blue",
     failed="red",
     outdated="red",
+    broken="red",
     interrupted="yellow",
 )
 PROGRESS = re.compile(
@@ -37,9 +45,11 @@ PROGRESS = re.compile(
 
 @dataclass(frozen=True)
 class Status:
-    """The state of a run: finished, running, queued, failed, outdated, interrupted or waiting.
+    """The state of a run.
 
-    Outdated means that the run was started before with other settings.
+    It is finished, running, queued, failed, outdated, broken, interrupted or waiting. Outdated
+    means that the run was started before with other settings. Broken means that a file of the run
+    cannot be read.
 
     Attributes:
         progress: the progress in the log, ``epoch 3, 40/80``.
@@ -57,6 +67,9 @@ class Status:
 def status(run: PlannedRun) -> Status:
     """Return the state of a run, read from its folder."""
     folder = run.folder
+    error = broken(run)
+    if error is not None:
+        return Status(run, "broken", message=f"{error}; remove the file, and the run starts again")
     if result_of(run) is not None:
         return Status(run, "finished")
     progress, left = _progress(folder)
@@ -70,17 +83,24 @@ def status(run: PlannedRun) -> Status:
     if has_stale_result(run):  # the run evaluated an earlier training
         return Status(run, "waiting")
     if (folder / "failed.json").exists():
-        failed = json.loads((folder / "failed.json").read_text())
-        return Status(run, "failed", progress, message=failed["message"])
+        try:
+            message = str(read_json(folder / "failed.json").get("message", "no message"))
+        except InputError as unread:
+            message = str(unread)
+        return Status(run, "failed", progress, message=message)
     return Status(run, "interrupted" if progress else "waiting", progress)
 
 
 def earlier_settings(run: PlannedRun) -> dict[str, Any] | None:
-    """Return the settings of an earlier start; None if they equal the run's settings."""
+    """Return the settings of an earlier start; None if they equal the run's settings.
+
+    Nothing is known of a broken run.
+    """
     task = run.folder / "run.json"
-    if not task.exists():
+    if not task.exists() or broken(run):
         return None
-    settings = json.loads(task.read_text()).get("settings", {})
+    settings = read_json(task).get("settings")
+    settings = settings if isinstance(settings, dict) else {}
     return None if settings == run.settings else settings
 
 

@@ -16,8 +16,10 @@ def test_all_faults_are_in_one_message():
     with pytest.raises(InputError) as error:
         load_strictly(model, Weights("some.pth", state))
     assert str(error.value) == (
-        "the checkpoint some.pth is not of the config's model: missing: 0.bias;"
-        " unknown: 2.weight; of another shape: 0.weight (3, 4), the model's is (3, 2)"
+        "the checkpoint some.pth is not of the config's model: 1 weight of the model missing in the"
+        " checkpoint (0.bias); 1 weight of the checkpoint unknown to the model (2.weight); 1 weight"
+        " of another shape (0.weight: (3, 4) in the checkpoint, (3, 2) in the model); models of"
+        " other classes differ so"
     )
 
 
@@ -34,9 +36,9 @@ def test_weights_of_a_wrapper_are_those_of_its_model(tmp_path):
 
 def test_many_faults_are_counted():
     model = nn.Sequential(*(nn.Linear(1, 1) for _ in range(6)))
-    with pytest.raises(InputError, match=re.escape("missing: 0.weight, 0.bias, ")) as error:
+    with pytest.raises(InputError, match=re.escape("missing in the checkpoint (0.weight, 0.bias, ")) as error:
         load_strictly(model, Weights("some.pth", {"x": torch.zeros(1)}))
-    assert "3.bias and 4 more; unknown: x" in str(error.value)
+    assert "1.bias, and 8 more); 1 weight of the checkpoint unknown" in str(error.value)
 
 
 def test_half_precision_becomes_the_precision_of_the_model():
@@ -55,10 +57,10 @@ def test_half_precision_becomes_the_precision_of_the_model():
 @pytest.mark.parametrize(
     "content, message",
     [
-        (b"no checkpoint", "is no checkpoint, or is truncated"),
-        (b"", "is no checkpoint, or is truncated"),
-        ([1, 2], "holds no state_dict of tensors"),
-        ({"state_dict": {"a": 1}}, "holds no state_dict of tensors"),
+        (b"no checkpoint", r"file\.pth cannot be read: "),
+        (b"", r"file\.pth cannot be read: "),
+        ([1, 2], "must hold a checkpoint, and holds a list"),
+        ({"state_dict": {"a": 1}}, "holds no weights of a model"),
     ],
 )
 def test_a_file_that_is_no_checkpoint(tmp_path, content, message):
