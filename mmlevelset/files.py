@@ -34,9 +34,9 @@ def write_whole(path: Path, write: Callable[[str], object]) -> None:
     except BaseException as error:
         if unfinished:
             Path(unfinished).unlink(missing_ok=True)
-        of_system = isinstance(error, OSError) and error.errno is not None
-        if of_system and error.filename in (None, unfinished):
-            # The error of a full disk names no file.
+        # The error of a full disk names no file.
+        unnamed = (None, unfinished)
+        if isinstance(error, OSError) and error.errno and error.filename in unnamed:
             raise OSError(error.errno, error.strerror, str(path)) from error
         raise
 
