@@ -155,9 +155,15 @@ def make_fit_check(path: str, partial: bool = False, hint: str = "") -> Hook:
         hint: the end of the error if a weight does not fit.
         partial: some weights need not fit; the hook logs the weights that stay as they were
             initialised. At least one weight must fit.
+
+    Raises:
+        InputError: the file cannot be read, or has no weights.
     """
     from mmengine.hooks import Hook
     from mmengine.model import BaseTTAModel, is_model_wrapper
+
+    if "://" not in path:
+        weights_of(read_checkpoint(path), path)  # mmengine's errors do not name the file
 
     class CheckFit(Hook):
         priority = "VERY_LOW"  # after hooks that change the weights, such as those of averages

@@ -12,8 +12,9 @@ from mmengine.config import Config
 
 from mmlevelset import files
 from mmlevelset.errors import InputError, exit_on_input_error
-from mmlevelset.experiments import plot_runs, report, results_table
+from mmlevelset.experiments import plot_runs, results_table
 from mmlevelset.experiments.command_line import parser, short_errors
+from mmlevelset.experiments.report import command as report
 from mmlevelset.experiments.report.charts import make_charts
 from mmlevelset.experiments.runs import RunRecord, read_result, read_runs
 from mmlevelset.experiments.sweep import command as sweep
@@ -101,7 +102,7 @@ def test_a_broken_log_costs_its_own_row(tmp_path, capsys, text):
     for main, words in (
         (results_table.main, ()),
         (plot_runs.main, ("--out", tmp_path / "curves.png")),
-        (report.command.main, ("--no-pictures", "--out", tmp_path / "report.html")),
+        (report.main, ("--no-pictures", "--out", tmp_path / "report.html")),
     ):
         assert call(main, *both, *words) == 0
         err = capsys.readouterr().err

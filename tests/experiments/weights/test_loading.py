@@ -1,5 +1,3 @@
-import re
-
 import pytest
 import torch
 from torch import nn
@@ -36,9 +34,12 @@ def test_weights_of_a_wrapper_are_those_of_its_model(tmp_path):
 
 def test_many_faults_are_counted():
     model = nn.Sequential(*(nn.Linear(1, 1) for _ in range(6)))
-    with pytest.raises(InputError, match=re.escape("missing in the checkpoint (0.weight, 0.bias, ")) as error:
+    with pytest.raises(InputError, match="missing in the checkpoint") as error:
         load_strictly(model, Weights("some.pth", {"x": torch.zeros(1)}))
-    assert "1.bias, and 8 more); 1 weight of the checkpoint unknown" in str(error.value)
+    assert (
+        "(0.weight, 0.bias, 1.weight, 1.bias, and 8 more); 1 weight of the checkpoint unknown"
+        in str(error.value)
+    )
 
 
 def test_half_precision_becomes_the_precision_of_the_model():
