@@ -13,6 +13,7 @@ PACKAGE = Path(__file__).parents[1] / "mmlevelset"
 GROUND = ("errors", "files", "logs", "registry", "requirements")
 FLOORS = {
     **dict.fromkeys(("", *GROUND), 0),
+    "annotations": 1,
     "ops": 1,
     **dict.fromkeys(("datasets", "engine", "evaluation", "models", "visualization"), 2),
     **dict.fromkeys(("converters", "experiments"), 3),
