@@ -94,13 +94,8 @@ def label_categories(
     return Labels(wanted, label_of, tuple(name for name in wanted if name not in set(names)))
 
 
-def judge(
-    file: CocoFile,
-    classes: Sequence[str] | None = None,
-    masks: str = "required",
-    ordered: bool = True,
-) -> View:
-    """Return the verdict on each annotation of a sound file.
+def judge(file: CocoFile, labels: Labels, masks: str = "required") -> View:
+    """Return the verdict on each annotation of a file.
 
     An annotation is skipped if it is marked ``ignore``; if its category is not among the classes or
     not in the file; if ``iscrowd`` or ``ignore`` is neither 0 nor 1; if its box or area is no
@@ -111,16 +106,10 @@ def judge(
 
     Args:
         file: The file.
-        classes: The names of the labels; None: all categories in the file's order.
+        labels: The labels of the categories, from :func:`label_categories`.
         masks: ``required``; ``optional``: an annotation with a box alone is used; ``unread``: masks
             and areas are not looked at.
-        ordered: Whether the categories must stand in the order of the classes.
-
-    Raises:
-        AnnotationError: The file must be refused, or its categories do not fit the classes.
     """
-    file.require_sound()
-    labels = label_categories(file, classes, ordered)
     listed_ids = {category["id"] for category in file.categories}
     has_masks = any(annotation.get("segmentation") for annotation in file.annotations)
     needed = masks == "required" and has_masks

@@ -8,7 +8,7 @@ from mmdet.datasets import CocoDataset as MMDetCocoDataset
 from mmengine.fileio import get_local_path
 from mmengine.logging import print_log
 
-from mmlevelset.annotations import EXPECTED, MASKS, View, judge, listed, read_coco
+from mmlevelset.annotations import EXPECTED, MASKS, View, judge, label_categories, listed, read_coco
 from mmlevelset.registry import DATASETS
 
 
@@ -57,8 +57,8 @@ class CocoDataset(MMDetCocoDataset):
         # Test sets are published without annotations.
         optional = ("annotations",) if self.test_mode else ()
         with get_local_path(self.ann_file, backend_args=self.backend_args) as path:
-            file = read_coco(path, optional, name=self.ann_file)
-        view = judge(file, self._categories(), self.masks)
+            file = read_coco(path, optional, name=self.ann_file).require_sound()
+        view = judge(file, label_categories(file, self._categories()), self.masks)
         self.cat_ids = list(view.labels.label_of)
         self.cat2label = view.labels.label_of
         data_list = [

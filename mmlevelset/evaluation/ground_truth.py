@@ -6,7 +6,7 @@ from typing import Any
 from mmdet.datasets.api_wrappers import COCO
 from mmengine.fileio import get_local_path
 
-from mmlevelset.annotations import CocoFile, judge, parse_coco, read_coco
+from mmlevelset.annotations import CocoFile, judge, label_categories, parse_coco, read_coco
 
 
 class GroundTruth(COCO):
@@ -24,7 +24,7 @@ class GroundTruth(COCO):
         ordered: Whether the categories must stand in the order of the classes.
 
     Raises:
-        AnnotationError: See :func:`~mmlevelset.annotations.judge`.
+        AnnotationError: The categories do not fit the classes.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class GroundTruth(COCO):
         ordered: bool = True,
     ) -> None:
         super().__init__()
-        view = judge(file, classes, masks, ordered)
+        view = judge(file, label_categories(file, classes, ordered), masks)
         self.image_numbers: dict[Any, int] = {
             image["id"]: number for number, image in enumerate(file.images, 1)
         }
@@ -88,4 +88,4 @@ def read_file(path: str, backend_args: dict | None) -> CocoFile:
 
 def from_samples(content: dict) -> CocoFile:
     """Return the ground truth that mmdet makes of data samples."""
-    return parse_coco(content, "of the data samples", ("annotations",))
+    return parse_coco(content, "of the data samples", ("annotations",)).require_sound()
