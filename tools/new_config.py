@@ -1,4 +1,4 @@
-"""Write a config for your own data: python tools/new_config.py ANNOTATIONS --images DIR --out my.py."""
+"""Write a config for your own data: python tools/new_config.py FILE --images DIR --out my.py."""
 
 from mmlevelset.experiments.new_config.command import main
 

@@ -211,8 +211,9 @@ default_hooks = dict(checkpoint=dict(interval={interval}))
 def _model(plan: Plan) -> str:
     count = len(plan.classes)
     if plan.semantic:
+        resnet = _RESNET50 if plan.backbone == "r50" else ""
         return f"""model = dict(
-{_RESNET50 if plan.backbone == "r50" else ""}    decode_head=dict(num_classes={count + 1}),  # with the background
+{resnet}    decode_head=dict(num_classes={count + 1}),  # with the background
 )
 """
     extra = plan.method.mask_head
@@ -227,7 +228,8 @@ def _model(plan: Plan) -> str:
 
 def _rcnn(anchors: Anchors, count: int, extra: Sequence[str]) -> str:
     lines = "".join(f"            {line}\n" for line in extra)
-    return f"""# Anchors: {100 * anchors.covered:.0f} % of the boxes have an IoU of 0.5 with one at their centre.
+    covered = f"{100 * anchors.covered:.0f}"
+    return f"""# Anchors: {covered} % of the boxes have an IoU of 0.5 with an anchor at their centre.
 # The levels of strides {_listed(anchors.strides)} have {_percents(anchors.shares)} % of the boxes.
 # RoIAlign reads {_percents(anchors.roi_shares)} % of the boxes from the levels up to stride 32.
 model = dict(
