@@ -6,7 +6,7 @@
 
 Prints what it chose, checks the config against the data, and prints the next commands. Without
 --val, a share of the images is for validation: two files, mine_train.json and mine_val.json, are
-written beside the config.
+written beside the config. They are also written if not all categories are classes.
 """
 
 from __future__ import annotations
@@ -93,8 +93,7 @@ def new_config(arguments: argparse.Namespace) -> str:
 
     method, out = METHODS[arguments.method], arguments.out
     parts = {name: out.with_name(f"{out.stem}_{name}.json") for name in ("train", "val")}
-    made = [out] if arguments.val else [out, *parts.values()]
-    for path in made:
+    for path in (out, *parts.values()):
         for source in filter(None, (arguments.annotations, arguments.val)):
             if path.resolve() == source.resolve():
                 raise InputError(f"--out {out} would overwrite {path}: take another name")
@@ -113,6 +112,9 @@ def new_config(arguments: argparse.Namespace) -> str:
     if arguments.val:
         folder = arguments.val_images or arguments.images
         train, val = data, Data.read(arguments.val, folder, "required", data.classes)
+        if not data.whole:
+            train = train.part({image["id"] for image in train.images}, parts["train"], masks)
+            val = val.part({image["id"] for image in val.images}, parts["val"], "required")
     else:
         train, val = read_split(data, parts, masks, arguments.val_share, arguments.seed)
     absent = [name for name in data.classes if name not in val.seen]
@@ -131,8 +133,8 @@ def new_config(arguments: argparse.Namespace) -> str:
         ]
     )
     lines = [
-        f"{out}: {method.title}; {len(data.classes)} classes, {len(train.images)} images to train"
-        f" on, {len(val.images)} to validate, {plan.epochs} epochs",
+        f"{out}: {method.title}; classes: {', '.join(data.classes)}; {len(train.images)} images to"
+        f" train on, {len(val.images)} to validate, {plan.epochs} epochs",
         *(f"note: {note}" for note in notes),
     ]
     return "\n".join(lines)

@@ -24,6 +24,7 @@ class Data:
         images: Its images.
         view: The verdicts on its annotations.
         unused: Categories without an object that can be used, which are no classes.
+        whole: Whether the classes are all categories of the file.
     """
 
     path: Path
@@ -31,6 +32,7 @@ class Data:
     images: list[dict]
     view: View
     unused: tuple[str, ...] = ()
+    whole: bool = True
 
     @classmethod
     def read(cls, path: Path, folder: Path, masks: str, classes: Sequence[str] | None) -> Data:
@@ -63,7 +65,13 @@ class Data:
                 f" {', '.join(names[:20])}{', ...' * (len(names) > 20)}"
             )
         labels = label_categories(file, [name for name in names if name in classes])
-        return cls(path, folder, file.images, judge(file, labels, masks), unused)
+        whole = labels.classes == tuple(names)
+        return cls(path, folder, file.images, judge(file, labels, masks), unused, whole)
+
+    def part(self, images: set, path: Path, masks: str) -> Data:
+        """Write the part of the file that belongs to some images and the classes; return it."""
+        write_part(self.path, images, self.classes, path)
+        return Data.read(path, self.folder, masks, self.classes)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -137,12 +145,7 @@ def read_split(
     """
     names = [image["file_name"] for image in data.images]
     held_out = split_images(names, data.labels, share, seed)
-    for name, path in parts.items():
-        pairs = zip(data.images, held_out, strict=True)
-        write_part(
-            data.path, {image["id"] for image, held in pairs if held == (name == "val")}, path
-        )
-    return (
-        Data.read(parts["train"], data.folder, masks, data.classes),
-        Data.read(parts["val"], data.folder, "required", data.classes),
-    )
+    rows = list(zip(data.images, held_out, strict=True))
+    train = data.part({image["id"] for image, held in rows if not held}, parts["train"], masks)
+    val = data.part({image["id"] for image, held in rows if held}, parts["val"], "required")
+    return train, val

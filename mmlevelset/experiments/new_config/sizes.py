@@ -74,7 +74,7 @@ def resize_factors(sizes: np.ndarray, scale: tuple[int, int]) -> np.ndarray:
 
 
 def choose_anchors(boxes: np.ndarray, strides: tuple[int, ...]) -> Anchors:
-    """Choose the scale and the ratios of anchors that cover most boxes.
+    """Choose the scale and the ratios of anchors whose mean IoU with the boxes is the highest.
 
     Args:
         boxes: Width and height (N, 2) in pixels of the resized image, N >= 1.
@@ -88,11 +88,12 @@ def choose_anchors(boxes: np.ndarray, strides: tuple[int, ...]) -> Anchors:
         ((0.5, 1.0, 2.0), own), sorted(ANCHOR_SCALES, key=lambda s: s != 8)
     ):
         iou = _shape_iou(boxes, _anchors(scale, shape, strides))
-        covered = float((iou.max(1) >= 0.5).mean())
-        if best is None or covered > best[0] + 0.01:
-            best = covered, scale, shape, iou
+        quality = float(iou.max(1).mean())
+        if best is None or quality > best[0] + 0.01:
+            best = quality, scale, shape, iou
     assert best is not None
-    covered, scale, shape, iou = best
+    _, scale, shape, iou = best
+    covered = float((iou.max(1) >= 0.5).mean())
     levels = iou.argmax(1) // len(shape)
     size = np.sqrt(boxes.prod(1))
     finest = min((112, 56, 28), key=lambda s: abs(math.log2(np.median(size) / (1.5 * s))))

@@ -1,4 +1,4 @@
-"""A split of an annotation file into one for training and one for validation."""
+"""Parts of an annotation file: a split for training and validation, chosen classes."""
 
 import json
 import random
@@ -50,17 +50,25 @@ def split_images(
     return [name in best for name in names]
 
 
-def write_part(source: Path, images: set[Any], path: Path) -> None:
-    """Write the part of an annotation file that belongs to some images, otherwise unchanged.
+def write_part(source: Path, images: set[Any], classes: Sequence[str], path: Path) -> None:
+    """Write the part of an annotation file that belongs to some images and classes.
 
     Args:
         source: The annotation file.
         images: The ids of the images.
+        classes: The names of the categories.
         path: The file to write.
     """
     content = json.loads(source.read_bytes())
+    categories = [item for item in content["categories"] if item["name"] in classes]
+    known = {item["id"] for item in categories}
     part = content | {
         "images": [image for image in content["images"] if image["id"] in images],
-        "annotations": [a for a in content["annotations"] if a["image_id"] in images],
+        "categories": categories,
+        "annotations": [
+            item
+            for item in content["annotations"]
+            if item["image_id"] in images and item["category_id"] in known
+        ],
     }
     write_text(path, json.dumps(part) + "\n")

@@ -228,8 +228,8 @@ def _model(plan: Plan) -> str:
 
 def _rcnn(anchors: Anchors, count: int, extra: Sequence[str]) -> str:
     lines = "".join(f"            {line}\n" for line in extra)
-    covered = f"{100 * anchors.covered:.0f}"
-    return f"""# Anchors: {covered} % of the boxes have an IoU of 0.5 with an anchor at their centre.
+    covered = f"# Anchors: {100 * anchors.covered:.0f} %"
+    return f"""{covered} of the boxes have an IoU of 0.5 with an anchor at their centre.
 # The levels of strides {_listed(anchors.strides)} have {_percents(anchors.shares)} % of the boxes.
 # RoIAlign reads {_percents(anchors.roi_shares)} % of the boxes from the levels up to stride 32.
 model = dict(
