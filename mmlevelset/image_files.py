@@ -64,11 +64,11 @@ def read_header(source: Path | bytes, loader: dict | None = None, name: str = ""
     try:
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
             kind, (width, height) = image.format or "", image.size
-            orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+            orientation = _exif(image).get(ExifTags.Base.Orientation, 1)
             if kind == "TIFF":  # Pillow swaps the sides of a TIFF file by itself
                 tags = image.tag_v2  # type: ignore[attr-defined]
                 width, height = tags[256], tags[257]
-            bits = _bits(image)
+            bits = _bits(image, source)
     except FileNotFoundError:
         raise ImageFileError(f"image file {name} does not exist") from None
     except (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError) as error:
@@ -91,12 +91,23 @@ def read_header(source: Path | bytes, loader: dict | None = None, name: str = ""
     return Header(width, height, bits, turns)
 
 
-def _bits(image: Image.Image) -> int:
+def _exif(image: Image.Image) -> Image.Exif:
+    if image.format != "PNG":
+        return image.getexif()
+    exif = Image.Exif()  # getexif would decode a PNG file
+    exif.load(image.info.get("exif", b""))
+    return exif
+
+
+def _bits(image: Image.Image, source: Path | bytes) -> int:
     """Return the bits of a value; Pillow opens 16-bit colours in 8 bits."""
     if image.format == "PNG":
-        # Byte 24 of a PNG file; Pillow keeps the raw mode, such as "RGB;16B", in its tiles.
-        tiles = [str(tile[3]) for tile in image.tile]
-        return 16 if any("16" in tile for tile in tiles) else 8
+        if isinstance(source, bytes):
+            head = source[:25]
+        else:
+            with source.open("rb") as file:
+                head = file.read(25)
+        return max(8, head[24])  # the bit depth in the header's chunk
     if image.format == "TIFF":
         bits = image.tag_v2.get(258, (1,))  # type: ignore[attr-defined]
         most = max(bits) if isinstance(bits, tuple) else bits
