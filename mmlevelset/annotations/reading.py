@@ -155,7 +155,7 @@ def parse_coco(content: dict, path: str, optional: Sequence[str] = ()) -> CocoFi
         f" {orphans[0]['image_id'] if orphans else None!r}",
     )
     sound["annotations"] = [a for a in sound["annotations"] if a["image_id"] in known]
-    return CocoFile(path, **sound, refusals=refusals)
+    return CocoFile(path, sound["images"], sound["categories"], sound["annotations"], refusals)
 
 
 def _sound_entries(

@@ -119,7 +119,9 @@ def judge(file: CocoFile, labels: Labels, masks: str = "required") -> View:
     view = View(labels, [], [], total=len(file.annotations))
     for image in file.images:
         height, width = image["height"], image["width"]
-        used, ignored, drawn = [], [], []
+        used: list[dict] = []
+        ignored: list[dict] = []
+        drawn: list[dict] = []
         for annotation in of_image.get(image["id"], ()):
             if masks == "unread":
                 annotation = _box_alone(annotation)

@@ -75,6 +75,7 @@ class LVISCocoMetric(LevelSetCocoMetric):
             prefix=prefix,
             backend_args=backend_args,
         )
+        assert self._file is not None
         for image in self._file.images:
             for key in _FEDERATED_KEYS:
                 if key not in image:

@@ -55,7 +55,9 @@ def _default(kind: Any) -> Any:
     return None
 
 
-def head_troubles(outputs: dict[str, int], classes: Sequence[str], transforms: set[str]) -> list:
+def head_troubles(
+    outputs: dict[str, int], classes: Sequence[str], transforms: set[str]
+) -> list[str]:
     """Return a line if heads do not have one output for each label of the data.
 
     Args:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -68,7 +69,7 @@ class Data:
         whole = labels.classes == tuple(names)
         return cls(path, folder, file.images, judge(file, labels, masks), unused, whole)
 
-    def part(self, images: set, path: Path, masks: str) -> Data:
+    def part(self, images: set[Any], path: Path, masks: str) -> Data:
         """Write the part of the file that belongs to some images and the classes; return it."""
         write_part(self.path, images, self.classes, path)
         return Data.read(path, self.folder, masks, self.classes)
