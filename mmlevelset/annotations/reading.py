@@ -207,7 +207,7 @@ def _faults(
         yield f"{key} whose {name} is no text", where, text
         return
     for name in ("height", "width") if key == "images" else ():
-        value = entry[name]
+        value = entry.get(name, 1)  # a key may be optional
         if not is_number(value) or value != int(value) or not 1 <= value <= LONGEST_SIDE:
             yield (
                 "images whose width or height is no positive integer",
@@ -216,7 +216,8 @@ def _faults(
                 f" most {LONGEST_SIDE:,}, not {value!r:.80}",
             )
             return
-        entry[name] = int(value)
+        if name in entry:
+            entry[name] = int(value)
 
 
 def _refuse(refusals: list[Refusal], kind: str, places: list, message: str) -> None:
