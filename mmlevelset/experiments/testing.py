@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmlevelset.errors import InputError
-from mmlevelset.experiments.checks.config import require_fit
 from mmlevelset.experiments.class_names import make_check
 from mmlevelset.experiments.command_line import (
     choose_device,
@@ -50,6 +49,8 @@ def main(words: Sequence[str] | None = None) -> None:
         choose_device(arguments)
         config = load_config(arguments)
         config.load_from = require_file(arguments.checkpoint, "the checkpoint")
+        from mmlevelset.experiments.checks.config import require_fit
+
         require_fit(config, "test")
         if arguments.show_dir:
             draw_into(config, Path(arguments.show_dir).absolute())

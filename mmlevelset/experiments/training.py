@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from mmlevelset.errors import InputError
-from mmlevelset.experiments.checks.config import require_fit
 from mmlevelset.experiments.command_line import (
     choose_device,
     leave_process_group,
@@ -54,6 +53,8 @@ def main(words: Sequence[str] | None = None) -> None:
             config.load_from = None
             if arguments.resume != "auto":
                 config.load_from = require_file(arguments.resume, "the checkpoint")
+        from mmlevelset.experiments.checks.config import require_fit
+
         require_fit(config, "train", "val")
         make_runner(config).train()
         leave_process_group()

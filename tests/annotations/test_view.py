@@ -32,7 +32,7 @@ from mmlevelset.experiments.checks.files import file_findings, view_of
 from tests.annotations.files import FAULTS, HARMLESS, HEIGHT, WIDTH, annotation_files, rectangle
 
 CLASSES = ("disk", "ring")
-few = settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+few = settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def write(content: dict, folder: str | Path) -> str:
