@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "mmlevelset"
-GROUND = ("errors", "files", "logs", "registry", "requirements")
+GROUND = ("errors", "files", "image_files", "logs", "registry", "requirements", "workers")
 FLOORS = {
     **dict.fromkeys(("", *GROUND), 0),
+    "annotations": 1,
     "ops": 1,
     **dict.fromkeys(("datasets", "engine", "evaluation", "models", "visualization"), 2),
     **dict.fromkeys(("converters", "experiments"), 3),

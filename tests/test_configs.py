@@ -20,6 +20,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
 from torch import nn
 
+from mmlevelset.experiments.checks.config import config_troubles
 from mmlevelset.experiments.command_line import require_key
 
 ROOT = Path(__file__).parents[1]
@@ -86,6 +87,16 @@ def test_models_build_and_have_the_classes_of_their_data():
         assert heads and all(head.num_classes == len(names) for head in heads)
 
     assert CONFIGS
+    check_all(CONFIGS, check)
+
+
+def test_no_config_has_troubles_of_its_own():
+    """Heads, palettes and the metrics' files, as train.py and test.py check them; without data."""
+
+    def check(path: str, config: Config) -> None:
+        for split in ("train", "val", "test"):
+            assert config_troubles(config, split, files=False) == []
+
     check_all(CONFIGS, check)
 
 

@@ -18,8 +18,8 @@ from pathlib import Path
 from mmlevelset.converters.command_line import require
 from mmlevelset.converters.names import below
 from mmlevelset.converters.outputs import write_compact_json
-from mmlevelset.converters.workers import Job, map_jobs
 from mmlevelset.errors import InputError
+from mmlevelset.workers import Job, map_jobs
 
 
 class Parts:
@@ -115,7 +115,7 @@ def convert_parts(
         parts: The parts of the conversion.
         function: Takes a name and a job. It writes the images and returns the keyword arguments of
             :meth:`Parts.write`. Workers run it; see
-            :func:`~mmlevelset.converters.workers.map_jobs`.
+            :func:`~mmlevelset.workers.map_jobs`.
         jobs: The jobs by the names of their parts.
         made_from: Returns the state of a job's sources; see :func:`state_of`.
         workers: Number of processes, by default all cores.

@@ -3,12 +3,14 @@
 import logging
 import zlib
 
+import cv2
 import mmcv
 import mmengine.fileio as fileio
 import numpy as np
 from mmcv.transforms import LoadImageFromFile
 from mmengine.logging import print_log
 
+from mmlevelset.image_files import read_header, scale_deep
 from mmlevelset.registry import TRANSFORMS
 
 _JPEG_START, _JPEG_SCAN, _JPEG_END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
@@ -66,21 +68,29 @@ class LoadImage(LoadImageFromFile):
         on_error: ``"raise"``, or ``"skip"``: log a warning that names the file and counts the
             files skipped so far in this process, and return None. In training, mmengine's data
             sets then take another, random image; in testing they raise an error.
+        bits: Bits of the values in files of 16 bits a value, such as 12: 0 becomes 0, and
+            2**bits - 1 becomes 255. None: 16; but a file without a value of 2**14 or more is an
+            error, since it holds values of fewer bits, or is dark. Files of 8 bits do not change.
         **kwargs: The arguments of mmcv's ``LoadImageFromFile`` but ``ignore_empty``.
 
     Raises:
-        ValueError: ``on_error`` is unknown, or the file is no complete image, or its size is not
-            the annotation's size; the message names the file.
+        ValueError: ``on_error`` or ``bits`` is out of its range; or the file is no complete image,
+            has neither 8 nor 16 bits a value, has values that do not fit ``bits``, must be turned
+            and the decoder does not turn its format, or is not of the annotation's size. The
+            message names the file.
         FileNotFoundError: The file does not exist.
     """
 
-    def __init__(self, on_error: str = "raise", **kwargs) -> None:
+    def __init__(self, on_error: str = "raise", bits: int | None = None, **kwargs) -> None:
         if on_error not in ("raise", "skip"):
             raise ValueError(f'on_error must be "raise" or "skip", not {on_error!r}')
         if kwargs.pop("ignore_empty", False):
             raise ValueError('ignore_empty hides the name of the bad file; use on_error="skip"')
         super().__init__(**kwargs)
+        if bits is not None and (type(bits) is not int or not 8 < bits <= 16):
+            raise ValueError(f"bits must be a whole number from 9 to 16, or None, not {bits!r}")
         self.on_error = on_error
+        self.bits = bits
         self.skipped: set[str] = set()
 
     def transform(self, results: dict) -> dict | None:
@@ -116,6 +126,9 @@ class LoadImage(LoadImageFromFile):
             raise ValueError(f"image file {path} cannot be decoded: {error}") from error
         if image is None:
             raise ValueError(f"image file {path} cannot be decoded")
+        settings = {"color_type": self.color_type, "imdecode_backend": self.imdecode_backend}
+        if read_header(bytes(data), settings, path).bits == 16:
+            image = self._deep(data, path)
         actual, annotated = image.shape[:2], (height, width)
         if None not in annotated and actual != annotated:
             hint = ""
@@ -127,5 +140,9 @@ class LoadImage(LoadImageFromFile):
             )
         return image
 
+    def _deep(self, data: bytes, path: str) -> np.ndarray:
+        flag = mmcv.image.io.imread_flags[self.color_type] | cv2.IMREAD_ANYDEPTH
+        return scale_deep(cv2.imdecode(np.frombuffer(data, np.uint8), flag), self.bits, path)
+
     def __repr__(self) -> str:
-        return f"{super().__repr__()[:-1]}, on_error={self.on_error!r})"
+        return f"{super().__repr__()[:-1]}, on_error={self.on_error!r}, bits={self.bits})"

@@ -1,5 +1,6 @@
 """Data sets for semantic segmentation: label maps of 0..K-1, and 255 for pixels without a label."""
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from mmdet.datasets import BaseSegDataset, VOCDataset
@@ -203,13 +204,8 @@ class CocoSegDataset(CocoDataset):
         "palette": [(0, 0, 0), *MMDetCocoDataset.METAINFO["palette"]],
     }
 
-    def load_data_list(self) -> list[dict]:
-        classes = self._metainfo["classes"]
+    def _categories(self) -> Sequence[str]:
+        classes = self.metainfo["classes"]
         if not classes or classes[0] != "background":
             raise ValueError(f'the first of classes must be "background", not {list(classes)}')
-        # The file's categories do not list the background.
-        self._metainfo["classes"] = classes[1:]
-        try:
-            return super().load_data_list()
-        finally:
-            self._metainfo["classes"] = classes
+        return classes[1:]  # the file's categories do not list the background

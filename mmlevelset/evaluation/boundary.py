@@ -8,6 +8,8 @@ import cv2
 import numpy as np
 from pycocotools import mask as mask_util
 
+from mmlevelset.annotations.masks import run_lengths
+
 _MARGIN = 2
 
 
@@ -141,30 +143,9 @@ def _decoded_crop(rle: dict, low: np.ndarray, high: np.ndarray) -> np.ndarray:
     """
     height = rle["size"][0]
     first, last = low[0] * height, high[0] * height
-    lengths = np.diff(_run_ends(rle["counts"]).clip(first, last), prepend=first)
+    lengths = np.diff(run_lengths(rle["counts"]).cumsum().clip(first, last), prepend=first)
     values = (np.arange(len(lengths)) & 1).astype(np.uint8)
     return np.repeat(values, lengths).reshape(-1, height)[:, low[1] : high[1]]
-
-
-def _run_ends(counts: bytes | str) -> np.ndarray:
-    """Return the end positions of COCO's compressed runs.
-
-    The runs are 0 and 1 in turns. Positions count down the columns.
-    """
-    data = np.frombuffer(counts.encode() if isinstance(counts, str) else counts, np.uint8) - 48
-    # A character holds five bits of a number, lowest bits first. Its sixth bit says whether the
-    # number goes on in the next character.
-    last = np.flatnonzero(data < 32)
-    first = np.append(0, last[:-1] + 1)
-    shifts = 5 * (np.arange(len(data)) - np.repeat(first, last - first + 1))
-    lengths = np.add.reduceat((data & 31).astype(np.int64) << shifts, first)
-    # Numbers are in two's complement: the fifth bit of the last character is the sign.
-    lengths -= (data[last] & 16).astype(np.int64) << (shifts[last] + 1)
-    # The first three numbers are run lengths. Each later number is the run's length minus the
-    # length two runs before.
-    lengths[1::2] = lengths[1::2].cumsum()
-    lengths[2::2] = lengths[2::2].cumsum()
-    return lengths.cumsum()
 
 
 def _pair_f1(pair: np.ndarray, tolerances: Sequence[float]) -> np.ndarray:

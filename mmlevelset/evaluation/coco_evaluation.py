@@ -2,51 +2,14 @@
 
 import importlib.util
 from collections import defaultdict
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from mmdet.datasets.api_wrappers import COCO, COCOeval
+from mmdet.datasets.api_wrappers import COCOeval
 
 from mmlevelset.evaluation.boundary import rle_boundary_iou
 
 COCO_EVALS = ("pycocotools", "faster-coco-eval")
-
-
-class GroundTruth(COCO):
-    """COCO annotations that accept annotation ids from 0 and an empty list of results."""
-
-    def __init__(self, dataset: dict) -> None:
-        super().__init__()
-        annotations = dataset.get("annotations", [])
-        if any(annotation["id"] == 0 for annotation in annotations):
-            # pycocotools reads an id of 0 as "no match".
-            numbered = [{**item, "id": number} for number, item in enumerate(annotations, 1)]
-            dataset = {**dataset, "annotations": numbered}
-        self.dataset = dataset
-        self.createIndex()
-        self.img_ann_map, self.cat_img_map = self.imgToAnns, self.catToImgs
-
-    def get_cat_ids(self, cat_names: Sequence[str] = (), **kwargs: Any) -> list:
-        """Return the categories' ids in the order of the file, which must be the labels' order.
-
-        Raises:
-            ValueError: the categories' names are in another order than ``cat_names``.
-        """
-        ids = super().get_cat_ids(cat_names=list(cat_names), **kwargs)
-        for label, (number, name) in enumerate(zip(ids, cat_names, strict=False)):
-            if self.cats[number]["name"] != name:
-                raise ValueError(
-                    f"label {label} is the ground truth's category '{self.cats[number]['name']}', "
-                    f"but classes[{label}] of the data set is '{name}': categories and classes "
-                    "must have the same order"
-                )
-        return ids
-
-    def loadRes(self, resFile: list) -> COCO:
-        if resFile:
-            return super().loadRes(resFile)
-        return GroundTruth({**self.dataset, "annotations": []})
 
 
 class BoundaryEvaluation(COCOeval):

@@ -12,18 +12,20 @@ import torch
 from mmdet.datasets.api_wrappers import COCOeval
 from mmdet.evaluation.metrics import CocoMetric, coco_metric
 from mmdet.structures.mask import encode_mask_results
-from mmengine.fileio import dump, load
+from mmengine.fileio import dump, exists, load
 from mmengine.logging import MMLogger
 from pycocotools import mask as mask_util
 
+from mmlevelset.annotations import MASKS, AnnotationError, CocoFile
+from mmlevelset.annotations.masks import encode
 from mmlevelset.evaluation.boundary import rle_boundary_f1
 from mmlevelset.evaluation.coco_evaluation import (
     BoundaryEvaluation,
-    GroundTruth,
     average_precision,
     evaluation_class,
     with_detections,
 )
+from mmlevelset.evaluation.ground_truth import GroundTruth, from_samples, read_file
 from mmlevelset.registry import METRICS
 
 
@@ -53,7 +55,12 @@ class LevelSetCocoMetric(CocoMetric):
       have them.
 
     Values lie in [0, 1]; AP has mmdet's 3 digits, AF and BF have 4. As in COCO's evaluation, a
-    value without any ground truth is -1. A data set without a detection scores 0. The best 100
+    value without any ground truth is -1. A data set without a detection scores 0.
+
+    :func:`mmlevelset.annotations.judge` says which annotations count: those that ``CocoDataset``
+    uses. An annotation that the data set leaves out is not missed. Detections in a crowd
+    (``iscrowd``) or in an annotation marked ``ignore`` are neither right nor wrong. The ids of the
+    file have no influence. Only predicted images count. The best 100
     detections of an image and class count. As in mmdet, the best 1000 count for box and mask AP at
     a single IoU or in a range of areas.
 
@@ -65,18 +72,21 @@ class LevelSetCocoMetric(CocoMetric):
             of this name), which gives the same values in less time.
         max_dets: number of detections of an image and class that count for all values, at least
             100; None for the numbers above. For large images with hundreds of objects.
-        **kwargs: for :class:`mmdet.evaluation.CocoMetric`. Without ``ann_file`` the ground truth
-            comes from the data samples' ``instances``. Its areas are then the masks' areas, so that
-            small, medium and large mean the same as in COCO's files.
+        ann_file: the annotation file of the data set. Without it the ground truth comes from the
+            data samples' ``instances``. Its areas are then the masks' areas, so that small, medium
+            and large mean the same as in COCO's files.
+        masks: as for :class:`~mmlevelset.datasets.CocoDataset`, and the same as there.
+        **kwargs: for :class:`mmdet.evaluation.CocoMetric`.
 
     Raises:
         ValueError: ``boundary_tolerances`` is empty or holds anything but numbers >= 0;
             ``extra_ious`` holds anything but different whole hundredths in (0, 1], or ``metric``
             has neither ``bbox`` nor ``segm`` for it; ``boundary_ap`` is given without ``segm``;
             ``coco_eval`` is unknown; ``use_mp_eval`` is given with another ``coco_eval`` than
-            pycocotools or with ``max_dets``; ``max_dets`` is less than 100; the ground truth's
-            categories are in another order than the data set's classes; or there is no result to
-            evaluate.
+            pycocotools or with ``max_dets``; ``max_dets`` is less than 100; ``masks`` is unknown;
+            ``ann_file`` is missing or must be refused, does not list a predicted image, has
+            annotations without masks for ``segm``, or has its categories in another order than the
+            data set's classes; or there is no result to evaluate.
         ImportError: ``coco_eval`` names a package that is not installed.
 
     Reference:
@@ -97,9 +107,18 @@ class LevelSetCocoMetric(CocoMetric):
         boundary_ap: bool = False,
         coco_eval: str = "pycocotools",
         max_dets: int | None = None,
+        ann_file: str | None = None,
+        masks: str = "required",
         **kwargs,
     ) -> None:
         super().__init__(**kwargs)
+        if masks not in MASKS:
+            raise ValueError(f"masks must be 'required', 'optional' or 'unread', got {masks!r}")
+        self.masks = masks
+        self._file = None if ann_file is None else read_file(ann_file, self.backend_args)
+        if self._file is not None and kwargs.get("sort_categories"):
+            self._file.categories.sort(key=lambda category: category["id"])
+        self._coco_api = self._file  # mmdet keeps the data samples' instances if this is None
         tolerances = tuple(boundary_tolerances)
         if not tolerances or not all(isinstance(t, int | float) and t >= 0 for t in tolerances):
             raise ValueError(
@@ -131,8 +150,6 @@ class LevelSetCocoMetric(CocoMetric):
                     f"use_mp_eval has no max_dets: max_dets must be None, got {max_dets!r}"
                 )
             self._evaluation_class = with_detections(self._evaluation_class, max_dets)
-        if self._coco_api is not None:
-            self._coco_api = GroundTruth(self._coco_api.dataset)
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Store the predictions and the ground truth of a batch, with run-length encoded masks."""
@@ -152,12 +169,12 @@ class LevelSetCocoMetric(CocoMetric):
             raise ValueError("LevelSetCocoMetric has no result to evaluate: no image was processed")
         truths, preds = zip(*results, strict=True)
         asked = self.metrics, self.outfile_prefix
-        converted = self._coco_api is None
         with tempfile.TemporaryDirectory() as folder:
             prefix = self.outfile_prefix or osp.join(folder, "results")
             try:
-                if converted:
-                    self._coco_api = GroundTruth(load(self.gt_to_coco_json(truths, prefix)))
+                file = self._file or from_samples(load(self.gt_to_coco_json(truths, prefix)))
+                self._coco_api = self._ground_truth(file)
+                results = self._numbered(results, file)
                 self.outfile_prefix = prefix
                 values = self._evaluate(results)
                 if "segm" in self.metrics and all("initial_masks" in pred for pred in preds):
@@ -170,27 +187,82 @@ class LevelSetCocoMetric(CocoMetric):
                         (f"initial_{name}", value)
                         for name, value in self._evaluate(initial).items()
                     )
+                if asked[1]:
+                    self._restore_ids(prefix, file)
             finally:
                 self.metrics, self.outfile_prefix = asked
-                if converted:
-                    # The next evaluation converts its own ground truth.
-                    self._coco_api = self.cat_ids = self.img_ids = None
+                self._coco_api, self.cat_ids, self.img_ids = self._file, None, None
         return values
+
+    def _ground_truth(self, file: CocoFile) -> GroundTruth:
+        """Return the annotations that count, with ids from 1 on."""
+        masks = self.masks if file is self._file else "optional"
+        truth = GroundTruth(file, self.dataset_meta["classes"], masks)
+        bare = [a for a in truth.anns.values() if not a.get("segmentation")]
+        if "segm" in self.metrics and bare:
+            boxes_alone = len(bare) == len(truth.anns)
+            raise AnnotationError(
+                f"metric has 'segm', but {len(bare)} annotations of {file.path} have no mask: "
+                + ("give metric='bbox'" if boxes_alone else "give masks='required'")
+            )
+        return truth
+
+    def _numbered(self, results: list, file: CocoFile) -> list:
+        """Return the results with the images' ids of the ground truth; choose what counts."""
+        numbers = self._coco_api.image_numbers
+        for _, pred in results:
+            if pred["img_id"] not in numbers:
+                raise ValueError(
+                    f"image {pred['img_id']!r} was predicted, but ann_file {file.path} does not"
+                    " list it: data set and metric must have the same ann_file"
+                )
+        results = [(truth, {**pred, "img_id": numbers[pred["img_id"]]}) for truth, pred in results]
+        self.cat_ids = sorted(self._coco_api.cats)
+        self.img_ids = sorted({pred["img_id"] for _, pred in results})
+        if len(self.img_ids) < len(numbers):
+            MMLogger.get_current_instance().warning(
+                f"only {len(self.img_ids)} of {len(numbers)} images of {file.path} were predicted:"
+                " the other images do not count"
+            )
+        return results
+
+    def _restore_ids(self, prefix: str, file: CocoFile) -> None:
+        """Write the result files again with the file's own ids of images and categories.
+
+        A class that the file lacks has no id: its detections are left out.
+        """
+        images = {number: key for key, number in self._coco_api.image_numbers.items()}
+        categories = {number: key for key, number in self._coco_api.category_numbers.items()}
+        for kind in ("bbox", "segm", "initial.bbox", "initial.segm"):
+            path = f"{prefix}.{kind}.json"
+            if exists(path):
+                own = [
+                    found
+                    | {
+                        "image_id": images[found["image_id"]],
+                        "category_id": categories[found["category_id"]],
+                    }
+                    for found in load(path)
+                    if found["category_id"] in categories
+                ]
+                dump(own, path)
 
     def gt_to_coco_json(self, gt_dicts: Sequence[dict], outfile_prefix: str) -> str:
         """Write the ground truth as a COCO file with the masks' areas, and return its path."""
         path = super().gt_to_coco_json(gt_dicts, outfile_prefix)
-        truth = GroundTruth(load(path))
-        for annotation in truth.anns.values():
+        content = load(path)
+        sizes = {image["id"]: (image["height"], image["width"]) for image in content["images"]}
+        for annotation in content.get("annotations", ()):
             if "segmentation" in annotation:
-                annotation["area"] = float(mask_util.area(truth.annToRLE(annotation)))
+                rle = encode(annotation["segmentation"], *sizes[annotation["image_id"]])
+                annotation["area"] = float(mask_util.area(rle))
             elif "segm" in self.metrics:
                 raise ValueError(
                     f"the ground truth of image {annotation['image_id']!r} must have a mask for "
                     "every instance when metric has 'segm': load it with LoadAnnotations("
                     "with_mask=True) in the test pipeline, or give ann_file"
                 )
-        dump(truth.dataset, path)
+        dump(content, path)
         return path
 
     def _evaluate(self, results: list) -> dict[str, float]:

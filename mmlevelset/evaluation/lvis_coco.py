@@ -4,7 +4,9 @@ from collections import defaultdict
 
 import numpy as np
 
+from mmlevelset.annotations import CocoFile
 from mmlevelset.evaluation.coco_evaluation import FederatedEvaluation, average_precision
+from mmlevelset.evaluation.ground_truth import GroundTruth
 from mmlevelset.evaluation.level_set_coco import LevelSetCocoMetric, log_values
 from mmlevelset.registry import METRICS
 
@@ -73,44 +75,47 @@ class LVISCocoMetric(LevelSetCocoMetric):
             prefix=prefix,
             backend_args=backend_args,
         )
-        self.ann_file = ann_file
-        for annotation in self._coco_api.anns.values():
-            annotation["iscrowd"] = 0  # LVIS has no crowds, but pycocotools needs the key
-        for number, image in self._coco_api.imgs.items():
+        assert self._file is not None
+        for image in self._file.images:
             for key in _FEDERATED_KEYS:
                 if key not in image:
                     raise ValueError(
                         f"each image of {ann_file} must have the key {key!r} as in LVIS's files, "
-                        f"but image {number} lacks it"
+                        f"but image {image['id']} lacks it"
                     )
 
+    def _ground_truth(self, file: CocoFile) -> GroundTruth:
+        classes = self.dataset_meta["classes"]
+        unknown = sorted({category["name"] for category in file.categories} - set(classes))
+        if unknown:
+            raise ValueError(
+                f"the categories of {file.path} must be classes of the data set, but the data "
+                f"set has no class {', '.join(unknown)}"
+            )
+        truth = GroundTruth(file, classes, self.masks, ordered=False)
+        for image in truth.imgs.values():
+            for key in _FEDERATED_KEYS:
+                image[key] = [truth.category_numbers[number] for number in image[key]]
+        return truth
+
+    def _numbered(self, results: list, file: CocoFile) -> list:
+        """Return the results of the file's images, which must all be predicted."""
+        numbers = self._coco_api.image_numbers
+        missing = sorted(numbers.keys() - {pred["img_id"] for _, pred in results}, key=str)
+        if missing:
+            raise ValueError(
+                f"all images of {file.path} must be predicted, but {len(missing)} were not, "
+                f"image {missing[0]} for example"
+            )
+        return super()._numbered([pair for pair in results if pair[1]["img_id"] in numbers], file)
+
     def _evaluate(self, results: list) -> dict[str, float]:
-        self._set_ids(results)
         self.results2json([pred for _, pred in results], self.outfile_prefix)
         return {
             f"{kind}_{name}": value
             for kind in self.metrics
             for name, value in self._federated_values(kind).items()
         }
-
-    def _set_ids(self, results: list) -> None:
-        classes = self.dataset_meta["classes"]
-        ids = {category["name"]: number for number, category in self._coco_api.cats.items()}
-        unknown = sorted(ids.keys() - set(classes))
-        if unknown:
-            raise ValueError(
-                f"the categories of {self.ann_file} must be classes of the data set, but the data "
-                f"set has no class {', '.join(unknown)}"
-            )
-        # A class that the file lacks has None; _predictions drops its detections.
-        self.cat_ids = [ids.get(name) for name in classes]
-        self.img_ids = self._coco_api.get_img_ids()
-        missing = sorted(set(self.img_ids) - {pred["img_id"] for _, pred in results})
-        if missing:
-            raise ValueError(
-                f"all images of {self.ann_file} must be predicted, but {len(missing)} were not, "
-                f"image {missing[0]} for example"
-            )
 
     def _predictions(self, kind: str) -> list[dict]:
         """Return the best 300 predictions of each annotated image, in annotated categories.
@@ -119,19 +124,19 @@ class LVISCocoMetric(LevelSetCocoMetric):
         """
         of_image: dict[int, list[dict]] = defaultdict(list)
         for prediction in super()._predictions(kind):
-            if prediction["image_id"] in self._coco_api.imgs:
-                of_image[prediction["image_id"]].append(prediction)
+            of_image[prediction["image_id"]].append(prediction)
+        known = set(self._coco_api.category_numbers.values())
         return [
             prediction
             for found in of_image.values()
             for prediction in sorted(found, key=lambda item: -item["score"])[:MAX_DETECTIONS]
-            if prediction["category_id"] is not None
+            if prediction["category_id"] in known
         ]
 
     def _federated_values(self, kind: str) -> dict[str, float]:
         evaluation = self._evaluation(kind, FederatedEvaluation)
         evaluation.params.maxDets = [MAX_DETECTIONS]
-        evaluation.params.catIds = sorted(self._coco_api.cats)
+        evaluation.params.catIds = sorted(self._coco_api.category_numbers.values())
         evaluation.evaluate()
         evaluation.accumulate()
         values = {

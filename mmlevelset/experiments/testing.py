@@ -53,6 +53,9 @@ def main(words: Sequence[str] | None = None) -> None:
             raise InputError("--cfg-options load_from would have no effect: name the checkpoint")
         config.load_from = require_file(arguments.checkpoint, "the checkpoint")
         config.resume = False
+        from mmlevelset.experiments.checks.config import require_fit
+
+        require_fit(config, "test")
         if arguments.show_dir:
             draw_into(config, Path(arguments.show_dir).absolute())
         if arguments.tta:

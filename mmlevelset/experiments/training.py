@@ -56,6 +56,9 @@ def main(words: Sequence[str] | None = None) -> None:
             scale_learning_rate(config)
         if arguments.partial_load:
             config.partial_load = True
+        from mmlevelset.experiments.checks.config import require_fit
+
+        require_fit(config, "train", "val")
         resume = arguments.resume or ("auto" if config.get("resume") else None)
         with claim(config):
             notes = prepare(config, resume)

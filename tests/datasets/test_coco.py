@@ -5,12 +5,10 @@ import cv2
 import numpy as np
 import pycocotools.mask as mask_utils
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from mmengine.registry import DATASETS as ROOT_DATASETS
 from mmengine.registry import DefaultScope
 
-from mmlevelset.datasets import CocoDataset, coco
+from mmlevelset.datasets import CocoDataset
 
 CLASSES = ("disk", "ring")
 SQUARE = [10, 10, 20, 10, 20, 20, 10, 20]
@@ -259,18 +257,6 @@ def test_one_error_names_file_and_key(build, content, message):
 def test_test_set_without_annotations_loads(build):
     content = _spoilt(lambda c: c.pop("annotations"))
     assert len(build(content, test_mode=True)) == 3
-
-
-@given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 2**32), st.floats(0, 1))
-def test_run_lengths_are_those_of_pycocotools(height, width, seed, share):
-    mask = np.random.default_rng(seed).random((height, width)) < share
-    rle = mask_utils.encode(np.asfortranarray(mask, np.uint8))
-    flat = np.concatenate([[0], mask.ravel("F"), [2]]).astype(int)
-    expected = np.diff(np.concatenate([[0], np.flatnonzero(np.diff(flat))]))
-    runs = coco._run_lengths(rle["counts"].decode())
-    assert runs == expected.tolist()
-    rebuilt = mask_utils.frPyObjects({"size": [height, width], "counts": runs}, height, width)
-    assert rebuilt == rle
 
 
 PIPELINE = [

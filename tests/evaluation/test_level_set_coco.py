@@ -465,7 +465,7 @@ def test_labels_must_be_what_the_ground_truth_calls_them(tmp_path, classes):
     metric = LevelSetCocoMetric(ann_file=coco_file(samples, tmp_path / "truth.json"), metric="segm")
     metric.dataset_meta = dict(classes=classes)
     metric.process({}, samples)
-    with pytest.raises(ValueError, match=rf"but classes\[0\] of the data set is '{classes[0]}'"):
+    with pytest.raises(ValueError, match=rf"but classes\[0\] is '{classes[0]}'"):
         metric.evaluate(len(samples))
 
 

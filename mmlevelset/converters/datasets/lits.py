@@ -349,6 +349,10 @@ def main(words: Sequence[str] | None = None) -> None:
     jobs = {name: named[name] for name in by_size}
     convert = partial(convert_scan, arguments.out, options)
     convert_parts(parts, convert, jobs, made_from, arguments.workers)
+    if not any(part["annotations"] for part in parts.read(named)):
+        raise InputError(
+            f"no label of the scans in {arguments.root} is 1 or 2: there is no liver to segment"
+        )
     for split in ("train", "val"):
         write_instances(
             arguments.out / f"annotations/instances_{split}.json",

@@ -15,10 +15,11 @@ import os
 import sys
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mmlevelset.annotations import CocoFile, View, read_coco
 from mmlevelset.errors import InputError, exit_on_input_error
 from mmlevelset.experiments.checks.files import (
     PERCENTILES,
@@ -26,89 +27,50 @@ from mmlevelset.experiments.checks.files import (
     Finding,
     file_findings,
     make_finding,
-    read_annotations,
     statistics,
+    view_of,
 )
 from mmlevelset.experiments.checks.images import TURNED, ImageJob, check_image
-from mmlevelset.experiments.overrides import read_config as read_any_config
+from mmlevelset.experiments.overrides import read_config
 from mmlevelset.files import write_json, write_text
+from mmlevelset.workers import map_jobs
 
 
 @dataclass(frozen=True)
 class Source:
-    """The annotation file of a data set, the folder of its images, and a config's classes."""
+    """The annotation file of a data set, the folder of its images, and a config's settings."""
 
     annotations: Path
     images: Path
     classes: tuple[str, ...] | None = None
-
-
-def read_config(path: Path, split: str) -> Source:
-    """Return the data set that a config trains on or evaluates.
-
-    Raises:
-        InputError: The config cannot be read, or its data set is not one file in COCO's layout.
-    """
-    from mmdet.registry import DATASETS
-    from mmengine.registry import DefaultScope
-
-    config = read_any_config(path)
-    loader = config.get(f"{split}_dataloader")
-    if loader is None:
-        raise InputError(f"{path} has no {split}_dataloader")
-    settings = loader.dataset
-    while "ann_file" not in settings and "dataset" in settings:  # RepeatDataset and the like
-        settings = settings.dataset
-    if not str(settings.get("ann_file", "")).endswith(".json"):
-        raise InputError(
-            f"{split}_dataloader.dataset of {path} is a {settings.type}, but must be a single data"
-            " set with an ann_file in COCO's layout; give the annotation file and --images"
-        )
-    with DefaultScope.overwrite_default_scope(config.get("default_scope", "mmdet")):
-        dataset = DATASETS.build({**settings, "pipeline": [], "lazy_init": True})
-    return Source(
-        Path(dataset.ann_file),
-        Path(dataset.data_prefix.get("img") or dataset.data_root or "."),
-        tuple(dataset.metainfo["classes"]),
-    )
+    masks: str = "required"
+    optional: tuple[str, ...] = ()
+    loader: dict = field(default_factory=dict)
 
 
 def check(
-    source: Source, content: dict[str, list[dict]], workers: int, whole_files: bool
+    source: Source, file: CocoFile, view: View, workers: int, whole_files: bool
 ) -> dict[str, Any]:
-    """Return the report on a data set, as it is written to JSON; see :func:`markdown`."""
-    from mmengine.utils import track_iter_progress, track_parallel_progress
+    """Return the report on a data set, as it is written to JSON; see :func:`markdown`.
 
+    Args:
+        source: The data set.
+        file: Its annotation file.
+        view: The verdicts on the annotations.
+        workers: Number of processes.
+        whole_files: Whether each image is decoded, not its header alone.
+    """
     if not source.images.is_dir():
         raise InputError(f"the folder of the images {source.images} does not exist")
     published = PUBLISHED.get(source.annotations.name)
-    problems, notes = file_findings(content, source.classes, published)
-    by_image: dict[Any, list[dict]] = defaultdict(list)
-    for annotation in content["annotations"]:
-        by_image[annotation["image_id"]].append(annotation)
-    categories = frozenset(category["id"] for category in content["categories"])
-    has_masks = any(item.get("segmentation") for item in content["annotations"])
+    problems, notes = file_findings(file, view, published)
     jobs = [
-        ImageJob(
-            source.images / str(image["file_name"]),
-            image,
-            by_image[image["id"]],
-            categories,
-            has_masks,
-            whole_files,
-        )
-        for image in content["images"]
+        ImageJob(source.images / image["file_name"], image, used, whole_files, source.loader)
+        for image, used in zip(file.images, view.used, strict=True)
     ]
     print(f"{source.annotations}: {len(jobs)} images", file=sys.stderr)
-    if workers > 1 and len(jobs) > 1:
-        chunk = max(1, min(64, len(jobs) // (4 * workers)))
-        results = track_parallel_progress(
-            check_image, jobs, workers, chunksize=chunk, file=sys.stderr
-        )
-    else:
-        results = [check_image(job) for job in track_iter_progress(jobs, file=sys.stderr)]
     places: dict[str, list[str]] = defaultdict(list)
-    for result in results:
+    for result in map_jobs(check_image, jobs, workers):
         for kind, place in result:
             places[kind].append(place)
     for kind, found in places.items():
@@ -118,7 +80,7 @@ def check(
         "image_folder": str(source.images),
         "classes": source.classes,
         "published": published,
-        "statistics": statistics(content),
+        "statistics": statistics(file),
         "problems": [asdict(problem) for problem in problems],
         "notes": [asdict(note) for note in notes],
     }
@@ -179,21 +141,71 @@ def _line(found: Finding) -> str:
     return f"- {found.count:,} {found.kind} ({', '.join(found.examples)}{more})"
 
 
+def of_config(path: Path, split: str, whole_files: bool) -> tuple[Source | None, list[str]]:
+    """Return the file of a config's data set, and what does not fit between config and data.
+
+    The file is None if the data set is a folder of label maps.
+
+    Raises:
+        InputError: The config cannot be read, or has no such data set.
+    """
+    from mmlevelset.datasets import CocoDataset, SegDataset
+    from mmlevelset.experiments.checks.config import (
+        config_troubles,
+        loader_of,
+        parts_of,
+    )
+
+    config = read_config(path)
+    if config.get(f"{split}_dataloader") is None:
+        raise InputError(f"{path} has no {split}_dataloader")
+    parts = list(parts_of(config, split))
+    maps = [part for part in parts if isinstance(part.dataset, SegDataset)]
+    files = [part for part in parts if isinstance(part.dataset, CocoDataset)]
+    if not maps and len(files) != 1:
+        kinds = ", ".join(str(part.settings.type) for part in parts)
+        raise InputError(
+            f"{split}_dataloader.dataset of {path} is a {kinds}, but must be a single data set with"
+            " an ann_file in COCO's layout, or label maps; give the annotation file and --images"
+        )
+    troubles = config_troubles(config, split, whole_files, files=bool(maps))
+    if maps:
+        return None, troubles
+    (part,) = files
+    dataset = part.dataset
+    source = Source(
+        Path(dataset.ann_file),
+        Path(dataset.data_prefix.get("img") or dataset.data_root or "."),
+        tuple(dataset._categories()),
+        dataset.masks,
+        ("annotations",) if dataset.test_mode else (),
+        loader_of(part.settings),
+    )
+    return source, troubles
+
+
 def verify(arguments: argparse.Namespace) -> int:
-    """Write and print the report; return the number of kinds of problems."""
+    """Write and print the reports; return the number of kinds of problems."""
     given = arguments.source
     if given.suffix == ".py":
         if arguments.images:
             raise InputError("--images is for an annotation file; a config names its own folder")
         if not given.is_file():
             raise InputError(f"the config {given} does not exist")
-        source, name = read_config(given, arguments.split), f"{given.stem}_{arguments.split}"
+        source, troubles = of_config(given, arguments.split, arguments.whole_files)
+        name = f"{given.stem}_{arguments.split}"
     else:
         if not arguments.images:
             raise InputError(f"{given} needs --images, the folder of its images")
-        source, name = Source(given, arguments.images), given.stem
-    content = read_annotations(source.annotations)
-    report = check(source, content, arguments.workers, arguments.whole_files)
+        source, name, troubles = Source(given, arguments.images), given.stem, []
+    if source is None:
+        print("".join(f"- {trouble}\n" for trouble in troubles) or "None.\n")
+        return len(troubles)
+    file = read_coco(source.annotations, source.optional)
+    view, unfit = view_of(file, source.classes, source.masks)
+    report = check(source, file, view, arguments.workers, arguments.whole_files)
+    report["problems"] = [asdict(found) for found in unfit if found.count] + report["problems"]
+    report["problems"] += [asdict(Finding(trouble, 1)) for trouble in troubles]
 
     from mmlevelset.experiments.checks.pictures import choose, draw_histogram, draw_sheet
 
@@ -201,8 +213,10 @@ def verify(arguments: argparse.Namespace) -> int:
     out.mkdir(parents=True, exist_ok=True)
     draw_histogram(report["statistics"]["categories"], out / "categories.png")
     pictures = ["categories.png"]
-    chosen = choose(content, arguments.samples, arguments.seed)
-    if draw_sheet(chosen, content, source.images, out / "overlays.jpg"):
+    chosen = choose(file, arguments.samples, arguments.seed)
+    used = dict(zip((image["id"] for image in file.images), view.used, strict=True))
+    names = {category["id"]: category["name"] for category in file.categories}
+    if draw_sheet(chosen, used, names, source.images, out / "overlays.jpg"):
         pictures.append("overlays.jpg")
     write_json(out / "report.json", report)
     write_text(out / "report.md", markdown(report, pictures))

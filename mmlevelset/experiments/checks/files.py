@@ -1,16 +1,23 @@
 """The checks of an annotation file in COCO's layout, and its statistics."""
 
-import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mmlevelset.errors import InputError
+from mmlevelset.annotations import (
+    EXPECTED,
+    AnnotationError,
+    CocoFile,
+    Labels,
+    View,
+    judge,
+    label_categories,
+)
+from mmlevelset.annotations.reading import is_number
 
 TINY = 16
 SMALL, MEDIUM = 32**2, 96**2
@@ -39,39 +46,9 @@ class Finding:
     examples: tuple[str, ...] = ()
 
 
-def read_annotations(path: Path) -> dict[str, list[dict]]:
-    """Return the lists ``images``, ``annotations`` and ``categories`` of a file in COCO's layout.
-
-    Raises:
-        InputError: The file does not exist, is no JSON, or lacks a key that the checks need.
-    """
-    if not path.is_file():
-        raise InputError(f"the annotation file {path} does not exist")
-    try:
-        content = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise InputError(f"{path} is no JSON, or is truncated: {error}") from error
-    needed = {
-        "images": ("id", "file_name", "height", "width"),
-        "annotations": ("id", "image_id", "category_id"),
-        "categories": ("id", "name"),
-    }
-    for key, names in needed.items():
-        entries = content.get(key) if isinstance(content, dict) else None
-        if not isinstance(entries, list):
-            raise InputError(f"{path} is not in COCO's layout: it has no list '{key}'")
-        for index, entry in enumerate(entries):
-            lacks = [name for name in names if not isinstance(entry, dict) or name not in entry]
-            if lacks:
-                raise InputError(
-                    f"{path} is not in COCO's layout: {key}[{index}] has no '{lacks[0]}'"
-                )
-    return {key: content[key] for key in needed}
-
-
-def statistics(content: dict[str, list[dict]]) -> dict[str, Any]:
+def statistics(file: CocoFile) -> dict[str, Any]:
     """Return counts and sizes. Instances are annotations without crowds; areas are in pixels."""
-    images, annotations = content["images"], content["annotations"]
+    images, annotations = file.images, file.annotations
     instances = [item for item in annotations if not item.get("iscrowd")]
     crowds = Counter(item["category_id"] for item in annotations if item.get("iscrowd"))
     of_category = Counter(item["category_id"] for item in instances)
@@ -83,7 +60,7 @@ def statistics(content: dict[str, list[dict]]) -> dict[str, Any]:
     counts = np.array([per_image[image["id"]] for image in images] or [0])
     areas = np.array([area_of(item) for item in instances])
     areas = areas[np.isfinite(areas) & (areas > 0)]
-    sizes = Counter((image["width"], image["height"]) for image in images if has_size(image))
+    sizes = Counter((image["width"], image["height"]) for image in images)
     sides = np.array(list(sizes.elements()) or [(0, 0)])
     return {
         "images": len(images),
@@ -100,7 +77,7 @@ def statistics(content: dict[str, list[dict]]) -> dict[str, Any]:
                 "crowds": crowds[category["id"]],
                 "images": in_images[category["id"]],
             }
-            for category in content["categories"]
+            for category in file.categories
         ],
         "image_sizes": {
             "different": len(sizes),
@@ -122,49 +99,24 @@ def statistics(content: dict[str, list[dict]]) -> dict[str, Any]:
     }
 
 
-def has_size(image: dict) -> bool:
-    """Return whether width and height are positive integers."""
-    return all(isinstance(image[side], int) and image[side] > 0 for side in ("width", "height"))
-
-
 def area_of(annotation: dict) -> float:
     """Return the area in pixels; NaN if it is no number."""
-    try:
-        return float(annotation["area"])
-    except (KeyError, TypeError, ValueError):
-        return math.nan
+    area = annotation["area"]
+    return float(area) if is_number(area) else math.nan
 
 
-def file_findings(
-    content: dict[str, list[dict]], classes: Sequence[str] | None, published: dict[str, int] | None
-) -> tuple[list[Finding], list[Finding]]:
-    """Return the problems of the file itself, and notes on it.
+def view_of(
+    file: CocoFile, classes: Sequence[str] | None, masks: str
+) -> tuple[View, list[Finding]]:
+    """Return the verdicts on a file, and what stands between its categories and the classes.
 
     Args:
-        content: The result of :func:`read_annotations`.
+        file: The file.
         classes: The classes of a config, in order; None without a config.
-        published: The numbers that the file must have, out of :data:`PUBLISHED`.
-
-    Returns:
-        Problems and notes.
+        masks: As for :class:`~mmlevelset.datasets.CocoDataset`.
     """
-    images, annotations, categories = (
-        content[key] for key in ("images", "annotations", "categories")
-    )
-    problems = []
-    for key, entries, name in (
-        ("images", images, "id"),
-        ("images", images, "file_name"),
-        ("annotations", annotations, "id"),
-        ("categories", categories, "id"),
-        ("categories", categories, "name"),
-    ):
-        repeated = [value for value, n in Counter(e[name] for e in entries).items() if n > 1]
-        problems.append(make_finding(f"{key} with the same {name} as another", repeated))
-    image_ids = {image["id"] for image in images}
-    orphans = [item["id"] for item in annotations if item["image_id"] not in image_ids]
-    problems.append(make_finding("annotations of an image that is not listed", orphans))
-    in_file = [category["name"] for category in categories]
+    in_file = [category["name"] for category in file.categories]
+    problems = [make_finding("categories with the same name as another", _repeated(in_file))]
     if classes is not None:
         lacking = [name for name in classes if name not in in_file]
         problems.append(make_finding("classes of the config that the file lacks", lacking))
@@ -172,19 +124,52 @@ def file_findings(
         problems.append(make_finding("categories of the file that the config lacks", unused))
         if not lacking and [name for name in in_file if name in classes] != list(classes):
             problems.append(Finding("classes of the config in another order than the file's", 1))
+    try:
+        labels = label_categories(file, classes)
+    except AnnotationError as error:
+        problems = [p for p in problems if p.count] or [Finding(str(error), 1)]
+        labels = Labels(tuple(in_file), {c["id"]: n for n, c in enumerate(file.categories)}, ())
+    return judge(file, labels, masks), problems
+
+
+def file_findings(
+    file: CocoFile, view: View, published: dict[str, int] | None
+) -> tuple[list[Finding], list[Finding]]:
+    """Return the problems of the file itself, and notes on it.
+
+    Args:
+        file: The file.
+        view: The verdicts on its annotations.
+        published: The numbers that the file must have, out of :data:`PUBLISHED`.
+
+    Returns:
+        Problems and notes. Each reason to refuse the file, and each reason to skip an annotation,
+        is a problem, but for :data:`~mmlevelset.annotations.EXPECTED`.
+    """
+    images, annotations, categories = file.images, file.annotations, file.categories
+    problems = [make_finding(refusal.kind, refusal.places) for refusal in file.refusals]
+    names = _repeated(image.get("file_name") for image in images)
+    problems.append(make_finding("images with the same file_name as another", names))
+    trimmed = "annotations that lose some of their polygons, which are invalid"
+    problems.append(make_finding(trimmed, view.trimmed))
+    notes = []
+    for reason, ids in view.skipped.items():
+        found = make_finding(f"annotations skipped: {reason}", ids)
+        (notes if reason in EXPECTED else problems).append(found)
+    lists = dict(images=images, annotations=annotations, categories=categories)
     differing = [
-        f"{len(content[name]):,} {name}, published {expected:,}"
+        f"{len(lists[name]):,} {name}, published {expected:,}"
         for name, expected in (published or {}).items()
-        if len(content[name]) != expected
+        if len(lists[name]) != expected
     ]
     problems.append(make_finding("numbers that differ from the published ones", differing))
 
     used = {item["category_id"] for item in annotations}
     empty = [category["name"] for category in categories if category["id"] not in used]
     with_objects = {item["image_id"] for item in annotations}
-    blank = [image["file_name"] for image in images if image["id"] not in with_objects]
+    blank = [image.get("file_name") for image in images if image["id"] not in with_objects]
     tiny = [item["id"] for item in annotations if area_of(item) < TINY]
-    notes = [
+    notes += [
         make_finding("images without annotations", blank),
         make_finding("categories without annotations", empty),
         make_finding(f"annotations of fewer than {TINY} pixels", tiny),
@@ -192,6 +177,10 @@ def file_findings(
     if annotations and not any(item.get("segmentation") for item in annotations):
         notes.append(Finding("the file has boxes alone, no masks", 1))
     return [found for found in problems if found.count], [found for found in notes if found.count]
+
+
+def _repeated(values: Iterable[Any]) -> list:
+    return [value for value, count in Counter(values).items() if count > 1]
 
 
 def make_finding(kind: str, places: Iterable[Any]) -> Finding:

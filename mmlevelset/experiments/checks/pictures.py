@@ -10,6 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
+from mmlevelset.annotations import CocoFile
 from mmlevelset.experiments.checks.images import decode_mask
 from mmlevelset.visualization.panels import Panel, draw_panels, instance_colors, mask_polygons
 
@@ -36,13 +37,13 @@ def draw_histogram(categories: Sequence[dict[str, Any]], path: Path) -> None:
     figure.savefig(path, dpi=100)
 
 
-def choose(content: dict[str, list[dict]], count: int, seed: int) -> list[dict]:
+def choose(file: CocoFile, count: int, seed: int) -> list[dict]:
     """Choose images at random; images that show a new category come first."""
-    order = np.random.default_rng(seed).permutation(len(content["images"])).tolist()
+    order = np.random.default_rng(seed).permutation(len(file.images)).tolist()
     shows: dict[Any, set] = {}
-    for annotation in content["annotations"]:
+    for annotation in file.annotations:
         shows.setdefault(annotation["image_id"], set()).add(annotation["category_id"])
-    shuffled = [content["images"][index] for index in order]
+    shuffled = [file.images[index] for index in order]
     first: list[dict] = []
     rest: list[dict] = []
     seen: set = set()
@@ -55,7 +56,8 @@ def choose(content: dict[str, list[dict]], count: int, seed: int) -> list[dict]:
 
 def draw_sheet(
     images: Sequence[dict],
-    content: dict[str, list[dict]],
+    used: dict[Any, list[dict]],
+    names: dict[Any, str],
     folder: Path,
     path: Path,
 ) -> int:
@@ -63,24 +65,20 @@ def draw_sheet(
 
     Args:
         images: The images to draw; images that cannot be read are left out.
-        content: The content of the annotation file.
+        used: Image id -> its used annotations.
+        names: Category id -> name.
         folder: The folder of the images.
         path: The JPEG file to write.
 
     Returns:
         The number of images on the sheet. Without an image no file is written.
     """
-    names = {category["id"]: str(category["name"]) for category in content["categories"]}
-    wanted: dict[Any, list[dict]] = {image["id"]: [] for image in images}
-    for annotation in content["annotations"]:
-        if annotation["image_id"] in wanted:
-            wanted[annotation["image_id"]].append(annotation)
     panels = []
     for image in images:
         picture = cv2.imread(str(folder / image["file_name"]), cv2.IMREAD_COLOR)
         if picture is not None and picture.shape[:2] == (image["height"], image["width"]):
             title = Path(image["file_name"]).name
-            panels.append(_overlay(picture, wanted[image["id"]], names, title))
+            panels.append(_overlay(picture, used[image["id"]], names, title))
     if panels:
         rows = [panels[start : start + COLUMNS] for start in range(0, len(panels), COLUMNS)]
         cv2.imwrite(str(path), draw_panels(rows, PANEL), [cv2.IMWRITE_JPEG_QUALITY, 88])
@@ -93,7 +91,7 @@ def _overlay(picture: np.ndarray, annotations: list[dict], names: dict, title: s
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     shown = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
     # Large instances first: small instances lie on top and stay visible.
-    annotations = sorted(annotations, key=lambda annotation: -float(annotation.get("area") or 0))
+    annotations = sorted(annotations, key=lambda annotation: -annotation["area"])
     labels = []
     for annotation, color in zip(annotations, instance_colors(len(annotations)), strict=True):
         ink = tuple(round(255 * value) for value in to_rgb(color)[::-1])
@@ -118,10 +116,7 @@ def _overlay(picture: np.ndarray, annotations: list[dict], names: dict, title: s
 
 
 def _box_outline(annotation: dict, scale: float) -> list[np.ndarray]:
-    try:
-        x, y, w, h = (scale * float(value) for value in annotation["bbox"])
-    except (KeyError, TypeError, ValueError):
-        return []
+    x, y, w, h = (scale * value for value in annotation["bbox"])
     return [np.array([[x, y], [x + w, y], [x + w, y + h], [x, y + h]])]
 
 

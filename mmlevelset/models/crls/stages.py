@@ -1,6 +1,7 @@
 """The stages of CRLS after the proposals: segmentation, then classification."""
 
 from collections.abc import Callable
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -44,6 +45,9 @@ class CRLSMaskHead(FCNMaskHead):
     Raises:
         ValueError: An argument is out of its range.
     """
+
+    PREDICTS_CLASSES: ClassVar[bool] = False
+    """Its masks have no classes: ``num_classes`` has no influence."""
 
     def __init__(
         self,

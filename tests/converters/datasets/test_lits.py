@@ -210,6 +210,17 @@ def test_options(convert, tmp_path):
     assert sorted(areas) == sorted(area for area in small if area >= 2)
 
 
+def test_scans_without_liver_are_an_error(convert, refused, tmp_path):
+    for number in (1, 2):
+        volume, labels = phantom(number)
+        save(tmp_path / f"LITS/volume-{number}.nii", *stored(volume, "LPS"))
+        save(tmp_path / f"LITS/segmentation-{number}.nii", *stored(labels * 0, "LPS"))
+    for words in ((), ("--all-slices",)):
+        line = refused(convert, "--allow-partial", "--overwrite", *words)
+        assert "there is no liver to segment" in line
+    assert not list(tmp_path.rglob("instances_*.json"))
+
+
 def test_split_is_by_scan_and_by_seed():
     draw = lits.validation_scans
     published = range(131)

@@ -9,6 +9,7 @@ import pycocotools.mask as mask_utils
 import pytest
 from PIL import ExifTags, Image
 
+from mmlevelset.annotations import parse_coco
 from mmlevelset.datasets.loading import LoadImage
 from mmlevelset.experiments.checks import pictures
 from mmlevelset.experiments.checks.command import main
@@ -143,27 +144,27 @@ PROBLEMS = {
     ),
     "category": (
         spoil("annotations", 2, category_id=8),
-        "annotations of a category that the file does not list",
+        "annotations skipped: category not in the file",
         ["3"],
     ),
     "iscrowd": (
         spoil("annotations", 2, iscrowd=2),
-        "annotations whose iscrowd is neither 0 nor 1",
+        "annotations skipped: iscrowd or ignore is neither 0 nor 1",
         ["3"],
     ),
     "area": (
         spoil("annotations", 0, area=0),
-        "annotations whose area is no positive number",
+        "annotations skipped: zero area",
         ["1"],
     ),
     "no numbers": (
         spoil("annotations", 0, bbox=[1, 2, None, 4]),
-        "annotations whose bbox is not four finite numbers",
+        "annotations skipped: bbox is not four numbers, or area not a number",
         ["1"],
     ),
     "flat box": (
         spoil("annotations", 0, bbox=[10, 10, 20, 0]),
-        "annotations whose box has no area",
+        "annotations skipped: zero area",
         ["1"],
     ),
     "outside": (
@@ -183,32 +184,32 @@ PROBLEMS = {
     ),
     "no mask": (
         spoil("annotations", 0, segmentation=[]),
-        "annotations without a mask, in a file with masks",
+        "annotations skipped: no segmentation",
         ["1"],
     ),
     "polygon": (
         spoil("annotations", 0, segmentation=[[1, 2, 3, 4]]),
-        "annotations with an invalid polygon (three points or more, finite)",
+        "annotations skipped: invalid segmentation",
         ["1"],
     ),
     "polygon off the image": (
         spoil("annotations", 0, segmentation=[[500, 500, 520, 500, 520, 520]]),
-        "annotations with an empty mask",
+        "annotations skipped: zero area",
         ["1"],
     ),
     "empty RLE": (
         spoil("annotations", 3, segmentation=dict(size=[HEIGHT, WIDTH], counts=[HEIGHT * WIDTH])),
-        "annotations with an empty mask",
+        "annotations skipped: zero area",
         ["4"],
     ),
     "size of RLE": (
         spoil("annotations", 3, segmentation=ones(WIDTH, HEIGHT)),
-        "annotations with a mask of another size than the image",
+        "annotations skipped: the RLE mask's size is not the image's",
         ["4"],
     ),
     "short RLE": (
         spoil("annotations", 3, segmentation=dict(size=[HEIGHT, WIDTH], counts=[3, 4])),
-        "annotations with invalid RLE",
+        "annotations skipped: invalid RLE mask",
         ["4"],
     ),
 }
@@ -247,7 +248,7 @@ def test_problems_of_the_image_files(verify, content, tmp_path, capsys):
     assert code == 1
     found = kinds(report)
     assert found["image files that are missing"] == [str(folder / "a.jpg")]
-    assert found["image files that cannot be read"][0].startswith(str(folder / "b.jpg"))
+    assert found["image files that cannot be used"][0].startswith(str(folder / "b.jpg"))
     assert found["image files of another size than their annotation"] == [
         f"{folder / 'c.png'} (120 x 160, annotated 160 x 120)"
     ]
@@ -367,7 +368,7 @@ def test_classes_of_a_config(content, tmp_path, classes, expected):
 @pytest.mark.parametrize(
     "words, message",
     [
-        (["none.json", "--images", "."], "the annotation file none.json does not exist"),
+        (["none.json", "--images", "."], "ann_file none.json does not exist"),
         (["none.py"], "the config none.py does not exist"),
         (["mine.json"], "mine.json needs --images"),
         (["config.py", "--images", "."], "--images is for an annotation file"),
@@ -376,9 +377,12 @@ def test_classes_of_a_config(content, tmp_path, classes, expected):
             "is a mmlevelset.ShapesDataset, but must be a single data set",
         ),
         (["mine.json", "--images", "elsewhere"], "the folder of the images elsewhere does not"),
-        (["text.json", "--images", "images"], "text.json is no JSON"),
-        (["list.json", "--images", "images"], "is not in COCO's layout: it has no list 'images'"),
-        (["lacks.json", "--images", "images"], r"lacks.json .*: images[1] has no 'width'"),
+        (["text.json", "--images", "images"], "text.json is not JSON"),
+        (
+            ["list.json", "--images", "images"],
+            "list.json must hold a JSON object",
+        ),
+        (["lacks.json", "--images", "images"], "key 'images' must be a list, but it is missing"),
     ],
 )
 def test_errors_are_one_line(content, tmp_path, monkeypatch, capsys, words, message):
@@ -386,7 +390,7 @@ def test_errors_are_one_line(content, tmp_path, monkeypatch, capsys, words, mess
     write_config(tmp_path, content, ("cat", "dog", "owl"))
     (tmp_path / "text.json").write_text(json.dumps(content)[:-9])
     (tmp_path / "list.json").write_text("[]")
-    del content["images"][1]["width"]
+    del content["images"]
     (tmp_path / "lacks.json").write_text(json.dumps(content))
     with pytest.raises(SystemExit) as stop:
         main(words)
@@ -399,7 +403,8 @@ def test_errors_are_one_line(content, tmp_path, monkeypatch, capsys, words, mess
 
 
 def test_the_sheet_shows_each_category_early(content):
-    orders = [[image["id"] for image in pictures.choose(content, 3, seed)] for seed in range(10)]
+    file = parse_coco(content, "mine.json")
+    orders = [[image["id"] for image in pictures.choose(file, 3, seed)] for seed in range(10)]
     assert len({*map(tuple, orders)}) > 1
     for order in orders:
         assert sorted(order) == [1, 2, 3]
@@ -412,9 +417,9 @@ def test_the_overlay_paints_the_instance_alone(content, tmp_path):
     cv2.imwrite(str(tmp_path / "images/a.png"), picture)
     image = dict(id=1, file_name="a.png", height=400, width=400)
     annotation = square(1, 1, 5, 100, 200)
-    content["annotations"] = [annotation]
     drawn = tmp_path / "sheet.jpg"
-    assert pictures.draw_sheet([image], content, tmp_path / "images", drawn) == 1
+    used, names = {1: [annotation]}, {5: "cat"}
+    assert pictures.draw_sheet([image], used, names, tmp_path / "images", drawn) == 1
     sheet = cv2.imread(str(drawn)).astype(int)
     top = sheet.shape[0] - 8 - 400  # the image is at the bottom, a gap of 8 around it
     panel = sheet[top : top + 400, 8:408]

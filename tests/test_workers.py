@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from mmlevelset.converters import workers
-from mmlevelset.converters.workers import cores, map_jobs
+from mmlevelset import workers
 from mmlevelset.errors import InputError
+from mmlevelset.workers import cores, map_jobs
 
 
 def square(number: int) -> int:

@@ -1,0 +1,1 @@
+"""A config for an annotation file: ``tools/new_config.py``."""

@@ -1,0 +1,89 @@
+"""The base configs of each method and backbone, and the settings that go with them."""
+
+from dataclasses import dataclass
+
+BACKBONES = ("lite0", "resnet18-scratch", "r50")
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method of ``tools/new_config.py``.
+
+    Attributes:
+        title: Its name in a sentence.
+        bases: Backbone -> the base config of the model, in ``configs/_base_/models``.
+        family: ``rcnn``, ``solo`` or ``semantic``.
+        from_boxes: Whether it trains from boxes alone.
+        mask_head: Lines of the config inside its mask head.
+        scratch_mask_head: Lines that the backbone ``resnet18-scratch`` needs there too.
+    """
+
+    title: str
+    bases: dict[str, str]
+    family: str
+    from_boxes: bool = False
+    mask_head: tuple[str, ...] = ()
+    scratch_mask_head: tuple[str, ...] = ()
+
+
+def _bases(name: str, r50: str = "") -> dict[str, str]:
+    return {
+        "lite0": f"{name}_lite0",
+        "resnet18-scratch": f"{name}_small",
+        "r50": r50 or f"{name}_r50_fpn",
+    }
+
+
+_SMALL_LEVEL_SETS = (
+    "mask_size=112,",
+    "feature_head=dict(num_convs=1, upsample_channels=(32, 16, 8)),",
+    "initial_weight=0.25,",
+    "final_weight=0.25,",
+)
+METHODS = {
+    "refined": Method(
+        "Mask R-CNN with a recurrent refinement of its masks",
+        _bases("mask-rcnn_refined"),
+        "rcnn",
+        scratch_mask_head=("mask_size=112,",),
+    ),
+    "mask-rcnn": Method("Mask R-CNN", _bases("mask-rcnn"), "rcnn"),
+    "levelset-rcnn": Method(
+        "LevelSet R-CNN", _bases("levelset-rcnn"), "rcnn", scratch_mask_head=_SMALL_LEVEL_SETS
+    ),
+    "levelset-rcnn_image": Method(
+        "LevelSet R-CNN with the pixels of the image as features",
+        _bases("levelset-rcnn"),
+        "rcnn",
+        mask_head=("image_features=True,",),
+        scratch_mask_head=_SMALL_LEVEL_SETS,
+    ),
+    "box-levelset": Method(
+        "BoxLevelSet, which trains from boxes alone",
+        _bases("box-levelset"),
+        "solo",
+        from_boxes=True,
+        mask_head=(
+            "# The projection alone at first, then with an energy of the image in L*a*b*.",
+            "warmup_iters={warmup},",
+            'loss_level_set=dict(image_weight=0.2, image_space="lab", detach_features=True),',
+        ),
+    ),
+    "solov2": Method("SOLOv2", _bases("box-levelset"), "solo", mask_head=('supervision="mask",',)),
+    "semantic": Method(
+        "FCN-32s, a network for semantic segmentation",
+        _bases("fcn-32s", "fcn-32s_r101"),
+        "semantic",
+    ),
+}
+RPN_STRIDES = {
+    "lite0": (4, 8, 16, 32),
+    "resnet18-scratch": (4, 8, 16, 32),
+    "r50": (4, 8, 16, 32, 64),
+}
+SCHEDULES = {"lite0": 1400, "resnet18-scratch": 4400, "r50": 3000}
+"""Backbone -> images that a training of a small data set sees, at least."""
+LEAST_EPOCHS = 12
+MOST_EPOCHS = 200
+AREAS = {"lite0": 448 * 320, "resnet18-scratch": 448 * 320, "r50": 1333 * 800}
+"""Backbone -> pixels of a resized image."""
