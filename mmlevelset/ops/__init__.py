@@ -7,9 +7,10 @@ from mmlevelset.ops.classic import (
     region_scalable_fitting,
 )
 from mmlevelset.ops.contours import contours
+from mmlevelset.ops.distance import signed_distance
 from mmlevelset.ops.evolution import evolve_chan_vese
 from mmlevelset.ops.functions import dirac, heaviside
-from mmlevelset.ops.geometry import contour_length, curvature, signed_distance
+from mmlevelset.ops.geometry import contour_length, curvature
 from mmlevelset.ops.region import region_energy, region_means
 from mmlevelset.ops.tree import Tree, minimum_spanning_tree, tree_filter
 

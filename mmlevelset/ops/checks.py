@@ -1,5 +1,8 @@
 """Argument checks of the public functions; each error names the argument."""
 
+import math
+from numbers import Real
+
 import torch
 from torch import Tensor
 
@@ -7,7 +10,8 @@ from torch import Tensor
 def check_shape(name: str, tensor: Tensor, shape: tuple[int | str, ...]) -> None:
     """Raise unless ``tensor`` is a tensor of this shape; a string stands for any size."""
     if not isinstance(tensor, Tensor):
-        raise TypeError(f"{name} must be a tensor, but is {type(tensor).__name__}")
+        kind = type(tensor).__name__
+        raise TypeError(f"{name} must be a tensor or a NumPy array, but is {kind}")
     fits = tensor.ndim == len(shape) and all(
         isinstance(want, str) or want == have
         for want, have in zip(shape, tensor.shape, strict=True)
@@ -15,6 +19,22 @@ def check_shape(name: str, tensor: Tensor, shape: tuple[int | str, ...]) -> None
     if not fits:
         wanted = ", ".join(str(size) for size in shape)
         raise ValueError(f"{name} must have shape ({wanted}), but has {tuple(tensor.shape)}")
+
+
+def check_real(
+    name: str, value: object, *, least: float = -math.inf, above: float = -math.inf
+) -> None:
+    """Raise unless ``value`` is a finite number, at least ``least`` and greater than ``above``."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{name} must be a number, but is {type(value).__name__}")
+    if math.isfinite(value) and value >= least and value > above:
+        return
+    kind = "finite"
+    if above == 0:
+        kind = "positive and finite"
+    elif least == 0:
+        kind = "non-negative and finite"
+    raise ValueError(f"{name} must be {kind}, but is {value}")
 
 
 def check_floating(**tensors: Tensor | None) -> None:

@@ -12,6 +12,8 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from mmlevelset.ops import checks, tree_torch
+from mmlevelset.ops.arrays import takes_arrays
+from mmlevelset.ops.transforms import under_transforms, without_derivative
 
 
 class Tree(NamedTuple):
@@ -32,6 +34,7 @@ class Tree(NamedTuple):
     height: Tensor
 
 
+@takes_arrays
 def minimum_spanning_tree(guide: Tensor, *, backend: str = "auto") -> Tree:
     """Minimum spanning trees of the 4-connected pixels of maps (Song et al. 2019).
 
@@ -70,6 +73,7 @@ def minimum_spanning_tree(guide: Tensor, *, backend: str = "auto") -> Tree:
     return Tree(*_spanning_tree(guide.detach().to(dtype), backend))
 
 
+@takes_arrays
 def tree_filter(
     x: Tensor, tree: Tree, guide: Tensor, sigma: float | None = None, *, backend: str = "auto"
 ) -> Tensor:
@@ -113,7 +117,7 @@ def tree_filter(
     dtype = checks.accumulation_dtype(x, guide)
     distance = _tree_distances(guide.to(dtype), tree.parent)
     weight = torch.exp(distance / -(1.0 if sigma is None else sigma))
-    result, _ = _filter(
+    result, _ = _filtering(
         x.to(dtype).flatten(2),
         weight,
         tree.parent.flatten(1),
@@ -222,11 +226,13 @@ def _setup_context(ctx, inputs, output):
 
 def _backward(ctx, grad, _):
     needs_weight = ctx.needs_input_grad[1]
-    grad_x, grad_weight = _filter_backward(grad, *ctx.saved_tensors, ctx.backend, needs_weight)
+    grad_x, grad_weight = _filtering_backward(grad, *ctx.saved_tensors, ctx.backend, needs_weight)
     return grad_x, grad_weight if needs_weight else None, None, None, None, None
 
 
 _filter.register_autograd(_backward, setup_context=_setup_context)
+_filtering_backward = without_derivative("tree_filter", _filter_backward)
+_filtering = under_transforms("tree_filter", _filter, _setup_context, _backward)
 
 
 def _implementation(backend: str, device: torch.device) -> ModuleType:

@@ -162,14 +162,19 @@ def test_non_contiguous_input():
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        (dict(phi0=torch.zeros(7, 9)), ValueError, r"phi0 must have shape \(M, H, W\)"),
+        (dict(phi0=torch.zeros(9)), ValueError, r"phi0 must have shape \(..., H, W\)"),
+        (dict(phi0=torch.zeros(7, 9)), ValueError, r"features must have shape \(C, 7, 9\)"),
         (dict(features=torch.zeros(3, 4, 9, 7)), ValueError, r"features must have shape \(3, C, 7"),
         (dict(lambda1=torch.zeros(2)), ValueError, r"lambda1 must have shape \(3\)"),
         (dict(mu=torch.zeros(3, 1)), ValueError, "mu must have shape"),
-        (dict(eps=torch.ones(3)), ValueError, r"eps must have shape \(3, N\)"),
+        (dict(eps=torch.ones(3, 1, 1)), ValueError, r"eps must have shape \(3, N\)"),
         (dict(dt=torch.ones(3, 2)), ValueError, r"dt must have shape \(3, 3\)"),
         (dict(features=torch.zeros(3, 4, 7, 9).int()), TypeError, "features must be floating"),
-        (dict(lambda2=1.0), TypeError, "lambda2 must be a tensor, but is float"),
+        (dict(lambda2="1"), TypeError, "lambda2 must be a number, but is str"),
+        (dict(lambda2=-1.0), ValueError, "lambda2 must be non-negative and finite, but is -1.0"),
+        (dict(eps=1.0, dt=1.0), ValueError, "steps must be given where eps and dt are numbers"),
+        (dict(steps=2), ValueError, "steps must be 3, the number of steps of eps, .* but is 2"),
+        (dict(eps=torch.full((3, 3), 1e-24)), ValueError, r"eps must lie in \[1e-12, 1e12\]"),
         (dict(mu=torch.zeros(3, device="meta")), ValueError, "on one device.*mu on meta"),
         (dict(features=torch.zeros(3, 0, 7, 9)), ValueError, "at least one channel"),
         (dict(reduction="max"), ValueError, "reduction must be 'mean' or 'sum'"),
@@ -177,7 +182,7 @@ def test_non_contiguous_input():
         (dict(backend="cuda"), ValueError, "backend must be"),
         (dict(eps=torch.full((3, 3), -0.5)), ValueError, r"eps must be positive.*-0.5 at index"),
         (dict(dt=torch.full((3, 3), -0.5)), ValueError, "dt must not be negative.*-0.5"),
-        (dict(eta=0.0), ValueError, "eta must be at least 1e-30"),
+        (dict(eta=0.0), ValueError, "eta must be at least 1e-20"),
     ],
 )
 def test_bad_input_is_named(change, error, message):

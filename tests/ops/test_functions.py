@@ -67,7 +67,7 @@ def test_bad_arguments_are_named():
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        (([0.0],), TypeError, "phi must be a tensor, but is list"),
+        (([0.0],), TypeError, "phi must be a tensor or a NumPy array, but is list"),
         ((torch.zeros(2, 3), float("nan")), ValueError, "eps must be positive, but is nan"),
         ((torch.zeros(2, 3), torch.ones(2)), ValueError, r"eps must broadcast .*\(2, 3\), but has"),
         ((torch.zeros(3), torch.ones(2, 3)), ValueError, "eps must broadcast"),

@@ -7,7 +7,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import distance_transform_edt
 
-from mmlevelset.ops import contour_length, curvature, geometry, signed_distance
+from mmlevelset.ops import contour_length, curvature, distance_torch, signed_distance
 from tests.ops import naive
 
 
@@ -137,7 +137,7 @@ def test_signed_distance_does_not_depend_on_the_rest_of_the_batch(monkeypatch, p
     masks = torch.rand(5, 9, 7, generator=torch.Generator().manual_seed(1)) < 0.9
     masks[2], masks[3] = True, False
     expected = signed_distance(masks)
-    monkeypatch.setattr(geometry, "_PIXELS_ON_CPU", pixels)
+    monkeypatch.setattr(distance_torch, "_PIXELS_ON_CPU", pixels)
     assert torch.equal(signed_distance(masks), expected)
     assert torch.equal(torch.cat([signed_distance(mask[None]) for mask in masks]), expected)
 
@@ -184,21 +184,25 @@ flat = torch.zeros(1, 3, 3, dtype=torch.bool)
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: curvature(torch.zeros(3, 3)), ValueError, r"phi must have shape \(M, H, W\)"),
+        (lambda: curvature(torch.zeros(3)), ValueError, r"phi must have shape \(..., H, W\)"),
         (lambda: curvature(torch.zeros(1, 3, 3), eta=0), ValueError, "eta must be at least"),
         (lambda: curvature(torch.zeros(1, 3, 3).int()), TypeError, "phi must be floating point"),
         (lambda: contour_length(torch.zeros(3)), ValueError, "inside must have shape"),
         (lambda: signed_distance(torch.zeros(1, 3, 3)), TypeError, "mask must be bool"),
-        (lambda: signed_distance(torch.zeros(3, 3) > 0), ValueError, "mask must have shape"),
-        (lambda: signed_distance([[True]]), TypeError, "mask must be a tensor, but is list"),
+        (lambda: signed_distance(torch.zeros(3) > 0), ValueError, "mask must have shape"),
+        (
+            lambda: signed_distance([[True]]),
+            TypeError,
+            "mask must be a tensor or a NumPy array, but is list",
+        ),
         (lambda: signed_distance(flat, -1.0), ValueError, "truncation must be positive .* -1.0"),
         (lambda: signed_distance(flat, 0), ValueError, "truncation must be positive"),
         (lambda: signed_distance(flat, math.inf), ValueError, "truncation must be .* finite"),
         (lambda: signed_distance(flat, math.nan), ValueError, "truncation must be positive"),
         (lambda: curvature(torch.zeros(1, 3, 3), eta=math.nan), ValueError, "eta must be at least"),
         (lambda: contour_length(torch.zeros(1, 3, 3) > 0), TypeError, "inside must be floating"),
-        (lambda: contour_length(None), TypeError, "inside must be a tensor, but is NoneType"),
-        (lambda: curvature([[1.0]]), TypeError, "phi must be a tensor, but is list"),
+        (lambda: contour_length(None), TypeError, "inside must be a tensor or .*, but is NoneType"),
+        (lambda: curvature([[1.0]]), TypeError, "phi must be a tensor or .*, but is list"),
     ],
 )
 def test_bad_input_is_named(call, error, message):

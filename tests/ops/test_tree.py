@@ -406,7 +406,7 @@ except RuntimeError as error:
 def test_compiles_without_a_place_for_a_cache(monkeypatch):
     import numba
 
-    from mmlevelset.ops import tree_numba
+    from mmlevelset.ops.compiled import compiled
 
     compile_it, asked = numba.njit, []
 
@@ -417,7 +417,7 @@ def test_compiles_without_a_place_for_a_cache(monkeypatch):
         return compile_it(**options)
 
     monkeypatch.setattr(numba, "njit", without_cache)
-    doubled = tree_numba._compiled(lambda value: 2 * value)
+    doubled = compiled(lambda value: 2 * value)
     assert doubled(21) == 42
     assert asked == [True, False]
 

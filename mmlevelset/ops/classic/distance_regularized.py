@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from mmlevelset.ops.checks import check_real
 from mmlevelset.ops.classic.descent import (
     descend,
     distance_energy,
@@ -19,7 +20,6 @@ from mmlevelset.ops.classic.descent import (
 )
 from mmlevelset.ops.classic.images import (
     check_loop,
-    check_number,
     give_result,
     initial_level_set,
     read_image,
@@ -113,10 +113,10 @@ def drlse(
         True
     """
     check_loop(tol, max_num_iter, mu, dt)
-    check_number("lambda_", lambda_, least=0)
-    check_number("alpha", alpha)
-    check_number("epsilon", epsilon, above=0)
-    check_number("sigma", sigma, above=0)
+    check_real("lambda_", lambda_, least=0)
+    check_real("alpha", alpha)
+    check_real("epsilon", epsilon, above=0)
+    check_real("sigma", sigma, above=0)
     if potential not in POTENTIALS:
         raise ValueError(f"potential must be 'double-well' or 'single-well', but is {potential!r}")
     given = read_image(image)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from numbers import Integral, Real
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 from torch import Tensor
 
-from mmlevelset.ops.checks import check_finite, check_same_device
+from mmlevelset.ops.checks import check_finite, check_real, check_same_device
 
 if TYPE_CHECKING:
     import numpy as np
@@ -103,27 +103,11 @@ def give_result(image: Image, phi: Tensor, energies: list[list[float]], extended
     return mask, convert(phi), energies if image.batched else energies[0]
 
 
-def check_number(
-    name: str, value: float, *, least: float = -math.inf, above: float = -math.inf
-) -> None:
-    """Raise unless ``value`` is a finite number, at least ``least`` and greater than ``above``."""
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"{name} must be a number, but is {type(value).__name__}")
-    if math.isfinite(value) and value >= least and value > above:
-        return
-    kind = "finite"
-    if above == 0:
-        kind = "positive and finite"
-    elif least == 0:
-        kind = "non-negative and finite"
-    raise ValueError(f"{name} must be {kind}, but is {value}")
-
-
 def check_loop(tol: float, max_num_iter: int, mu: float, dt: float) -> None:
     """Check the options of all solvers, and that the step of the distance term is stable."""
-    check_number("mu", mu, least=0)
-    check_number("dt", dt, above=0)
-    check_number("tol", tol, least=0)
+    check_real("mu", mu, least=0)
+    check_real("dt", dt, above=0)
+    check_real("tol", tol, least=0)
     check_count("max_num_iter", max_num_iter)
     if mu * dt >= 0.25:
         raise ValueError(f"dt must be less than 1 / (4 mu) = {0.25 / mu:g}, but is {dt}")

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from mmlevelset.ops.checks import check_real
 from mmlevelset.ops.classic.descent import descend_regions
 from mmlevelset.ops.classic.images import (
     check_count,
     check_loop,
-    check_number,
     give_result,
     initial_level_set,
     read_image,
@@ -102,10 +102,10 @@ def legendre_level_set(
     """
     check_loop(tol, max_num_iter, mu, dt)
     check_count("order", order)
-    check_number("nu", nu, least=0)
-    check_number("lambda1", lambda1, above=0)
-    check_number("lambda2", lambda2, above=0)
-    check_number("epsilon", epsilon, above=0)
+    check_real("nu", nu, least=0)
+    check_real("lambda1", lambda1, above=0)
+    check_real("lambda2", lambda2, above=0)
+    check_real("epsilon", epsilon, above=0)
     given = read_image(image)
     phi = initial_level_set(init_level_set, given)
     with full_precision(phi.device):

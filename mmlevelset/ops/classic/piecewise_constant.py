@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from mmlevelset.ops.checks import check_finite, check_same_device
+from mmlevelset.ops.checks import check_finite, check_real, check_same_device
 from mmlevelset.ops.classic.getreuer_block import Parameters
 from mmlevelset.ops.classic.getreuer_solver import solve
-from mmlevelset.ops.classic.images import check_count, check_number, to_tensor
+from mmlevelset.ops.classic.images import check_count, to_tensor
 
 if TYPE_CHECKING:
     from mmlevelset.ops.classic.images import Array
@@ -123,8 +123,8 @@ def _parameters(
     mu: float, lambda1: float, lambda2: float, dt: float, tol: float, max_num_iter: int
 ) -> Parameters:
     for name, value in (("mu", mu), ("lambda1", lambda1), ("lambda2", lambda2), ("tol", tol)):
-        check_number(name, value, least=0)
-    check_number("dt", dt, above=0)
+        check_real(name, value, least=0)
+    check_real("dt", dt, above=0)
     check_count("max_num_iter", max_num_iter)
     return Parameters(
         float(mu), float(lambda1), float(lambda2), float(dt), float(tol), int(max_num_iter)

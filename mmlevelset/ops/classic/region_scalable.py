@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from mmlevelset.ops.checks import check_real
 from mmlevelset.ops.classic.descent import descend_regions, gaussian_matrix
 from mmlevelset.ops.classic.images import (
     check_loop,
-    check_number,
     give_result,
     initial_level_set,
     read_image,
@@ -100,12 +100,12 @@ def region_scalable_fitting(
         True
     """
     check_loop(tol, max_num_iter, mu, dt)
-    check_number("nu", nu, least=0)
-    check_number("lambda1", lambda1, least=0)
-    check_number("lambda2", lambda2, least=0)
-    check_number("epsilon", epsilon, above=0)
-    check_number("sigma", sigma, above=0)
-    check_number("truncate", truncate, above=0)
+    check_real("nu", nu, least=0)
+    check_real("lambda1", lambda1, least=0)
+    check_real("lambda2", lambda2, least=0)
+    check_real("epsilon", epsilon, above=0)
+    check_real("sigma", sigma, above=0)
+    check_real("truncate", truncate, above=0)
     given = read_image(image)
     phi = initial_level_set(init_level_set, given)
     with full_precision(phi.device):
