@@ -67,7 +67,7 @@ def _of_any_spacing(
         value = torch.where(square.isinf(), truncation or diagonal, value)
         if truncation is not None:
             value = (value / truncation).clamp(max=1)
-        torch.where(mask == side, value if side else -value, distance, out=distance)
+        distance.copy_(torch.where(mask == side, value if side else -value, distance))
 
 
 def _signed_square(mask: Tensor, reach: int) -> Tensor:

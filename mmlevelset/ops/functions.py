@@ -58,7 +58,11 @@ def heaviside(phi: Tensor, eps: float | Tensor = 1.0, kind: str = "arctan") -> T
         radius = torch.hypot(width, z).detach()
         result = torch.atan2(width / radius, -z / radius) / math.pi
     else:
-        result = torch.sigmoid(_ratio(z, width, 2.0 if kind == "tanh" else 1.0))
+        ratio = _ratio(z, width, 2.0 if kind == "tanh" else 1.0)
+        # Of the smaller side, whose derivative is precise, too.
+        inside = ratio > 0
+        small = torch.sigmoid(torch.where(inside, -ratio, ratio))
+        result = torch.where(inside, 1 - small, small)
     return result.to(phi.dtype)
 
 

@@ -55,15 +55,15 @@ def curvature(phi: Tensor, eta: float = 1e-4, *, spacing: Spacing = None) -> Ten
     if not eta >= MINIMUM_ETA:
         raise ValueError(f"eta must be at least {MINIMUM_ETA:g}, but is {eta}")
     values = flat(phi, len(steps)).to(accumulation_dtype(phi))  # squares overflow in half precision
-    if values.numel() == 0:
-        return (values * 0).view(phi.shape)
+    if max(values.shape[1:], default=0) == 1 or values.numel() == 0:
+        return (0 * values).view(phi.shape)  # a pixel has no neighbours
     return curvature_of_maps(values, eta, steps).view(phi.shape)
 
 
 def curvature_of_maps(phi: Tensor, eta: float, steps: tuple[float, ...] = (1.0, 1.0)) -> Tensor:
     """The curvature of (M, H, W) or (M, D, H, W), float32 or float64, unchecked."""
     phi, eta_there = _limited(phi, eta)
-    if steps != (1.0, 1.0):
+    if steps != (1.0, 1.0) or (phi.requires_grad and torch.is_grad_enabled()):
         slopes, scale = _slopes(phi, eta_there, steps)
         return sum(_derivative(slope * scale, k, steps) for k, slope in enumerate(slopes))
     # Padding between the two filters would give an affine function a curvature.
@@ -89,17 +89,51 @@ def _gradient(phi: Tensor, eta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 def _slopes(phi: Tensor, eta: Tensor, steps: tuple[float, ...]) -> tuple[list[Tensor], Tensor]:
     """The gradient along each axis, and the factor that normalises it, one pixel wider."""
-    padded = F.pad(phi[:, None], (2, 2) * len(steps), mode="replicate")[:, 0]
-    slopes = [_derivative(padded, k, steps) for k in range(len(steps))]
+    slopes = []
+    for along, step in enumerate(steps):
+        slope = _difference(phi, along + 1) / (2 * step)
+        for k in range(len(steps)):
+            if k != along:
+                slope = _smooth(_repeat_border(slope, k + 1), k + 1)
+        slopes.append(slope)
     return slopes, torch.rsqrt(sum(slope.square() for slope in slopes) + eta)
+
+
+def _difference(maps: Tensor, axis: int) -> Tensor:
+    """x[i + 1] - x[i - 1] for i = -1 .. n, where x keeps its border values.
+
+    Differences of a pixel with itself are constants: their gradients, which are large where phi is
+    flat, would not cancel exactly.
+    """
+    size = maps.shape[axis]
+    nothing = torch.zeros_like(maps.narrow(axis, 0, 1))
+    if size == 1:
+        return torch.cat([nothing] * 3, axis)
+    first = maps.narrow(axis, 1, 1) - maps.narrow(axis, 0, 1)
+    last = maps.narrow(axis, size - 1, 1) - maps.narrow(axis, size - 2, 1)
+    inner = maps.narrow(axis, 2, size - 2) - maps.narrow(axis, 0, size - 2)
+    return torch.cat([nothing, first, inner, last, nothing], axis)
+
+
+def _repeat_border(maps: Tensor, axis: int) -> Tensor:
+    first, last = maps.narrow(axis, 0, 1), maps.narrow(axis, maps.shape[axis] - 1, 1)
+    return torch.cat([first, first, maps, last, last], axis)
+
+
+def _smooth(maps: Tensor, axis: int) -> Tensor:
+    size = maps.shape[axis] - 2
+    before, middle, after = (maps.narrow(axis, start, size) for start in range(3))
+    return (before + after) / 4 + middle / 2
 
 
 def _derivative(maps: Tensor, along: int, steps: tuple[float, ...]) -> Tensor:
     """The Sobel filter along an axis, on the inner pixels or voxels."""
     for k, step in enumerate(steps):
+        if k != along:
+            maps = _smooth(maps, k + 1)
+            continue
         size = maps.shape[k + 1] - 2
-        before, middle, after = (maps.narrow(k + 1, start, size) for start in range(3))
-        maps = (after - before) / (2 * step) if k == along else (before + after) / 4 + middle / 2
+        maps = (maps.narrow(k + 1, 2, size) - maps.narrow(k + 1, 0, size)) / (2 * step)
     return maps
 
 
@@ -153,18 +187,39 @@ def _slopes_adjoint(phi: Tensor, grad: Tensor, eta: Tensor, steps: tuple[float, 
     # A Sobel filter is odd, so it is minus its own adjoint.
     backs = [-_derivative(F.pad(grad, wide), k, steps) for k in range(len(steps))]
     radial = sum(s * b for s, b in zip(slopes, backs, strict=True)) * scale.square()
-    total = sum(
-        -_derivative(F.pad((back - slope * radial) * scale, wide), k, steps)
-        for k, (slope, back) in enumerate(zip(slopes, backs, strict=True))
-    )
-    for k in range(1, total.ndim):  # a repeated pixel adds its gradient to the pixel that it copies
-        parts = total.split([3, total.shape[k] - 6, 3], k) if total.shape[k] > 5 else None
-        if parts is None:
-            total = total.sum(k, keepdim=True)
-            continue
-        first, middle, last = parts
-        total = torch.cat([first.sum(k, keepdim=True), middle, last.sum(k, keepdim=True)], k)
+    total = torch.zeros_like(phi)
+    for along, (slope, back, step) in enumerate(zip(slopes, backs, steps, strict=True)):
+        flow = (back - slope * radial) * scale / (2 * step)
+        for k in range(len(steps)):
+            if k != along:
+                flow = _fold(_smooth(F.pad(flow, _both_sides(k, len(steps))), k + 1), k + 1)
+        total += _difference_adjoint(flow, along + 1)
     return total
+
+
+def _both_sides(axis: int, dims: int) -> tuple[int, ...]:
+    """Padding of F.pad by two on both sides of an axis."""
+    return tuple(2 if k == dims - 1 - axis else 0 for k in range(dims) for _ in range(2))
+
+
+def _fold(maps: Tensor, axis: int) -> Tensor:
+    """Adjoint of ``_repeat_border``."""
+    size = maps.shape[axis] - 4
+    if size == 1:
+        return maps.sum(axis, keepdim=True)
+    first, middle, last = maps.split([3, size - 2, 3], axis)
+    return torch.cat([first.sum(axis, keepdim=True), middle, last.sum(axis, keepdim=True)], axis)
+
+
+def _difference_adjoint(frame: Tensor, axis: int) -> Tensor:
+    size = frame.shape[axis] - 2
+    if size == 1:
+        return torch.zeros_like(frame.narrow(axis, 0, 1))
+    result = frame.narrow(axis, 0, size) - frame.narrow(axis, 2, size)
+    first, last = result.narrow(axis, 0, 1), result.narrow(axis, size - 1, 1)
+    first.copy_(-frame.narrow(axis, 1, 1) - frame.narrow(axis, 2, 1))
+    last.copy_(frame.narrow(axis, size, 1) + frame.narrow(axis, size - 1, 1))
+    return result
 
 
 def _sobel_x_adjoint(frame: Tensor) -> Tensor:
@@ -174,8 +229,11 @@ def _sobel_x_adjoint(frame: Tensor) -> Tensor:
     filter [-1, 0, 1] becomes [0, 1, 1], and [1, 2, 1] becomes [4, 3, 1].
     """
     difference = frame[:, :, :-2] - frame[:, :, 2:]
-    difference[:, :, 0] -= frame[:, :, 0] + frame[:, :, 1]
-    difference[:, :, -1] += frame[:, :, -2] + frame[:, :, -1]
+    # The outermost values, which may be large, cancel: they are differences of a pixel with itself.
+    difference[:, :, 0] = -frame[:, :, 1] - frame[:, :, 2]
+    difference[:, :, -1] = frame[:, :, -2] + frame[:, :, -3]
+    if difference.shape[2] == 1:
+        difference.zero_()
     smooth = difference[:, :-2] + 2 * difference[:, 1:-1] + difference[:, 2:]
     smooth[:, 0] += 3 * difference[:, 0] + difference[:, 1]
     smooth[:, -1] += 3 * difference[:, -1] + difference[:, -2]
