@@ -12,9 +12,11 @@ from mmlevelset.ops.evolution import evolve_chan_vese
 from mmlevelset.ops.functions import dirac, heaviside
 from mmlevelset.ops.geometry import contour_length, curvature
 from mmlevelset.ops.region import region_energy, region_means
+from mmlevelset.ops.surfaces import Surface, surface
 from mmlevelset.ops.tree import Tree, minimum_spanning_tree, tree_filter
 
 __all__ = [
+    "Surface",
     "Tree",
     "chan_vese",
     "contour_length",
@@ -30,5 +32,6 @@ __all__ = [
     "region_means",
     "region_scalable_fitting",
     "signed_distance",
+    "surface",
     "tree_filter",
 ]

@@ -37,6 +37,7 @@ def region_scalable_fitting(
     init_level_set: str | Array = "small disk",
     extended_output: bool = False,
     *,
+    channel_axis: int | None = None,
     truncate: float = 2.0,
 ) -> Any:
     r"""Region-based segmentation in uneven light by region-scalable fitting (RSF).
@@ -74,6 +75,8 @@ def region_scalable_fitting(
             also (B, H, W): a mask of the inside (bool) or a level set (floating point, positive
             inside). A name or a mask becomes phi = +-2, as in the paper.
         extended_output: Also return phi and the energies.
+        channel_axis: The axis of the channels, as in scikit-image; default: they come first. It
+            must be given for a photo (H, W, 3) and for more than seven channels.
         truncate: Radius of the window in standard deviations, positive.
 
     Returns:
@@ -106,7 +109,7 @@ def region_scalable_fitting(
     check_real("epsilon", epsilon, above=0)
     check_real("sigma", sigma, above=0)
     check_real("truncate", truncate, above=0)
-    given = read_image(image)
+    given = read_image(image, channel_axis)
     phi = initial_level_set(init_level_set, given)
     with full_precision(phi.device):
         fit = LocalFit(given.values, sigma, truncate, lambda1, lambda2)
