@@ -448,7 +448,7 @@ def test_cuda_is_the_cpu(shape, kind):
     [
         (dict(x=torch.zeros(4, 5)), ValueError, r"x must have shape \(B, K, H, W\)"),
         (dict(x=torch.zeros(1, 2, 4, 5).int()), TypeError, "x must be floating point"),
-        (dict(x=3.0), TypeError, "x must be a tensor, but is float"),
+        (dict(x=3.0), TypeError, "x must be a tensor or .*, but is float"),
         (dict(guide=torch.zeros(1, 3, 5, 4)), ValueError, r"guide must have shape \(1, C, 4, 5\)"),
         (dict(guide=torch.zeros(1, 0, 4, 5)), ValueError, "guide must have at least one channel"),
         (dict(guide=torch.zeros(1, 3, 4, 5).long()), TypeError, "guide must be floating point"),
@@ -487,7 +487,7 @@ def test_trees_that_do_not_fit_are_named(name, value, error, message):
 @pytest.mark.parametrize(
     ("guide", "error", "message"),
     [
-        (torch.zeros(3, 4, 5), ValueError, r"guide must have shape \(B, C, H, W\)"),
+        (torch.zeros(4, 5), ValueError, r"guide must have shape \(B, C, H, W\)"),
         (torch.zeros(1, 3, 0, 5), ValueError, "guide must have at least one channel and pixel"),
         (torch.zeros(1, 3, 4, 5).int(), TypeError, "guide must be floating point"),
     ],
@@ -500,3 +500,21 @@ def test_bad_guides_are_named(guide, error, message):
 def test_numba_is_refused_off_the_cpu():
     with pytest.raises(RuntimeError, match="cannot run here: the tensors are on meta"):
         minimum_spanning_tree(torch.zeros(1, 3, 4, 5, device="meta"), backend="numba")
+
+
+def test_single_maps_and_arrays():
+    guide, x = torch.rand(2, 3, 5, 4), torch.rand(2, 2, 5, 4)
+    trees = minimum_spanning_tree(guide)
+    expected = tree_filter(x, trees, guide)
+    tree = minimum_spanning_tree(guide[1])
+    assert all(torch.equal(one, many[1]) for one, many in zip(tree, trees, strict=True))
+    torch.testing.assert_close(tree_filter(x[1], tree, guide[1]), expected[1])
+    arrays = minimum_spanning_tree(guide.numpy())
+    assert isinstance(arrays.parent, np.ndarray)
+    got = tree_filter(x.numpy(), arrays, guide.numpy())
+    assert isinstance(got, np.ndarray)
+    np.testing.assert_array_equal(got, expected.numpy())
+    with pytest.raises(ValueError, match=r"guide must have shape \(C, 5, 4\)"):
+        tree_filter(x[1], tree, guide)
+    with pytest.raises(TypeError, match="x must be a NumPy array as tree is"):
+        tree_filter(x, arrays, guide.numpy())
