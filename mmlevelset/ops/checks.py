@@ -10,8 +10,7 @@ from torch import Tensor
 def check_shape(name: str, tensor: Tensor, shape: tuple[int | str, ...]) -> None:
     """Raise unless ``tensor`` is a tensor of this shape; a string stands for any size."""
     if not isinstance(tensor, Tensor):
-        kind = type(tensor).__name__
-        raise TypeError(f"{name} must be a tensor or a NumPy array, but is {kind}")
+        raise TypeError(f"{name} must be a tensor, but is {type(tensor).__name__}")
     fits = tensor.ndim == len(shape) and all(
         isinstance(want, str) or want == have
         for want, have in zip(shape, tensor.shape, strict=True)

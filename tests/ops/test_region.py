@@ -371,8 +371,8 @@ def test_no_regions_have_no_means():
         (dict(inside=torch.zeros(3, 7, 5).bool()), TypeError, "inside must be floating point"),
         (dict(features=torch.zeros(4, 7, 5).int()), TypeError, "features must be floating point"),
         (dict(domain=torch.zeros(3, 7, 5, device="meta")), ValueError, "on one device"),
-        (dict(features=[1.0]), TypeError, "features must be a tensor or .*, but is list"),
-        (dict(domain=1.0), TypeError, "domain must be a tensor or .*, but is float"),
+        (dict(features=[1.0]), TypeError, "features must be a tensor, but is list"),
+        (dict(domain=1.0), TypeError, "domain must be a tensor, but is float"),
     ],
 )
 def test_bad_input_is_named(change, error, message):

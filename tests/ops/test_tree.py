@@ -448,7 +448,7 @@ def test_cuda_is_the_cpu(shape, kind):
     [
         (dict(x=torch.zeros(4, 5)), ValueError, r"x must have shape \(B, K, H, W\)"),
         (dict(x=torch.zeros(1, 2, 4, 5).int()), TypeError, "x must be floating point"),
-        (dict(x=3.0), TypeError, "x must be a tensor or .*, but is float"),
+        (dict(x=3.0), TypeError, "x must be a tensor, but is float"),
         (dict(guide=torch.zeros(1, 3, 5, 4)), ValueError, r"guide must have shape \(1, C, 4, 5\)"),
         (dict(guide=torch.zeros(1, 0, 4, 5)), ValueError, "guide must have at least one channel"),
         (dict(guide=torch.zeros(1, 3, 4, 5).long()), TypeError, "guide must be floating point"),

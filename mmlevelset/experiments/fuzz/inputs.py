@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from mmlevelset import ops
 from mmlevelset.experiments.fuzz import definitions
@@ -126,12 +127,13 @@ def _soft(draw: Draw, name: str) -> Case:
     inputs = dict(phi=phi.clamp(-limit, limit).to(draw.dtype), eps=eps.to(draw.dtype).contiguous())
     inputs["eps"] = inputs["eps"].clamp(min=1e-15 if draw.dtype != torch.float16 else 1e-4)
     function, definition = getattr(ops, name), getattr(definitions, name)
+    width = inputs["eps"][:, 0].double()
     slack = {}
+    if draw.dtype != torch.float64:  # factors below the smallest normal number are less precise
+        slack = dict.fromkeys(("output 0", "phi", "eps"), 1e-36 / width.clamp(max=1))
     if name == "dirac":  # its derivatives are zero at phi = 0 and near |phi| = eps
         unit = 1e-14 if draw.dtype == torch.float64 else 1e-6
-        slack = dict.fromkeys(("phi", "eps"), unit / inputs["eps"][:, 0].double() ** 2)
-    elif draw.dtype != torch.float64:  # the tails of the sigmoid are less precise below 1e-38
-        slack = dict.fromkeys(("phi", "eps"), 1e-36 / inputs["eps"][:, 0].double())
+        slack |= {key: slack.get(key, 0.0) + unit / width**2 for key in ("phi", "eps")}
     return Case(
         inputs,
         lambda phi, eps: function(phi, eps, kind),
@@ -156,12 +158,15 @@ def curvature(draw: Draw) -> Case:
     # The documents exclude what is flat beside huge values.
     noise = (draw.huge * draw.normal(height, width)).to(draw.dtype)
     phi = torch.where(phi.abs().amax((1, 2), keepdim=True) > 1e15, noise, phi)
+    # n = g / |g| is rounded; its derivative, |g|^-1 at most, is a difference of such numbers.
+    wide = pad(phi.double()[:, None], (2, 2, 2, 2), mode="replicate")[:, 0]
+    steepness = sum(slope.square() for slope in definitions.sobel(wide)) + eta
+    unit = 1e-13 if draw.dtype == torch.float64 else 4e-6
     return Case(
         dict(phi=phi),
         lambda phi: ops.curvature(phi, eta),
         lambda phi: definitions.curvature(phi, eta),
-        # Gradients of the definition that should cancel at the border leave their rounding.
-        slack=dict(phi=torch.full((draw.count,), 1e-14 * eta**-0.5, dtype=torch.float64)),
+        slack=dict(phi=unit * steepness.rsqrt().amax((1, 2))),
     )
 
 
@@ -237,11 +242,12 @@ def evolve_chan_vese(draw: Draw) -> Case:
     height, width = draw.size(7)
     steps = draw.choose(0, 1, 2)
     half = draw.dtype in (torch.float16, torch.bfloat16)
-    widths = [1.0, 1.0, 0.1, 10.0] if half else [1.0, 1.0, 0.1, 1e-12, 1e12]
+    extremes = [1e-12, 1e12] if printed else []  # 1 / eps multiplies the rounding of the force
+    widths = [1.0, 1.0, 0.1, 10.0] + ([] if half else extremes)
     eps = (draw.mixed(widths, 1) * (1 + draw.uniform(1))).expand(-1, steps)
     inputs = dict(
         phi0=draw.level_sets(height, width, [1.0, 1.0, 3.0, 100.0, draw.tiny]),
-        features=draw.features(draw.choose(1, 3), height, width, [1.0, 0.1, 0.01, draw.tiny]),
+        features=draw.features(draw.choose(1, 3), height, width, [1.0, 0.1, 0.01, 1e-6]),
         **{name: draw.uniform().to(draw.dtype) for name in ("lambda1", "lambda2", "mu")},
         eps=eps.clamp(1e-12, 1e12).to(draw.dtype).contiguous(),
         dt=(draw.uniform(steps) * draw.choose(1.0, 0.0, 0.1)).to(draw.dtype),
@@ -251,13 +257,20 @@ def evolve_chan_vese(draw: Draw) -> Case:
     options = dict(delta="printed" if printed else "derivative", eta=eta)
     values = inputs["features"].double()
     spread = (values - values.mean((2, 3), keepdim=True)).abs().amax((1, 2, 3)) + draw.tiny
-    forces = height * width * (spread**2 + eta**-0.5)
-    unit = 1e-12 if draw.dtype == torch.float64 else 1e-5
+    pixels = height * width
+    # Terms of each gradient that may cancel: |F - c|^2, and a curvature of at most 2.
+    unit = 1e-13 if draw.dtype == torch.float64 else 1e-5
+    sizes = dict.fromkeys(("lambda1", "lambda2"), spread**2)
+    sizes |= dict(mu=2 + 0 * spread, dt=spread**2 + 2, features=spread)
+    sizes["phi0"] = spread**2 + eta**-0.5
+    if steps:
+        sizes["eps"] = (spread**2 + 2) / eps[:, 0].double()
+    slack = {name: unit * pixels * size for name, size in sizes.items()}
     return Case(
         inputs,
         lambda **given: ops.evolve_chan_vese(**given, **options),
         lambda **given: definitions.evolve_chan_vese(**given, printed=printed, eta=eta),
-        slack=dict(eps=unit * forces / eps[:, 0].double()) if steps else {},
+        slack=slack,
         rounding=4096,
     )
 
