@@ -26,7 +26,8 @@ def check_real(
     """Raise unless ``value`` is a finite number, at least ``least`` and greater than ``above``."""
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name} must be a number, but is {type(value).__name__}")
-    if math.isfinite(value) and value >= least and value > above:
+    number = float(value)
+    if math.isfinite(number) and number >= least and number > above:
         return
     kind = "finite"
     if above == 0:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor
@@ -69,7 +69,7 @@ def contours(phi: Tensor | np.ndarray, level: float = 0.0, *, output: str = "rin
         >>> contours(phi[0] > 0, output="geojson")["coordinates"]
         [[[[1.0, 0.0], [2.0, 0.0], [2.0, 1.0], [1.0, 1.0], [1.0, 0.0]]]]
     """
-    values = to_tensor("phi", phi) if is_array(phi) else phi
+    values = to_tensor("phi", phi) if is_array(phi) else cast(Tensor, phi)
     _check(values, level, output)
     try:
         import contourpy  # noqa: F401
@@ -172,7 +172,8 @@ def _marching_squares(x: np.ndarray, y: np.ndarray, z: np.ndarray, level: float)
     from contourpy import FillType, contour_generator
 
     generator = contour_generator(x, y, z, fill_type=FillType.OuterOffset)
-    points, offsets = generator.filled(level, math.inf)
+    filled: Any = generator.filled(level, math.inf)
+    points, offsets = filled
     return [
         [rings[start:stop] for start, stop in pairwise(ends)]
         for rings, ends in zip(points, offsets, strict=True)

@@ -1,5 +1,7 @@
 """Geometry of level sets: curvature and contour length."""
 
+from functools import reduce
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -65,7 +67,9 @@ def curvature_of_maps(phi: Tensor, eta: float, steps: tuple[float, ...] = (1.0, 
     phi, eta_there = _limited(phi, eta)
     if steps != (1.0, 1.0) or (phi.requires_grad and torch.is_grad_enabled()):
         slopes, scale = _slopes(phi, eta_there, steps)
-        return sum(_derivative(slope * scale, k, steps) for k, slope in enumerate(slopes))
+        return reduce(
+            torch.add, (_derivative(slope * scale, k, steps) for k, slope in enumerate(slopes))
+        )
     # Padding between the two filters would give an affine function a curvature.
     along_x, along_y, scale = _gradient(phi, eta_there)
     return (_sobel_x(along_x * scale) + _sobel_y(along_y * scale)) / 8
@@ -96,7 +100,7 @@ def _slopes(phi: Tensor, eta: Tensor, steps: tuple[float, ...]) -> tuple[list[Te
             if k != along:
                 slope = _smooth(_repeat_border(slope, k + 1), k + 1)
         slopes.append(slope)
-    return slopes, torch.rsqrt(sum(slope.square() for slope in slopes) + eta)
+    return slopes, torch.rsqrt(reduce(torch.add, (slope.square() for slope in slopes)) + eta)
 
 
 def _difference(maps: Tensor, axis: int) -> Tensor:

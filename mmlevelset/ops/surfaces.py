@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -59,7 +59,7 @@ def surface(
         >>> ball.vertices.max(0).round(1).tolist()  # 18 of 20 voxels, of 2 and of 1
         [36.0, 18.0, 18.0]
     """
-    values = to_tensor("phi", phi) if is_array(phi) else phi
+    values = to_tensor("phi", phi) if is_array(phi) else cast(Tensor, phi)
     steps = read_spacing(spacing)
     if len(steps) != 3:
         raise ValueError(f"spacing must be 3 numbers for a volume, but is {spacing!r}")

@@ -56,25 +56,24 @@ def under_transforms(
         backward: Likewise.
     """
 
-    class Transformed(torch.autograd.Function):
-        generate_vmap_rule = True
+    def forward(*inputs: Any) -> Any:
+        return op(*inputs)
 
-        @staticmethod
-        def forward(*inputs: Any) -> Any:
-            return op(*inputs)
+    def jvp(ctx: Any, *tangents: Any) -> Any:
+        raise RuntimeError(FORWARD_MODE.format(name))
 
-        @staticmethod
-        def jvp(ctx: Any, *tangents: Any) -> Any:
-            raise RuntimeError(FORWARD_MODE.format(name))
-
-    Transformed.setup_context = staticmethod(setup_context)
-    Transformed.backward = staticmethod(backward)
+    methods = dict(forward=forward, setup_context=setup_context, backward=backward, jvp=jvp)
+    transformed: Any = type(
+        "Transformed",
+        (torch.autograd.Function,),
+        {"generate_vmap_rule": True, **{key: staticmethod(m) for key, m in methods.items()}},
+    )
 
     def call(*inputs: Any) -> Any:
         if torch.compiler.is_compiling():
             return op(*inputs)
         if torch._C._are_functorch_transforms_active():
-            return Transformed.apply(*inputs)
+            return transformed.apply(*inputs)
         for value in inputs:
             if isinstance(value, Tensor) and forward_ad.unpack_dual(value).tangent is not None:
                 raise RuntimeError(FORWARD_MODE.format(name))

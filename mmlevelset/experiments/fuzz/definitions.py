@@ -113,15 +113,20 @@ def evolve_chan_vese(
     return phi
 
 
-def tree_filter(x: Tensor, guide: Tensor, parent: Tensor, sigma: float) -> Tensor:
-    """S x / S 1 with S = L^-1 D L^-T, L = I - N, of x (B, K, H, W) and parents (B, H, W)."""
-    count, _, height, width = x.shape
-    size = height * width
+def tree_weights(guide: Tensor, parent: Tensor, sigma: float) -> tuple[Tensor, Tensor]:
+    """The parents (B, V), and the weights of the edges to them, 0 at the root."""
     above = parent.flatten(1)
     maps = guide.flatten(2)
     there = maps.gather(2, above[:, None].expand_as(maps))
     weight = torch.exp(-((maps - there) ** 2).sum(1) / sigma)
-    weight = weight * (above != torch.arange(size))
+    return above, weight * (above != torch.arange(above.shape[1]))
+
+
+def tree_filter(x: Tensor, guide: Tensor, parent: Tensor, sigma: float) -> Tensor:
+    """S x / S 1 with S = L^-1 D L^-T, L = I - N, of x (B, K, H, W) and parents (B, H, W)."""
+    count, _, height, width = x.shape
+    size = height * width
+    above, weight = tree_weights(guide, parent, sigma)
     links = torch.zeros(count, size, size, dtype=x.dtype).scatter(
         2, above[..., None], weight[..., None]
     )

@@ -281,10 +281,16 @@ def tree_filter(draw: Draw) -> Case:
     guide = draw.features(draw.choose(1, 3), height, width, [1.0, 0.1, 0.01])
     tree = ops.minimum_spanning_tree(guide)
     x = draw.features(2, height, width, [1.0, draw.tiny, draw.huge / 1e3])
+    largest = [values.double().abs().amax((1, 2, 3)) for values in (x, guide)]
+    weights = definitions.tree_weights(guide.double(), tree.parent, sigma)[1].amax(1)
+    unit = 1e-13 if draw.dtype == torch.float64 else 1e-5
+    slack = (unit * weights + 1e-36) * largest[0] * largest[1] / sigma
     return Case(
         dict(x=x, guide=guide),
         lambda x, guide: ops.tree_filter(x, tree, guide, sigma),
         lambda x, guide: definitions.tree_filter(x, guide, tree.parent, sigma),
+        # Differences of weighted values; weights below the smallest normal number are less precise.
+        slack=dict(guide=slack),
     )
 
 

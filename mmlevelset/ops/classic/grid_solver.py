@@ -75,7 +75,7 @@ class _Grid:
             phi, image = self.phi[start:stop], self.image[:, start:stop]
             share = 0.5 + torch.atan(phi) / math.pi
             slopes = self._central(self._wide(start, stop))
-            length = sum(slope.square() for slope in slopes).sqrt() / (1 + phi * phi)
+            length = torch.stack(slopes).square().sum(0).sqrt() / (1 + phi * phi)
             sums = p.lambda1 * share * _squares(image, first) + p.mu * length
             sums += p.lambda2 * (1 - share) * _squares(image, second)
             total += sums.sum(dtype=torch.float64).item()
