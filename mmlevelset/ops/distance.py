@@ -25,8 +25,8 @@ def signed_distance(
     image is not a boundary.
 
     On a CPU the time is linear in the pixels, whatever the distances are: Numba compiles the
-    transform at the first call. Without Numba, and on other devices, PyTorch computes the same, in a
-    time that grows with the largest distance up to the truncation.
+    transform at the first call. Without Numba, and on other devices, PyTorch computes the same, in
+    a time that grows with the largest distance up to the truncation.
 
     Args:
         mask: Masks (..., H, W), or volumes (..., D, H, W) with three numbers as ``spacing``; bool,
@@ -68,8 +68,7 @@ def _distance(mask: Tensor, truncation: float | None, steps: list[float]) -> Ten
     result = torch.empty(mask.shape, dtype=torch.float32, device=mask.device)
     if not mask.numel():
         return result
-    near = steps == [1.0, 1.0] and truncation is not None and truncation <= _NEAR
-    if mask.device.type == "cpu" and not near and (compiled := _compiled()):
+    if mask.device.type == "cpu" and (compiled := _compiled()):
         compiled.distances(mask.contiguous(), truncation, tuple(steps), out=result)
     else:
         distance_torch.distances(mask, truncation, tuple(steps), out=result)
@@ -79,10 +78,6 @@ def _distance(mask: Tensor, truncation: float | None, steps: list[float]) -> Ten
 @_distance.register_fake
 def _(mask, truncation, steps):
     return torch.empty(mask.shape, dtype=torch.float32, device=mask.device)
-
-
-_NEAR = 32.0
-"""A truncation up to which PyTorch's passes over 16-bit numbers are faster on square pixels."""
 
 
 @functools.cache

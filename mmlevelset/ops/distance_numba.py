@@ -6,8 +6,10 @@ Theory of Computing 8, 2012). Squares are held in float64, so they are exact for
 """
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from mmlevelset.ops.compiled import compiled
@@ -27,8 +29,18 @@ def distances(
     limit = math.inf if truncation is None else 1.0
     largest = diagonal if truncation is None else 1.0
     squares = np.array([step * step for step in steps])
-    for one, result in zip(mask.numpy(), out.numpy(), strict=True):
+
+    def fill(one: np.ndarray, result: np.ndarray) -> None:
         _signed_distance(one, squares, half, unit, limit, largest, result)
+
+    pairs = zip(mask.numpy(), out.numpy(), strict=True)
+    threads = min(torch.get_num_threads(), len(mask))
+    if threads == 1:
+        for pair in pairs:
+            fill(*pair)
+        return
+    with ThreadPoolExecutor(threads) as pool:  # the kernel holds no lock
+        list(pool.map(lambda pair: fill(*pair), pairs))
 
 
 @compiled

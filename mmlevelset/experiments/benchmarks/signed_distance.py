@@ -107,16 +107,20 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--truncation", type=float, default=16.0, help="in pixels, as in training targets"
     )
+    parser.add_argument("--side", type=int, default=1024, help="of the mask with one pixel inside")
     options = parser.parse_args(words)
     device = harness.prepare(options, words)
     masks = example(options).to(device)
+    far = torch.zeros(1, options.side, options.side, dtype=torch.bool, device=device)
+    far[0, 3, 5] = True
     others = installed_peers()
     check(others, masks, options.truncation).finish()
+    check(others, far, options.truncation).finish()
     candidates = {**others, "ours": signed_distance}
     reference = next(iter(candidates))
-    for truncation in (options.truncation, None):
-        calls = {name: partial(call, masks, truncation) for name, call in candidates.items()}
+    for some, truncation in ((masks, options.truncation), (masks, None), (far, None)):
+        calls = {name: partial(call, some, truncation) for name, call in candidates.items()}
         results = harness.measure(calls, device, options.rounds)
         cut = "not truncated" if truncation is None else f"truncated at {truncation:g} pixels"
-        print(f"\n{tuple(masks.shape)}, {cut}\n")
+        print(f"\n{tuple(some.shape)}, {cut}\n")
         print(harness.time_and_memory(results, reference))

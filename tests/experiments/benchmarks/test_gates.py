@@ -16,7 +16,7 @@ QUICK = ["--threads", "1", "--rounds", "1"]
 SMALL = {
     evolution: ["--regions", "8", "--channels", "3", "--size", "9", "11", "--no-compile"],
     region_energy: ["--regions", "5", "--channels", "4", "--size", "12", "14", "--no-compile"],
-    signed_distance: ["--regions", "6", "--size", "20", "24"],
+    signed_distance: ["--regions", "6", "--size", "20", "24", "--side", "30"],
     tree_filter: ["--masks", "4", "--size", "9", "10"],
     chan_vese: ["--iterations", "3"],
 }
