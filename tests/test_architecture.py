@@ -26,9 +26,13 @@ SHARED_MODELS = {"common", "recurrent", "backbones"}
 """The rooms of models that all methods may import."""
 BELOW_MODELS = {"common": set(), "backbones": set(), "recurrent": {"common"}}
 """The shared rooms that each shared room may import."""
-OPTIONAL_OF_OPS = {"contourpy", "numpy"}
+OPTIONAL_OF_OPS = {"contourpy", "numpy", "scipy", "shapely", "skimage"}
 """The modules that functions of ops import when they are called."""
-BACKENDS = {"ops.kernels": {"triton"}, "ops.tree_numba": {"numba", "numpy"}}
+NUMBA = {"numba", "numpy"}
+BACKENDS = {
+    "ops.kernels": {"triton"},
+    **dict.fromkeys(("ops.compiled", "ops.distance_numba", "ops.tree_numba"), NUMBA),
+}
 """Rooms and modules of ops that are imported where their library is there, and that library."""
 
 

@@ -7,13 +7,16 @@ from mmlevelset.ops.classic import (
     region_scalable_fitting,
 )
 from mmlevelset.ops.contours import contours
+from mmlevelset.ops.distance import signed_distance
 from mmlevelset.ops.evolution import evolve_chan_vese
 from mmlevelset.ops.functions import dirac, heaviside
-from mmlevelset.ops.geometry import contour_length, curvature, signed_distance
+from mmlevelset.ops.geometry import contour_length, curvature
 from mmlevelset.ops.region import region_energy, region_means
+from mmlevelset.ops.surfaces import Surface, surface
 from mmlevelset.ops.tree import Tree, minimum_spanning_tree, tree_filter
 
 __all__ = [
+    "Surface",
     "Tree",
     "chan_vese",
     "contour_length",
@@ -29,5 +32,6 @@ __all__ = [
     "region_means",
     "region_scalable_fitting",
     "signed_distance",
+    "surface",
     "tree_filter",
 ]

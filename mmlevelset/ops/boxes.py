@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmlevelset.ops.checks import check_shape
+from mmlevelset.ops.checks import accumulation_dtype, check_shape
 from mmlevelset.ops.contours import contours
 
 if TYPE_CHECKING:
@@ -34,28 +34,58 @@ def paste_level_sets(phi: Tensor, boxes: Tensor, height: int, width: int) -> Ten
     Returns:
         Bool (n, height, width). A pixel is judged at its centre, (column + 0.5, row + 0.5).
     """
-    masks = torch.zeros(len(phi), height, width, dtype=torch.bool, device=phi.device)
+    masks = _empty_masks(len(phi), height, width, phi.device)
+    if not masks.numel():
+        return masks
+    phi = phi.to(accumulation_dtype(phi))
     # The pixels whose centres lie in the box.
     limit = boxes.new_tensor([width, height, width, height])
     windows = (boxes - 0.5).ceil().clamp(min=0).minimum(limit).long().tolist()
-    for mask, level_set, box, (left, top, right, bottom) in zip(
-        masks, phi, boxes, windows, strict=True
-    ):
-        if left < right and top < bottom:
-            x = _normalised(left, right, box[0], box[2])
-            y = _normalised(top, bottom, box[1], box[3])
-            grid = torch.stack(torch.meshgrid(x, y, indexing="xy"), -1)[None].to(phi)
-            sampled = F.grid_sample(
-                level_set[None, None], grid, padding_mode="border", align_corners=False
+    left, right, share_x = _neighbours(boxes[:, 0], boxes[:, 2], width, phi.shape[2], phi)
+    above, below, share_y = _neighbours(boxes[:, 1], boxes[:, 3], height, phi.shape[1], phi)
+    for i, (x1, y1, x2, y2) in enumerate(windows):
+        if x1 < x2 and y1 < y2:
+            columns, rows = slice(x1, x2), slice(y1, y2)
+            # Along x on the rows of the small grid first, then whole rows of the image.
+            wide = torch.lerp(
+                phi[i].index_select(1, left[i, columns]),
+                phi[i].index_select(1, right[i, columns]),
+                share_x[i, columns],
             )
-            mask[top:bottom, left:right] = sampled[0, 0] > 0
+            value = torch.lerp(
+                wide.index_select(0, above[i, rows]),
+                wide.index_select(0, below[i, rows]),
+                share_y[i, rows, None],
+            )
+            torch.gt(value, 0, out=masks[i, rows, columns])
     return masks
 
 
-def _normalised(first: int, end: int, low: Tensor, high: Tensor) -> Tensor:
-    """Centres of pixels first..end-1 in coordinates that run from -1 to 1 over [low, high]."""
-    centres = torch.arange(first, end, device=low.device) + 0.5
-    return (centres - low) / (high - low) * 2 - 1
+def _empty_masks(count: int, height: int, width: int, device: torch.device) -> Tensor:
+    """Zeros; on a CPU the system gives the pages at the first write, and most are never written."""
+    if device.type == "cpu":
+        try:
+            import numpy as np
+        except ImportError:
+            pass
+        else:
+            return torch.from_numpy(np.zeros((count, height, width), bool))
+    return torch.zeros(count, height, width, dtype=torch.bool, device=device)
+
+
+def _neighbours(
+    low: Tensor, high: Tensor, pixels: int, samples: int, like: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """For boxes and the centres of all pixels along an axis, (n, pixels): both samples and a share.
+
+    Sample j lies at (j + 0.5) / samples of the box; the border samples continue to its edges.
+    """
+    low, high = low.to(like)[:, None], high.to(like)[:, None]
+    centres = torch.arange(pixels, device=like.device, dtype=like.dtype) + 0.5
+    place = (centres - low) / (high - low) * samples - 0.5
+    place = place.nan_to_num(0.0).clamp(0, samples - 1)  # an empty box has no pixels
+    first = place.floor()
+    return first.long(), (first + 1).clamp(max=samples - 1).long(), place - first
 
 
 def level_set_polygons(phi: Tensor, boxes: Tensor) -> list[list[np.ndarray]]:

@@ -1,5 +1,8 @@
 """Argument checks of the public functions; each error names the argument."""
 
+import math
+from numbers import Real
+
 import torch
 from torch import Tensor
 
@@ -15,6 +18,23 @@ def check_shape(name: str, tensor: Tensor, shape: tuple[int | str, ...]) -> None
     if not fits:
         wanted = ", ".join(str(size) for size in shape)
         raise ValueError(f"{name} must have shape ({wanted}), but has {tuple(tensor.shape)}")
+
+
+def check_real(
+    name: str, value: object, *, least: float = -math.inf, above: float = -math.inf
+) -> None:
+    """Raise unless ``value`` is a finite number, at least ``least`` and greater than ``above``."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{name} must be a number, but is {type(value).__name__}")
+    number = float(value)
+    if math.isfinite(number) and number >= least and number > above:
+        return
+    kind = "finite"
+    if above == 0:
+        kind = "positive and finite"
+    elif least == 0:
+        kind = "non-negative and finite"
+    raise ValueError(f"{name} must be {kind}, but is {value}")
 
 
 def check_floating(**tensors: Tensor | None) -> None:

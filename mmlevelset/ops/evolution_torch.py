@@ -11,12 +11,12 @@ The backward pass has a closed form and needs only phi_0..phi_{N-1}, the means a
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from mmlevelset.ops.functions import dirac, heaviside
-from mmlevelset.ops.geometry import curvature, curvature_adjoint
+from mmlevelset.ops.geometry import curvature_adjoint, curvature_of_maps
 from mmlevelset.ops.precision import full_precision
 from mmlevelset.ops.region import MINIMUM_AREA
 
@@ -34,6 +34,7 @@ def forward(
     dt: Tensor,
     eta: float,
     printed_delta: bool,
+    spacing: Sequence[float] = (1.0, 1.0),
 ) -> tuple[Tensor, Tensor, Tensor]:
     """phi_0..phi_N (M, N+1, H, W), centred means (M, N, 2, C) and areas (M, N, 2)."""
     count, steps = eps.shape
@@ -49,6 +50,7 @@ def forward(
                 *(value[chunk] for value in inputs),
                 eta=eta,
                 printed_delta=printed_delta,
+                spacing=tuple(spacing),
                 buffer=buffer,
                 out=(trajectory[chunk], means[chunk], areas[chunk]),
             )
@@ -66,26 +68,29 @@ def _forward(
     *,
     eta: float,
     printed_delta: bool,
+    spacing: tuple[float, ...],
     buffer: Tensor,
     out: tuple[Tensor, Tensor, Tensor],
 ) -> None:
     trajectory, means, areas = out
+    grid = phi.shape
     features, squares = _centre(features, buffer)
     trajectory[:, 0] = phi
+    phi = phi.flatten(1)
     for n in range(eps.shape[1]):
-        width = eps[:, n, None, None]
-        inside = heaviside(phi, width)
-        weights = torch.stack([inside, 1 - inside], 1).flatten(2)
+        width = eps[:, n, None]
+        inside, outside = _shares(phi, width)
+        weights = torch.stack([inside, outside], 1)
         areas[:, n] = weights.sum(2)
         means[:, n] = weights @ features.mT / _clamped(areas[:, n])[..., None]
         direction, constant = _data_term(means[:, n], lambda1, lambda2)
-        force = torch.baddbmm(constant[:, None, None], direction[:, None], features, alpha=2)
-        force = force.addcmul_((lambda2 - lambda1)[:, None, None], squares[:, None]).view_as(phi)
-        force.addcmul_(mu[:, None, None], curvature(phi, eta))
+        force = torch.baddbmm(constant[:, None, None], direction[:, None], features, alpha=2)[:, 0]
+        force = force.addcmul_((lambda2 - lambda1)[:, None], squares)
+        force.addcmul_(mu[:, None], curvature_of_maps(phi.view(grid), eta, spacing).flatten(1))
         speed = width.square() if printed_delta else width
-        speed = (dt[:, n, None, None] * speed / math.pi) / torch.addcmul(width.square(), phi, phi)
+        speed = (dt[:, n, None] * speed / math.pi) / torch.addcmul(width.square(), phi, phi)
         phi = torch.addcmul(phi, speed, force)
-        trajectory[:, n + 1] = phi
+        trajectory[:, n + 1] = phi.view(grid)
 
 
 def backward(
@@ -101,6 +106,7 @@ def backward(
     dt: Tensor,
     eta: float,
     printed_delta: bool,
+    spacing: Sequence[float] = (1.0, 1.0),
 ) -> tuple[Tensor, ...]:
     """Gradients of phi0, features, lambda1, lambda2, mu, eps and dt."""
     grads = tuple(
@@ -116,6 +122,7 @@ def backward(
                 *(value[chunk] for value in inputs),
                 eta=eta,
                 printed_delta=printed_delta,
+                spacing=tuple(spacing),
                 buffer=buffer,
                 out=tuple(grad[chunk] for grad in grads),
             )
@@ -136,30 +143,31 @@ def _backward(
     *,
     eta: float,
     printed_delta: bool,
+    spacing: tuple[float, ...],
     buffer: Tensor,
     out: tuple[Tensor, ...],
 ) -> None:
     grad_phi0, grad_features, grad_lambda1, grad_lambda2, grad_mu, grad_eps, grad_dt = out
-    steps = eps.shape[1]
+    steps, grid = eps.shape[1], trajectory[:, 0].shape
     features, squares = _centre(features, buffer)
-    grad = grad_trajectory[:, steps]
+    grad = grad_trajectory[:, steps].flatten(1)
     total_change = torch.zeros_like(squares)
     shift = features.new_zeros(features.shape[:2])
     maps, coefficients = [], []  # their product is the gradient of the features
     for value in (grad_lambda1, grad_lambda2, grad_mu):
         value.zero_()
     for n in reversed(range(steps)):
-        phi, width = trajectory[:, n], eps[:, n, None, None]
-        slope = dirac(phi, width)  # of the Heaviside function
+        phi, width = trajectory[:, n].flatten(1), eps[:, n, None]
+        radius = torch.addcmul(width.square(), phi, phi)
+        slope = width / (math.pi * radius)  # of the Heaviside function
         speed = slope * width if printed_delta else slope
-        change = grad * dt[:, n, None, None] * speed
-        flat = change.flatten(1)
+        change = grad * dt[:, n, None] * speed
 
         # The gradient through the means: b1 and b2 are the gradients of c1 and c2.
         first, second = means[:, n].unbind(1)
-        sum_change = flat.sum(1)
-        sum_features = (flat[:, None] @ features.mT)[:, 0]
-        sum_squares = torch.linalg.vecdot(flat, squares)
+        sum_change = change.sum(1)
+        sum_features = (change[:, None] @ features.mT)[:, 0]
+        sum_squares = torch.linalg.vecdot(change, squares)
         b1 = 2 * lambda1[:, None] * (sum_features - first * sum_change[:, None])
         b2 = -2 * lambda2[:, None] * (sum_features - second * sum_change[:, None])
         clamped = _clamped(areas[:, n])
@@ -168,11 +176,11 @@ def _backward(
         offset = free[:, 1] * _dot(b2, second) - free[:, 0] * _dot(b1, first)
         direction, constant = _data_term(means[:, n], lambda1, lambda2)
         toward_mean, along = (torch.stack([b1 - b2, direction], 1) @ features).unbind(1)
-        through_means = (toward_mean + offset[:, None]).view_as(phi)
+        through_means = toward_mean + offset[:, None]
 
-        kappa = curvature(phi, eta)
+        kappa = curvature_of_maps(phi.view(grid), eta, spacing).flatten(1)
         data = (lambda2 - lambda1)[:, None] * squares + 2 * along + constant[:, None]
-        force = mu[:, None, None] * kappa + data.view_as(phi)
+        force = mu[:, None] * kappa + data
 
         grad_lambda1 -= (
             sum_squares - 2 * _dot(first, sum_features) + sum_change * _dot(first, first)
@@ -180,28 +188,27 @@ def _backward(
         grad_lambda2 += (
             sum_squares - 2 * _dot(second, sum_features) + sum_change * _dot(second, second)
         )
-        grad_mu += (change * kappa).sum((1, 2))
-        grad_dt[:, n] = (grad * speed * force).sum((1, 2))
-        radius = phi.square() + width.square()
+        grad_mu += (change * kappa).sum(1)
+        grad_dt[:, n] = (grad * speed * force).sum(1)
         # Derivative of log(speed) with respect to the width. The speed is width^2 / (pi radius) if
         # printed, else width / (pi radius).
         ratio = (phi / radius) * (phi / width)
         relative = 2 * ratio if printed_delta else ratio - width / radius
         grad_width = change * force * relative - through_means * slope * phi / width
-        grad_eps[:, n] = grad_width.sum((1, 2))
+        grad_eps[:, n] = grad_width.sum(1)
 
-        total_change += flat
-        maps += [flat, heaviside(phi, width).flatten(1)]
+        total_change += change
+        maps += [change, _shares(phi, width)[0]]
         coefficients += [2 * direction, b1 - b2]
         grad = (
-            grad_trajectory[:, n]
+            grad_trajectory[:, n].flatten(1)
             + grad
             - 2 * change * force * phi / radius
-            + curvature_adjoint(phi, mu[:, None, None] * change, eta)
+            + _curvature_back(phi, mu[:, None] * change, eta, spacing, grid)
             + through_means * slope
         )
         shift += b2
-    grad_phi0.copy_(grad)
+    grad_phi0.copy_(grad.view(grid))
     maps.append(torch.ones_like(squares))
     same = grad_features.dtype == features.dtype
     result = grad_features.flatten(2) if same else features
@@ -211,18 +218,33 @@ def _backward(
         grad_features.copy_(result.view_as(grad_features))
 
 
+def _shares(phi: Tensor, width: Tensor) -> tuple[Tensor, Tensor]:
+    """H(phi) and H(-phi); neither is 1 minus the other, which would round to zero."""
+    small = torch.atan2(width, phi.abs()).div_(math.pi)
+    large = 1 - small
+    inside = phi > 0
+    return torch.where(inside, large, small), torch.where(inside, small, large)
+
+
+def _curvature_back(
+    phi: Tensor, grad: Tensor, eta: float, spacing: tuple[float, ...], grid: tuple[int, ...]
+) -> Tensor:
+    return curvature_adjoint(phi.view(grid), grad.view(grid), eta, spacing).flatten(1)
+
+
 def _chunks(features: Tensor, dtype: torch.dtype) -> tuple[int, Tensor]:
     """Number of regions in a chunk, and a buffer (regions, C, P) that all chunks use.
 
     A chunk holds all regions on a GPU; on a CPU it is small enough for the cache. A new buffer for
     each chunk would take longer to allocate than to fill.
     """
-    count, channels, height, width = features.shape
+    count, channels = features.shape[:2]
+    pixels = math.prod(features.shape[2:])
     size = max(1, count)
     if features.device.type == "cpu":
-        bytes_each = max(1, channels * height * width * dtype.itemsize)
+        bytes_each = max(1, channels * pixels * dtype.itemsize)
         size = min(size, max(1, CHUNK_BYTES // bytes_each))
-    return size, features.new_empty(size, channels, height * width, dtype=dtype)
+    return size, features.new_empty(size, channels, pixels, dtype=dtype)
 
 
 def _centre(features: Tensor, buffer: Tensor) -> tuple[Tensor, Tensor]:

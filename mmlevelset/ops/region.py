@@ -9,16 +9,21 @@ import torch
 from torch import Tensor
 
 from mmlevelset.ops import checks
+from mmlevelset.ops.arrays import takes_arrays
+from mmlevelset.ops.shapes import Spacing, flat, lead, read_spacing
+from mmlevelset.ops.transforms import under_transforms, without_derivative
 
 MINIMUM_AREA = 1e-5
 """Smallest divisor of a region's sums, in pixels, so that empty regions have finite means."""
 
 
+@takes_arrays
 def region_means(
     features: Tensor,
     inside: Tensor,
     domain: Tensor | None = None,
     *,
+    spacing: Spacing = None,
     check_finite: bool = False,
 ) -> tuple[Tensor, Tensor]:
     r"""Mean feature inside and outside (Chan and Vese 2001; LevelSet R-CNN eq. 9).
@@ -26,9 +31,13 @@ def region_means(
     :math:`c_1 = \sum B H F / \sum B H` and :math:`c_2 = \sum B (1-H) F / \sum B (1-H)`.
 
     Args:
-        features: F, (M, C, H, W), or (C, H, W) shared by all regions; floating point.
-        inside: H, soft indicators (M, H, W) in [0, 1], floating point.
+        features: F, (M, C, H, W), or (C, H, W) shared by all regions; floating point, a tensor or a
+            NumPy array. float64 features may be as large as 1e150, others have any finite value.
+        inside: H, soft indicators (M, H, W) in [0, 1], floating point. Instead of M any number of
+            leading dimensions, also none.
         domain: B, non-negative weights (M, H, W), e.g. a box per region; default: all ones.
+        spacing: Three numbers say that the regions are volumes (M, D, H, W) in features
+            (M, C, D, H, W) or (C, D, H, W). Their values have no effect on means.
         check_finite: Raise if an argument holds a NaN or an infinity; waits for the device.
 
     Returns:
@@ -45,16 +54,19 @@ def region_means(
         >>> region_means(image, inside)
         (tensor([[1.5000]]), tensor([[3.5000]]))
     """
-    dtype = _check(features, inside, domain)
+    dims = len(read_spacing(spacing))
+    dtype = _check(dims, features, inside, domain)
     if check_finite:
         checks.check_finite(features=features, inside=inside, domain=domain)
-    channels = features.shape[-3]
-    sums = _region_sums(features, inside, domain, None, False)
+    channels = features.shape[-1 - dims]
+    sums = _sums(*_as_rows(dims, features, inside, domain), None, False)
     means = sums[..., :channels] / sums[..., channels:].clamp(min=MINIMUM_AREA)
     first, second = means.to(dtype).unbind(1)
-    return first, second
+    leading = inside.shape[: inside.ndim - dims]
+    return first.reshape(*leading, channels), second.reshape(*leading, channels)
 
 
+@takes_arrays
 def region_energy(
     features: Tensor,
     inside: Tensor,
@@ -62,6 +74,7 @@ def region_energy(
     lambda1: float | Tensor = 1.0,
     lambda2: float | Tensor = 1.0,
     *,
+    spacing: Spacing = None,
     check_finite: bool = False,
 ) -> Tensor:
     r"""Chan-Vese region energy (LevelSet R-CNN eq. 6, without the length).
@@ -76,16 +89,23 @@ def region_energy(
     held in float64, whatever the arguments, autocast and TensorFloat-32 settings are.
 
     Args:
-        features: F, (M, C, H, W), or (C, H, W) shared by all regions; floating point.
-        inside: H, soft indicators (M, H, W) in [0, 1], floating point.
+        features: F, (M, C, H, W), or (C, H, W) shared by all regions; floating point, a tensor or a
+            NumPy array. float64 features may be as large as 1e150, others have any finite value.
+        inside: H, soft indicators (M, H, W) in [0, 1], floating point. Instead of M any number of
+            leading dimensions, also none.
         domain: B, non-negative weights (M, H, W); default: all ones.
         lambda1: Weight of the inside, non-negative, a number or (M,).
         lambda2: Weight of the outside, non-negative, a number or (M,).
+        spacing: Distances of the pixels along (H, W): the energy is multiplied by the area of a
+            pixel. Or distances of the voxels along (D, H, W), for regions (M, D, H, W) in features
+            (M, C, D, H, W) or (C, D, H, W): the energy is multiplied by the volume of a voxel.
         check_finite: Raise if an argument holds a NaN or an infinity; waits for the device.
 
     Returns:
         Energies (M,), not negative; float32, or float64 if an argument is float64. Gradients reach
-        features, inside, domain and the weights. The means are
+        features, inside, domain and the weights, also where the energy is 0. A gradient beyond the
+        range of its argument's type is infinite. The rounding error is at most about 1e-13 of the
+        energy of one constant, the mean of F over the map. The means are
         :math:`c = a + \sum w (F-a) / \max(\sum w, A)`, where a is the mean of F over the map and A
         is ``MINIMUM_AREA``. So an empty region has energy 0, and no gradient flows through an area
         below A.
@@ -104,42 +124,51 @@ def region_energy(
         >>> region_energy(image, image[:1], box)
         tensor([0.])
     """
-    dtype = _check(features, inside, domain, lambda1=lambda1, lambda2=lambda2)
+    steps = read_spacing(spacing)
+    dims = len(steps)
+    dtype = _check(dims, features, inside, domain, lambda1=lambda1, lambda2=lambda2)
     if check_finite:
         named = ("lambda1", lambda1), ("lambda2", lambda2)
         weights = {name: weight for name, weight in named if isinstance(weight, Tensor)}
         checks.check_finite(features=features, inside=inside, domain=domain, **weights)
-    channels = features.shape[-3]
+    channels = features.shape[-1 - dims]
+    rows = _as_rows(dims, features, inside, domain)
     # Only the clamped area makes the result depend on the centre, so the centre needs no gradient.
-    # Any centre will do where the sum of huge features is infinite.
-    centre = features.detach().mean((-2, -1), dtype=dtype).double().nan_to_num(0, 0, 0)
-    sums = _region_sums(features, inside, domain, centre, True)
+    # Sums of huge float32 features would be infinite.
+    centre = rows[0].detach().mean((-2, -1), dtype=torch.float64)
+    sums = _sums(*rows, centre, True)
     first, area, square = sums.split([channels, 1, 1], 2)
     means = first / area.clamp(min=MINIMUM_AREA)
     energy = square[..., 0] - ((2 * first - area * means) * means).sum(2)
-    energy = energy.clamp(min=0)  # rounding can make the energy negative
-    return (lambda1 * energy[:, 0] + lambda2 * energy[:, 1]).to(dtype)
+    # Rounding can make the energy negative. A clamp would take the gradient from it.
+    energy = energy + (energy.clamp(min=0) - energy).detach()
+    energy = energy.view(*inside.shape[: inside.ndim - dims], 2)
+    total = lambda1 * energy[..., 0] + lambda2 * energy[..., 1]
+    return (math.prod(steps) * total).to(dtype)
 
 
 def _check(
+    dims: int,
     features: Tensor,
     inside: Tensor,
     domain: Tensor | None,
     **weights: float | Tensor,
 ) -> torch.dtype:
     """Check the arguments and return the dtype of the result."""
-    checks.check_shape("inside", inside, ("M", "H", "W"))
-    count, height, width = inside.shape
-    if isinstance(features, Tensor) and features.ndim == 3:
-        checks.check_shape("features", features, ("C", height, width))
+    leading = lead("inside", inside, dims)
+    shape = tuple(inside.shape)
+    grid = shape[len(leading) :]
+    if isinstance(features, Tensor) and features.ndim == dims + 1:
+        checks.check_shape("features", features, ("C", *grid))
     else:
-        checks.check_shape("features", features, (count, "C", height, width))
+        checks.check_shape("features", features, (*leading, "C", *grid))
     if domain is not None:
-        checks.check_shape("domain", domain, (count, height, width))
+        checks.check_shape("domain", domain, shape)
     tensors = {"features": features, "inside": inside, "domain": domain}
     for name, weight in weights.items():
         if isinstance(weight, Tensor):
-            checks.check_shape(name, weight, (count,))
+            if weight.ndim or weight.device != inside.device:
+                checks.check_shape(name, weight, leading)
             tensors[name] = weight
         elif isinstance(weight, bool) or not isinstance(weight, Real):
             kind = type(weight).__name__
@@ -149,6 +178,22 @@ def _check(
     checks.check_floating(**tensors)
     checks.check_same_device(**tensors)
     return checks.accumulation_dtype(*(t for t in tensors.values() if t is not None))
+
+
+def _as_rows(
+    dims: int, features: Tensor, inside: Tensor, domain: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Features (C, Y, X) or (M, C, Y, X), and maps (M, Y, X): a volume is an image of D H rows."""
+
+    def rows(tensor: Tensor, kept: int) -> Tensor:
+        tensor = flat(tensor, dims + kept)
+        return tensor.flatten(1 + kept, 2 + kept) if dims == 3 else tensor
+
+    if features.ndim == dims + 1:
+        features = rows(features, 1)[0]
+    else:
+        features = rows(features, 1)
+    return features, rows(inside, 0), None if domain is None else rows(domain, 0)
 
 
 @torch.library.custom_op("mmlevelset::region_sums", mutates_args=())
@@ -218,9 +263,9 @@ def _region_sums_backward(
                 by_domain = torch.addcmul(slopes[:, 1] @ columns, by_inside, share)
                 piece.maps(grad_domain).copy_(by_domain)
             if needs_inside:
-                target = piece.maps(grad_inside).copy_(by_inside)
                 if domain is not None:
-                    target.mul_(piece.maps(domain))
+                    by_inside = by_inside * piece.maps(domain)  # in float64: no overflow here
+                piece.maps(grad_inside).copy_(by_inside)
     return grads
 
 
@@ -252,11 +297,14 @@ def _setup_context(ctx, inputs, output):
 
 def _backward(ctx, grad):
     needs = ctx.needs_input_grad[:3]
-    grads = _region_sums_backward(grad, *ctx.saved_tensors, ctx.squares, *needs)
+    grads = _sums_backward(grad, *ctx.saved_tensors, ctx.squares, *needs)
     return *(g if need else None for g, need in zip(grads, needs, strict=True)), None, None
 
 
 _region_sums.register_autograd(_backward, setup_context=_setup_context)
+_NAME = "the mean or the energy of a region"
+_sums_backward = without_derivative(_NAME, _region_sums_backward)
+_sums = under_transforms(_NAME, _region_sums, _setup_context, _backward)
 
 
 def _flat(

@@ -12,6 +12,8 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from mmlevelset.ops import checks, tree_torch
+from mmlevelset.ops.arrays import takes_arrays
+from mmlevelset.ops.transforms import under_transforms, without_derivative
 
 
 class Tree(NamedTuple):
@@ -32,6 +34,7 @@ class Tree(NamedTuple):
     height: Tensor
 
 
+@takes_arrays
 def minimum_spanning_tree(guide: Tensor, *, backend: str = "auto") -> Tree:
     """Minimum spanning trees of the 4-connected pixels of maps (Song et al. 2019).
 
@@ -40,14 +43,16 @@ def minimum_spanning_tree(guide: Tensor, *, backend: str = "auto") -> Tree:
     is unique, and the same on all devices and backends.
 
     Args:
-        guide: Features (B, C, H, W), floating point, with C, H and W at least 1. Half precision is
-            computed in float32. Edges of NaN features come last.
+        guide: Features (B, C, H, W), or (C, H, W) of a single map; floating point, a tensor or a
+            NumPy array, with C, H and W at least 1. Half precision is computed in float32. Edges of
+            NaN features come last.
         backend: ``numba``: Kruskal's algorithm on a CPU, compiled by Numba at the first call.
             ``torch``: Boruvka's algorithm in plain PyTorch, on any device. ``auto``: Numba where it
             can run, else PyTorch.
 
     Returns:
-        A :class:`Tree` of B trees. No gradient flows through it.
+        A :class:`Tree` of B trees, or of one tree without B for (C, H, W). No gradient flows
+        through it.
 
     Raises:
         ValueError: The shape of ``guide`` or the backend is wrong.
@@ -59,6 +64,9 @@ def minimum_spanning_tree(guide: Tensor, *, backend: str = "auto") -> Tree:
         tensor([[[0, 0, 5],
                  [4, 1, 4]]])
     """
+    if isinstance(guide, Tensor) and guide.ndim == 3:
+        tree = minimum_spanning_tree(guide[None], backend=backend)
+        return Tree(*(part[0] for part in tree))
     checks.check_shape("guide", guide, ("B", "C", "H", "W"))
     checks.check_floating(guide=guide)
     if 0 in guide.shape[1:]:
@@ -70,6 +78,7 @@ def minimum_spanning_tree(guide: Tensor, *, backend: str = "auto") -> Tree:
     return Tree(*_spanning_tree(guide.detach().to(dtype), backend))
 
 
+@takes_arrays
 def tree_filter(
     x: Tensor, tree: Tree, guide: Tensor, sigma: float | None = None, *, backend: str = "auto"
 ) -> Tensor:
@@ -83,7 +92,8 @@ def tree_filter(
     edge e.
 
     Args:
-        x: Maps (B, K, H, W), floating point. The K maps of an image share its tree.
+        x: Maps (B, K, H, W), or (K, H, W) with a tree and a guide without B; floating point, a
+            tensor or a NumPy array. The K maps of an image share its tree.
         tree: B trees of H by W pixels, from :func:`minimum_spanning_tree`.
         guide: Features (B, C, H, W) for the weights, floating point; the tree may come from others.
         sigma: Scale of the squared distances, positive; None means 1.
@@ -94,8 +104,8 @@ def tree_filter(
             else PyTorch.
 
     Returns:
-        Maps (B, K, H, W); float32, or float64 if ``x`` or ``guide`` is float64. Gradients reach
-        ``x`` and ``guide``.
+        Maps in the shape of x; float32, or float64 if ``x`` or ``guide`` is float64. Gradients
+        reach ``x`` and ``guide``.
 
     Raises:
         ValueError: A shape, a device, ``sigma`` or the backend is wrong.
@@ -108,12 +118,17 @@ def tree_filter(
         >>> tree_filter(image.new_tensor([[[[0, 1, 2, 4]]]]), minimum_spanning_tree(image), image)
         tensor([[[[0.5000, 0.5000, 3.0000, 3.0000]]]])
     """
+    if isinstance(x, Tensor) and x.ndim == 3 and isinstance(tree, Tree):
+        if not isinstance(guide, Tensor) or guide.ndim != 3:
+            checks.check_shape("guide", guide, ("C", *x.shape[1:]))
+        one = Tree(*(part[None] for part in tree))
+        return tree_filter(x[None], one, guide[None], sigma, backend=backend)[0]
     _check(x, tree, guide, sigma)
     _check_backend(backend, x)
     dtype = checks.accumulation_dtype(x, guide)
     distance = _tree_distances(guide.to(dtype), tree.parent)
     weight = torch.exp(distance / -(1.0 if sigma is None else sigma))
-    result, _ = _filter(
+    result, _ = _filtering(
         x.to(dtype).flatten(2),
         weight,
         tree.parent.flatten(1),
@@ -222,11 +237,13 @@ def _setup_context(ctx, inputs, output):
 
 def _backward(ctx, grad, _):
     needs_weight = ctx.needs_input_grad[1]
-    grad_x, grad_weight = _filter_backward(grad, *ctx.saved_tensors, ctx.backend, needs_weight)
+    grad_x, grad_weight = _filtering_backward(grad, *ctx.saved_tensors, ctx.backend, needs_weight)
     return grad_x, grad_weight if needs_weight else None, None, None, None, None
 
 
 _filter.register_autograd(_backward, setup_context=_setup_context)
+_filtering_backward = without_derivative("tree_filter", _filter_backward)
+_filtering = under_transforms("tree_filter", _filter, _setup_context, _backward)
 
 
 def _implementation(backend: str, device: torch.device) -> ModuleType:

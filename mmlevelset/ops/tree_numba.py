@@ -4,30 +4,14 @@ The sweeps hold sums in float64, since the gradients of the weights are small di
 over many pixels. This costs no time.
 """
 
-import functools
-from collections.abc import Callable
-
-import numba
 import numpy as np
 import torch
 from torch import Tensor
 
+from mmlevelset.ops.compiled import compiled
+
 _DIGIT = 11  # bits
 _TILE = 16  # pixels: one cache line of float32
-
-
-def _compiled(function: Callable) -> Callable:
-    """Compile a function to run without the interpreter's lock; cache the result if possible.
-
-    Vector instructions may regroup sums over channels.
-    """
-    compile_it = functools.partial(
-        numba.njit, nogil=True, error_model="numpy", fastmath={"reassoc", "nsz"}
-    )
-    try:
-        return compile_it(cache=True)(function)
-    except RuntimeError:  # no cache beside the source, and none in the user's cache folder
-        return compile_it()(function)
 
 
 def spanning_tree(weights: Tensor, height: int, width: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -84,7 +68,7 @@ def _arrays(*tensors: Tensor) -> list[np.ndarray]:
     return [tensor.detach().contiguous().numpy() for tensor in tensors]
 
 
-@_compiled
+@compiled
 def _ranked(bits):
     """Stable order of non-negative float32 numbers by radix sort: their bits sort as integers."""
     count = len(bits)
@@ -110,7 +94,7 @@ def _ranked(bits):
     return ranked
 
 
-@_compiled
+@compiled
 def _kruskal(ranked, height, width):
     """Bits (V,) of the directions of a pixel's edges in the tree: 1 right, 2 down, 4 left, 8 up."""
     pixels = height * width
@@ -143,7 +127,7 @@ def _kruskal(ranked, height, width):
     return is_open
 
 
-@_compiled
+@compiled
 def _root(is_open, width, parent, order):
     """Fill in parents and order, return the height; the walk takes the next open direction."""
     moves = (1, width, -1, -width)
@@ -168,7 +152,7 @@ def _root(is_open, width, parent, order):
     return height
 
 
-@_compiled
+@compiled
 def _rows(maps, rows):
     """Transpose (K, V) to (V, K), by tiles."""
     channels, pixels = maps.shape
@@ -179,7 +163,7 @@ def _rows(maps, rows):
                 rows[i, k] = maps[k, i]
 
 
-@_compiled
+@compiled
 def _maps(rows, divisor, maps):
     """Transpose (V, K) to (K, V), by tiles, and divide each row by its divisor."""
     channels, pixels = maps.shape
@@ -190,7 +174,7 @@ def _maps(rows, divisor, maps):
                 maps[k, i] = rows[i, k] / divisor[i]
 
 
-@_compiled
+@compiled
 def _gather_up(rows, weight, parent, order):
     """L^-T: add to each row the weighted rows of its descendants."""
     for t in range(len(order) - 1, 0, -1):
@@ -200,7 +184,7 @@ def _gather_up(rows, weight, parent, order):
             into[k] += w * own[k]
 
 
-@_compiled
+@compiled
 def _spread_down(rows, weight, parent, order):
     """L^-1 (1 - w^2): from sums over descendants to sums over all pixels."""
     for t in range(1, len(order)):
@@ -211,7 +195,7 @@ def _spread_down(rows, weight, parent, order):
             own[k] = rest * own[k] + w * above[k]
 
 
-@_compiled
+@compiled
 def _forward(x, weight, parent, order, result, norm):
     rows = np.empty((x.shape[1], x.shape[0]))
     weight = weight.astype(np.float64)
@@ -225,7 +209,7 @@ def _forward(x, weight, parent, order, result, norm):
     _maps(rows, norm, result)
 
 
-@_compiled
+@compiled
 def _slopes(grad, norm, rows):
     channels, pixels = grad.shape
     for start in range(0, pixels, _TILE):
@@ -235,7 +219,7 @@ def _slopes(grad, norm, rows):
                 rows[i, k] = grad[k, i] / norm[i]
 
 
-@_compiled
+@compiled
 def _backward_x(grad, weight, parent, order, norm, grad_x):
     rows = np.empty((grad.shape[1], grad.shape[0]))
     weight = weight.astype(np.float64)
@@ -245,7 +229,7 @@ def _backward_x(grad, weight, parent, order, norm, grad_x):
     _maps(rows, np.ones_like(norm), grad_x)
 
 
-@_compiled
+@compiled
 def _spread_both(rows, slopes, weight, parent, order, grad_weight):
     """Spread values and slopes down; add each weight's slope before its sums are overwritten."""
     for t in range(1, len(order)):
@@ -263,7 +247,7 @@ def _spread_both(rows, slopes, weight, parent, order, grad_weight):
         grad_weight[i] += total
 
 
-@_compiled
+@compiled
 def _backward(grad, x, weight, parent, order, result, norm, grad_x, grad_weight):
     channels, pixels = x.shape
     rows, slopes = np.empty((pixels, channels)), np.empty((pixels, channels))

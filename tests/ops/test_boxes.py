@@ -33,6 +33,33 @@ def test_many_boxes_and_none():
     assert paste_level_sets(torch.zeros(0, 4, 4), torch.zeros(0, 4), 10, 12).shape == (0, 10, 12)
 
 
+def sampled(phi: torch.Tensor, box: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    """phi at the centres of all pixels of the image, by torch's grid_sample; -1 outside."""
+    x = (torch.arange(width) + 0.5 - box[0]) / (box[2] - box[0]) * 2 - 1
+    y = (torch.arange(height) + 0.5 - box[1]) / (box[3] - box[1]) * 2 - 1
+    grid = torch.stack(torch.meshgrid(x, y, indexing="xy"), -1)[None].to(phi)
+    values = torch.nn.functional.grid_sample(
+        phi[None, None], grid, padding_mode="border", align_corners=False
+    )[0, 0]
+    within = (x.abs() <= 1)[None] & (y.abs() <= 1)[:, None]
+    return torch.where(within, values, -1.0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16])
+def test_is_bilinear_interpolation_in_each_box(dtype):
+    generator = torch.Generator().manual_seed(0)
+    phi = torch.randn(40, 9, 13, generator=generator).to(dtype)
+    corners = torch.rand(40, 4, generator=generator) * torch.tensor([70.0, 50, 70, 50]) - 5
+    boxes = torch.cat([corners[:, :2].minimum(corners[:, 2:]), corners.view(-1, 2, 2).amax(1)], 1)
+    boxes[0, 2] = boxes[0, 0]  # a box without width
+    pasted = paste_level_sets(phi, boxes, 48, 64)
+    assert not pasted[0].any()
+    for mask, one, box in zip(pasted[1:], phi[1:], boxes[1:], strict=True):
+        want = sampled(one.double(), box.double(), 48, 64)
+        certain = want.abs() > 1e-4
+        assert torch.equal(mask[certain], want[certain] > 0)
+
+
 # Polygons
 
 

@@ -1,14 +1,17 @@
 import builtins
+import json
 import math
 
 import numpy as np
 import pytest
+import shapely
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from skimage.measure import find_contours
 
+from mmlevelset.ops import chan_vese
 from mmlevelset.ops.contours import contours
 
 
@@ -167,18 +170,96 @@ def test_other_dtypes_strides_and_gradients(dtype):
 
 
 def test_bad_input_is_named():
-    with pytest.raises(ValueError, match=r"phi must have shape \(M, H, W\).*\(4, 5\)"):
-        contours(torch.zeros(4, 5))
+    with pytest.raises(ValueError, match=r"phi must have shape \(..., H, W\), but has \(5,\)"):
+        contours(torch.zeros(5))
     with pytest.raises(ValueError, match=r"H and W of at least 1.*\(2, 0, 5\)"):
         contours(torch.zeros(2, 0, 5))
     with pytest.raises(TypeError, match=r"phi must be floating point.*int64"):
         contours(torch.zeros(1, 4, 5, dtype=torch.long))
-    with pytest.raises(TypeError, match=r"phi must be a tensor.*ndarray"):
-        contours(np.zeros((1, 4, 5)))
+    with pytest.raises(TypeError, match=r"phi must be a tensor or a NumPy array, but is list"):
+        contours([[1.0]])
+    with pytest.raises(TypeError, match="phi must be an array without a mask"):
+        contours(np.ma.masked_less(np.zeros((4, 5)), 1))
     with pytest.raises(ValueError, match="phi must be finite"):
         contours(torch.full((1, 4, 5), float("nan")))
     with pytest.raises(ValueError, match="level must be finite"):
         contours(torch.zeros(1, 4, 5), level=float("inf"))
+    with pytest.raises(ValueError, match="output must be one of rings, .*, but is 'wkt'"):
+        contours(torch.zeros(1, 4, 5), output="wkt")
+
+
+def test_arrays_and_leading_dimensions():
+    phi = torch.stack([disk(30, 30, 12), disk(20, 40, 5)])
+    expected = contours(phi)
+    for got in (
+        contours(phi.numpy()),
+        [contours(one.numpy()) for one in phi],
+        contours(phi[None])[0],
+    ):
+        for one, other in zip(got, expected, strict=True):
+            np.testing.assert_array_equal(one, other)
+    swapped = phi[0].numpy().astype(">f8")[::-1, ::-1]
+    assert area(contours(swapped)[0]) == pytest.approx(area(expected[0][0]))
+
+
+# Masks, and rings with their holes
+
+
+@pytest.mark.parametrize("kind", ["array", "tensor"])
+def test_a_square_of_pixels_is_that_square(kind):
+    mask = np.zeros((9, 8), bool)
+    mask[2:6, 3:7] = True
+    (ring,) = contours(mask if kind == "array" else torch.from_numpy(mask))
+    assert set(map(tuple, ring.tolist())) == {(2.5, 1.5), (6.5, 1.5), (6.5, 5.5), (2.5, 5.5)}
+    assert len(ring) == 5
+    geometry = contours(mask, output="geojson")
+    assert geometry["type"] == "MultiPolygon"
+    (((*corners, last),),) = geometry["coordinates"]
+    assert sorted(corners) == [[3, 2], [3, 6], [7, 2], [7, 6]] and last == corners[0]
+    assert json.loads(json.dumps(geometry)) == geometry
+    assert contours(mask, output="shapely").equals(shapely.box(3, 2, 7, 6))
+
+
+def test_holes_go_with_their_outer_ring():
+    mask = np.zeros((20, 30), bool)
+    mask[1:19, 1:15] = mask[3:9, 18:25] = True
+    mask[3:17, 3:13] = mask[5:7, 20:22] = False
+    mask[6:12, 5:10] = True  # an island within the first hole
+    mask[8, 7] = False
+    polygons = contours(mask, output="polygons")
+    found = sorted((area(outer), [area(hole) for hole in holes]) for outer, holes in polygons)
+    assert found == [(30, [-1]), (42, [-4]), (252, [-140])]
+    for ring, orientation in ((polygons[0][0], 1), (polygons[0][1][0], -1)):
+        assert np.sign(area(ring)) == orientation
+    assert contours(mask, output="shapely").area == mask.sum()
+
+
+@given(arrays(bool, st.tuples(st.integers(1, 7), st.integers(1, 7))))
+@settings(max_examples=100, deadline=None, derandomize=True)
+def test_outlines_of_masks_are_valid_and_cover_their_pixels(mask):
+    """Pixels that meet in corners are the hard case: rings must not touch themselves."""
+    outline = contours(mask, output="shapely")
+    assert outline.is_valid and outline.area == mask.sum()
+    y, x = np.indices(mask.shape) + 0.5
+    assert (shapely.contains_xy(outline, x, y) == mask).all()
+
+
+@given(arrays(np.float64, (5, 6), elements=st.sampled_from([-9.0, -1.0, 0.0, 0.2, 1.0])))
+@settings(max_examples=100, deadline=None, derandomize=True)
+def test_polygons_of_level_sets_are_valid(values):
+    """Also where samples lie on the level."""
+    outline = contours(values, output="shapely")
+    assert outline.is_valid
+    assert outline.area == pytest.approx(sum(area(ring) for ring in contours(values)), abs=1e-5)
+    y, x = np.indices(values.shape) + 0.5
+    assert (shapely.contains_xy(outline, x, y) == (values > 0)).all()
+
+
+def test_contours_of_a_solver():
+    y, x = np.mgrid[:40, :40]
+    mask = chan_vese(np.hypot(y - 20, x - 20) < 10, mu=0.1, init_level_set="disk")
+    (ring,) = contours(mask)
+    assert area(ring) == mask.sum()
 
 
 def test_missing_contourpy_is_told(monkeypatch):

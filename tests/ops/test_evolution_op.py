@@ -211,7 +211,7 @@ def test_opcheck(backend, strided):
             named["eps"] = named["eps"].T.contiguous().T
         named = {name: value.requires_grad_() for name, value in named.items()}
     values = list(named.values())
-    options = (1e-4, True, backend)
+    options = (1e-4, True, backend, [1.0, 1.0])
     torch.library.opcheck(torch.ops.mmlevelset.evolve_chan_vese, (*values, *options))
     values = [value.detach() for value in values]
     trajectory, means, areas = torch.ops.mmlevelset.evolve_chan_vese(*values, *options)

@@ -1,7 +1,9 @@
+import numpy as np
 import pytest
 import torch
 
 from mmlevelset.ops import dirac, heaviside
+from mmlevelset.ops.functions import MINIMUM_EPS
 
 SMOOTH = ["arctan", "tanh", "sigmoid"]
 
@@ -67,7 +69,7 @@ def test_bad_arguments_are_named():
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        (([0.0],), TypeError, "phi must be a tensor, but is list"),
+        (([0.0],), TypeError, "phi must be a tensor or a NumPy array, but is list"),
         ((torch.zeros(2, 3), float("nan")), ValueError, "eps must be positive, but is nan"),
         ((torch.zeros(2, 3), torch.ones(2)), ValueError, r"eps must broadcast .*\(2, 3\), but has"),
         ((torch.zeros(3), torch.ones(2, 3)), ValueError, "eps must broadcast"),
@@ -79,3 +81,45 @@ def test_bad_arguments_are_named():
 def test_bad_tensors_are_named(function, arguments, error, message):
     with pytest.raises(error, match=message):
         function(*arguments)
+
+
+@pytest.mark.parametrize("eps", [MINIMUM_EPS, 1e-12, 1e-3, 1e15])
+@pytest.mark.parametrize("kind", SMOOTH)
+def test_gradients_at_the_ends_of_the_documented_range(kind, eps):
+    z = torch.tensor([0.0, 1e-30, -1e-16, 1e-15, 1e-3, -1.0, 1e10, -1e30, 3e38])
+    for function in (heaviside, dirac):
+        leaves = [z.clone().requires_grad_(), torch.tensor(eps, requires_grad=True)]
+        result = function(*leaves, kind)
+        assert result.isfinite().all()
+        for gradient in torch.autograd.grad(result.sum(), leaves):
+            assert not gradient.isnan().any()
+    with pytest.raises(ValueError, match=r"eps must lie in \[1e-15, 1e15\], but is"):
+        heaviside(z, eps=1e-16 if eps < 1 else 1e16, kind=kind)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("kind", SMOOTH)
+def test_half_precision_is_computed_in_float32(dtype, kind):
+    z = torch.tensor([0.0, 1e-4, -1e-3, 0.5, -300.0, 6e4]).to(dtype)
+    for function in (heaviside, dirac):
+        for eps in (1e-4, 1e-2, 1.0):
+            half, full = z.clone().requires_grad_(), z.float().requires_grad_()
+            got, want = function(half, eps, kind), function(full, eps, kind)
+            assert got.dtype == dtype
+            torch.testing.assert_close(got, want.to(dtype))
+            (slope,) = torch.autograd.grad(got.sum(), half)
+            torch.testing.assert_close(slope, torch.autograd.grad(want.sum(), full)[0].to(dtype))
+
+
+def test_arrays_give_arrays():
+    z = np.linspace(-2, 2, 5)
+    for function in (heaviside, dirac):
+        got = function(z, 0.5)
+        assert isinstance(got, np.ndarray) and got.dtype == np.float64
+        np.testing.assert_array_equal(got, function(torch.from_numpy(z), 0.5).numpy())
+    with pytest.raises(TypeError, match="eps must be a NumPy array as phi is, or both .* tensors"):
+        heaviside(z, torch.ones(5))
+    with pytest.raises(TypeError, match="phi must be an array without a mask"):
+        heaviside(np.ma.masked_less(z, 0))
+    with pytest.raises(TypeError, match="phi must hold real numbers, but is complex128"):
+        heaviside(z * 1j)

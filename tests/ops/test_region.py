@@ -209,6 +209,61 @@ def test_empty_domain(shared):
     assert domain.grad.isfinite().all()
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_exact_masks_on_flat_images_have_their_gradient(dtype):
+    """Rounding makes the energy negative in about half of these; the gradient is |a - b|^2."""
+    generator = torch.Generator().manual_seed(0)
+    y, x = torch.meshgrid(torch.arange(64), torch.arange(64), indexing="ij")
+    for _ in range(30):
+        centre = 12 + 40 * torch.rand(2, generator=generator)
+        disc = torch.hypot(x - centre[0], y - centre[1]) < 10
+        first, second = torch.rand(2, generator=generator, dtype=dtype)
+        image = torch.where(disc, first, second)[None]
+        inside = disc[None].to(dtype).requires_grad_()
+        region_energy(image, inside).sum().backward()
+        step = (first - second) ** 2
+        expected = torch.where(disc, -step, step)[None]
+        torch.testing.assert_close(inside.grad, expected, rtol=1e-4, atol=1e-9)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("shared", [False, True])
+def test_squares_beyond_the_type_have_no_gradient_outside_of_the_domain(dtype, shared):
+    features = torch.tensor([0.0, 100, 255] if dtype == torch.float16 else [0.0, 1e25, -3e30])
+    features = features.to(dtype).view(1, 1, 1, 3)[slice(0, 1) if not shared else 0]
+    inside = torch.tensor([[[0.9, 0.1, 0.5]]], dtype=dtype, requires_grad=True)
+    domain = torch.tensor([[[1.0, 1, 0]]], dtype=dtype)
+    region_energy(features, inside, domain).sum().backward()
+    assert not inside.grad.isnan().any() and inside.grad[0, 0, 2] == 0
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_volumes_are_images_of_their_slices(shared):
+    features, inside, domain = example(shared)
+    tall = [
+        x.reshape(*x.shape[:-2], 7, 5, 1).expand(*x.shape[:-2], 7, 5, 2) for x in example(shared)
+    ]
+    spacing = (2.0, 0.5, 3.0)
+    for one, other in zip(
+        region_means(*tall, spacing=spacing), region_means(features, inside, domain), strict=True
+    ):
+        torch.testing.assert_close(one, other)
+    energy = region_energy(*tall, 0.5, 2.0, spacing=spacing)
+    torch.testing.assert_close(energy, 2 * 3.0 * region_energy(features, inside, domain, 0.5, 2.0))
+    one = [tall[0] if shared else tall[0][0], tall[1][0], tall[2][0]]
+    assert region_energy(*one, spacing=spacing).shape == ()
+
+
+def test_leading_dimensions():
+    features, inside, domain = example()
+    expected = region_energy(features, inside, domain)
+    assert torch.equal(region_energy(features[0], inside[0], domain[0]), expected[0])
+    folded = region_energy(features[None], inside[None], domain[None])
+    assert torch.equal(folded, expected[None])
+    c1, _ = region_means(features[0], inside[0])
+    assert c1.shape == (4,)
+
+
 def test_huge_features_give_no_nan():
     features = torch.full((2, 5, 5), 3e38)
     features[:, :2] *= -1
@@ -311,7 +366,7 @@ def test_no_regions_have_no_means():
     [
         (dict(features=torch.zeros(3, 4, 7, 6)), ValueError, r"features must have shape \(3, C"),
         (dict(features=torch.zeros(4, 6, 5)), ValueError, r"features must have shape \(C, 7, 5"),
-        (dict(inside=torch.zeros(7, 5)), ValueError, r"inside must have shape \(M, H, W\)"),
+        (dict(inside=torch.zeros(5)), ValueError, r"inside must have shape \(..., H, W\)"),
         (dict(domain=torch.zeros(1, 7, 5)), ValueError, r"domain must have shape \(3, 7, 5\)"),
         (dict(inside=torch.zeros(3, 7, 5).bool()), TypeError, "inside must be floating point"),
         (dict(features=torch.zeros(4, 7, 5).int()), TypeError, "features must be floating point"),

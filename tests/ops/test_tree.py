@@ -406,7 +406,7 @@ except RuntimeError as error:
 def test_compiles_without_a_place_for_a_cache(monkeypatch):
     import numba
 
-    from mmlevelset.ops import tree_numba
+    from mmlevelset.ops.compiled import compiled
 
     compile_it, asked = numba.njit, []
 
@@ -417,7 +417,7 @@ def test_compiles_without_a_place_for_a_cache(monkeypatch):
         return compile_it(**options)
 
     monkeypatch.setattr(numba, "njit", without_cache)
-    doubled = tree_numba._compiled(lambda value: 2 * value)
+    doubled = compiled(lambda value: 2 * value)
     assert doubled(21) == 42
     assert asked == [True, False]
 
@@ -487,7 +487,7 @@ def test_trees_that_do_not_fit_are_named(name, value, error, message):
 @pytest.mark.parametrize(
     ("guide", "error", "message"),
     [
-        (torch.zeros(3, 4, 5), ValueError, r"guide must have shape \(B, C, H, W\)"),
+        (torch.zeros(4, 5), ValueError, r"guide must have shape \(B, C, H, W\)"),
         (torch.zeros(1, 3, 0, 5), ValueError, "guide must have at least one channel and pixel"),
         (torch.zeros(1, 3, 4, 5).int(), TypeError, "guide must be floating point"),
     ],
@@ -500,3 +500,21 @@ def test_bad_guides_are_named(guide, error, message):
 def test_numba_is_refused_off_the_cpu():
     with pytest.raises(RuntimeError, match="cannot run here: the tensors are on meta"):
         minimum_spanning_tree(torch.zeros(1, 3, 4, 5, device="meta"), backend="numba")
+
+
+def test_single_maps_and_arrays():
+    guide, x = torch.rand(2, 3, 5, 4), torch.rand(2, 2, 5, 4)
+    trees = minimum_spanning_tree(guide)
+    expected = tree_filter(x, trees, guide)
+    tree = minimum_spanning_tree(guide[1])
+    assert all(torch.equal(one, many[1]) for one, many in zip(tree, trees, strict=True))
+    torch.testing.assert_close(tree_filter(x[1], tree, guide[1]), expected[1])
+    arrays = minimum_spanning_tree(guide.numpy())
+    assert isinstance(arrays.parent, np.ndarray)
+    got = tree_filter(x.numpy(), arrays, guide.numpy())
+    assert isinstance(got, np.ndarray)
+    np.testing.assert_array_equal(got, expected.numpy())
+    with pytest.raises(ValueError, match=r"guide must have shape \(C, 5, 4\)"):
+        tree_filter(x[1], tree, guide)
+    with pytest.raises(TypeError, match="x must be a NumPy array as tree is"):
+        tree_filter(x, arrays, guide.numpy())

@@ -78,6 +78,47 @@ def workloads(dtype: torch.dtype, device: torch.device) -> tuple[dict[str, Tenso
     return {name: batch.to(device, dtype) for name, batch in noisy.items()}, source
 
 
+def as_written(image: Tensor, iterations: int) -> tuple[Tensor, Tensor, list[float]]:
+    """Return mask, phi and energies of an image (C, H, W) after that many steps, in float64.
+
+    Getreuer's scheme in scikit-image's form, with the defaults mu = 0.25, dt = 0.5 and the
+    checkerboard; squared distances are averaged over channels.
+    """
+    mu, dt = 0.25, 0.5
+    image = image.double() - image.double().amin()
+    image = image / image.amax()
+    height, width = image.shape[1:]
+    y, x = (torch.sin(torch.arange(n, dtype=torch.float64) * torch.pi / 5) for n in (height, width))
+    phi = (y[:, None] * x).to(image.device)
+    energies = []
+    for _ in range(iterations):
+        wide = functional.pad(phi[None], (1, 1, 1, 1), mode="replicate")[0]
+        right, left, below, above = wide[1:-1, 2:], wide[1:-1, :-2], wide[2:, 1:-1], wide[:-2, 1:-1]
+        dx, dy = (right - left) / 2, (below - above) / 2
+        delta = 1 / (1 + phi**2)
+        soft = 0.5 + torch.atan(phi) / torch.pi
+        first, second = _squares(image, soft)
+        energy = soft * first + (1 - soft) * second + mu * delta * torch.hypot(dx, dy)
+        energies.append(energy.sum().item())
+        first, second = _squares(image, (phi > 0).double())
+        sides = [(right, right - phi, dy), (left, phi - left, dy)]
+        sides += [(below, below - phi, dx), (above, phi - above, dx)]
+        weights = [1 / torch.sqrt(1e-16 + along**2 + across**2) for _, along, across in sides]
+        pull = sum(weight * side[0] for weight, side in zip(weights, sides, strict=True))
+        phi = phi + dt * delta * (mu * pull + second - first)
+        phi = phi / (1 + mu * dt * delta * sum(weights))
+    return phi > 0, phi, energies
+
+
+def _squares(image: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the squared distances (H, W) to the means of the inside and of the outside."""
+    found = []
+    for weight in (share, 1 - share):
+        mean = (image * weight).sum((1, 2)) / weight.sum().clamp(min=1e-12)
+        found.append((image - mean[:, None, None]).square().mean(0))
+    return found[0], found[1]
+
+
 def check(gate: harness.Gate, title: str, got: Any, want: Any, tolerance: float) -> None:
     """Compare masks, phi and energies of a batch with the results of its images one by one."""
     mask, phi, energies = got
@@ -85,6 +126,12 @@ def check(gate: harness.Gate, title: str, got: Any, want: Any, tolerance: float)
     same = [len(of_image) for of_image in energies] == [len(w[2]) for w in want]
     gate.equal(f"{title}, iterations", same)
     gate.close(f"{title}, phi", phi.cpu(), torch.stack([w[1].cpu() for w in want]), tolerance)
+    if same:
+        one, other = (
+            torch.tensor([float(value) for of_image in found for value in of_image])
+            for found in (energies, [w[2] for w in want])
+        )
+        gate.close(f"{title}, energies", one, other, tolerance)
 
 
 def loop(solver: Solver, images: Tensor) -> None:
@@ -117,6 +164,8 @@ def main(words: Sequence[str] | None = None) -> None:
             for name, solver in found.items():
                 want = [solver(image) for image in batch[:, 0]]
                 check(gate, f"{title}, {name}", ours, want, tolerance)
+        written = [as_written(image, len(made)) for image, made in zip(batch, ours[2], strict=True)]
+        check(gate, f"{title}, as written", ours, written, max(tolerance, 1e-5))
         if device.type != "cpu":
             masks, phi, energies = chan_vese(batch.cpu(), extended_output=True, **options)
             want = list(zip(masks, phi, energies, strict=True))

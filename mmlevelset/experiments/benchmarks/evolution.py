@@ -79,27 +79,28 @@ def example(options: argparse.Namespace, device: torch.device, dtype: torch.dtyp
     )
 
 
-def check(gate: harness.Gate, candidates: dict[str, Callable], values: Values, few: int) -> None:
-    """Run all regions, and compare the first and the last few with the equations in float64."""
-    regions = len(values["phi0"])
-    some = torch.tensor([*range(min(few, regions)), *range(max(few, regions - few), regions)])
-    some = some.to(values["phi0"].device)
+def check(gate: harness.Gate, candidates: dict[str, Callable], values: Values) -> None:
+    """Compare phi and all gradients of all regions with the equations in float64."""
     weight = torch.randn_like(values["phi0"])
     half = values["features"].dtype in (torch.float16, torch.bfloat16)
 
     def run(function: Callable, leaves: list[Tensor], weight: Tensor) -> list[Tensor]:
         leaves = [value.detach().requires_grad_() for value in leaves]
         result = function(*leaves)
-        return [result, *torch.autograd.grad((result * weight).sum(), leaves)]
+        return [result.detach(), *torch.autograd.grad((result * weight).sum(), leaves)]
 
-    exact = [value[some].double() for value in values.values()]
-    want = run(as_written, exact, weight[some].double())
+    # A few regions at a time: autograd keeps many copies of their features.
+    parts = [
+        run(as_written, [value[some].double() for value in values.values()], weight[some].double())
+        for some in torch.arange(len(weight), device=weight.device).split(4)
+    ]
+    want = [torch.cat(part) for part in zip(*parts, strict=True)]
     for name, function in candidates.items():
         got = run(function, list(values.values()), weight)
         for quantity, one, other in zip(("phi", *NAMES), got, want, strict=True):
-            tolerance = 5e-3 if half and quantity == "features" else 1e-4
+            tolerance = 5e-3 if half and quantity == "features" else 2e-4
             what = quantity if quantity == "phi" else f"gradient of {quantity}"
-            gate.close(f"{name}, {what}", one[some], other, tolerance)
+            gate.close(f"{name}, {what}", one, other, tolerance)
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -126,7 +127,7 @@ def main(words: Sequence[str] | None = None) -> None:
     candidates[ours] = evolve_chan_vese
 
     gate = harness.Gate()
-    check(gate, candidates, values, few=2)
+    check(gate, candidates, values)
     gate.finish()
 
     bandwidth = harness.copy_bandwidth(device)

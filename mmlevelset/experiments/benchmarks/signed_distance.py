@@ -67,26 +67,36 @@ def example(options: argparse.Namespace) -> Tensor:
     return level < 1
 
 
-def brute_force(mask: Tensor) -> Tensor:
-    """Return the signed distances by the distances of all pairs of pixels."""
-    pixels = torch.nonzero(torch.ones_like(mask)).double()
-    own = mask.flatten()
-    apart = torch.cdist(pixels, pixels).masked_fill(own[:, None] == own, torch.inf)
-    return (torch.where(own, 1.0, -1.0) * (apart.amin(1) - 0.5)).view_as(mask)
+def by_definition(masks: Tensor) -> Tensor:
+    """Return the signed distances of masks (M, H, W) with both sides, in float64, by all offsets.
+
+    The smallest squared distance over all pixels of the other side is the smallest over the rows of
+    the smallest over the columns.
+    """
+    found = torch.zeros(masks.shape, dtype=torch.float64, device=masks.device)
+    for side, sign in ((True, 1), (False, -1)):
+        square = torch.where(masks == side, torch.inf, 0.0).double()
+        for axis in (1, 2):
+            place = torch.arange(masks.shape[axis], device=masks.device).double()
+            apart = (place[:, None] - place).square()
+            lines = square.movedim(axis, -1)
+            least = torch.stack([(lines + one).amin(-1) for one in apart], -1)
+            square = least.movedim(-1, axis)
+        found = torch.where(masks == side, sign * (square.sqrt() - 0.5), found)
+    return found
 
 
 def check(peers: dict[str, Callable], masks: Tensor, truncation: float) -> harness.Gate:
-    """Compare ours with the libraries, and a quarter of three masks with all pairs of pixels."""
+    """Compare all pixels of all masks with the definition, and with the libraries."""
     gate = harness.Gate()
-    height, width = masks.shape[1:]
-    small = masks[:3, height // 2 :, width // 2 :]
-    exact = torch.stack([brute_force(mask.cpu()) for mask in small]).to(masks.device)
-    ours = signed_distance(masks, None)
-    gate.close("ours against all pairs of pixels", signed_distance(small), exact, 1e-6)
+    ours, cut = signed_distance(masks, None), signed_distance(masks, truncation)
+    exact = by_definition(masks)
+    gate.close("ours against the definition", ours, exact, 1e-6)
+    limited = (exact / truncation).clamp(-1, 1)
+    gate.close("ours against the definition, truncated", cut, limited, 1e-6)
     for name, function in peers.items():
         gate.close(f"ours against {name}", ours, function(masks, None), 1e-6)
-        cut, other = signed_distance(masks, truncation), function(masks, truncation)
-        gate.close(f"ours against {name}, truncated", cut, other, 1e-6)
+        gate.close(f"ours against {name}, truncated", cut, function(masks, truncation), 1e-6)
     return gate
 
 
@@ -97,16 +107,20 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--truncation", type=float, default=16.0, help="in pixels, as in training targets"
     )
+    parser.add_argument("--side", type=int, default=1024, help="of the mask with one pixel inside")
     options = parser.parse_args(words)
     device = harness.prepare(options, words)
     masks = example(options).to(device)
+    far = torch.zeros(1, options.side, options.side, dtype=torch.bool, device=device)
+    far[0, 3, 5] = True
     others = installed_peers()
     check(others, masks, options.truncation).finish()
+    check(others, far, options.truncation).finish()
     candidates = {**others, "ours": signed_distance}
     reference = next(iter(candidates))
-    for truncation in (options.truncation, None):
-        calls = {name: partial(call, masks, truncation) for name, call in candidates.items()}
+    for some, truncation in ((masks, options.truncation), (masks, None), (far, None)):
+        calls = {name: partial(call, some, truncation) for name, call in candidates.items()}
         results = harness.measure(calls, device, options.rounds)
         cut = "not truncated" if truncation is None else f"truncated at {truncation:g} pixels"
-        print(f"\n{tuple(masks.shape)}, {cut}\n")
+        print(f"\n{tuple(some.shape)}, {cut}\n")
         print(harness.time_and_memory(results, reference))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from mmlevelset.ops.checks import check_real
 from mmlevelset.ops.classic.descent import (
     descend,
     distance_energy,
@@ -19,7 +20,6 @@ from mmlevelset.ops.classic.descent import (
 )
 from mmlevelset.ops.classic.images import (
     check_loop,
-    check_number,
     give_result,
     initial_level_set,
     read_image,
@@ -46,6 +46,7 @@ def drlse(
     init_level_set: str | Array = "box",
     extended_output: bool = False,
     *,
+    channel_axis: int | None = None,
     potential: str = "double-well",
 ) -> Any:
     r"""Edge-based segmentation by distance regularized level set evolution (DRLSE).
@@ -86,6 +87,8 @@ def drlse(
             inside). A name or a mask becomes phi = +-2, as in the paper. The contour moves in one
             direction, so start around the object for alpha > 0, in it for alpha < 0.
         extended_output: Also return phi and the energies.
+        channel_axis: The axis of the channels, as in scikit-image; default: they come first. It
+            must be given for a photo (H, W, 3) and for more than seven channels.
         potential: ``double-well`` (eq. 16 of the paper) or ``single-well``,
             p(s) = (s - 1)^2 / 2, which keeps phi a distance everywhere.
 
@@ -113,13 +116,13 @@ def drlse(
         True
     """
     check_loop(tol, max_num_iter, mu, dt)
-    check_number("lambda_", lambda_, least=0)
-    check_number("alpha", alpha)
-    check_number("epsilon", epsilon, above=0)
-    check_number("sigma", sigma, above=0)
+    check_real("lambda_", lambda_, least=0)
+    check_real("alpha", alpha)
+    check_real("epsilon", epsilon, above=0)
+    check_real("sigma", sigma, above=0)
     if potential not in POTENTIALS:
         raise ValueError(f"potential must be 'double-well' or 'single-well', but is {potential!r}")
-    given = read_image(image)
+    given = read_image(image, channel_axis)
     phi = initial_level_set(init_level_set, given)
 
     def step(phi: Tensor) -> Tensor:

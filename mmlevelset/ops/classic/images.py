@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from numbers import Integral, Real
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 from torch import Tensor
 
-from mmlevelset.ops.checks import check_finite, check_same_device
+from mmlevelset.ops.arrays import check_array
+from mmlevelset.ops.checks import check_finite, check_real, check_same_device
+from mmlevelset.ops.shapes import NAMES
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,6 +26,12 @@ STEP_HEIGHT = 2.0
 
 FULL_SCALE = 255.0
 
+MOST_COLOURS = 4
+"""Channels of a photo with transparency."""
+
+MOST_CHANNELS = 7
+"""More slices than that make a volume, if nothing says that they are channels."""
+
 
 @dataclass(frozen=True)
 class Image:
@@ -34,19 +42,14 @@ class Image:
     numpy: bool
 
 
-def read_image(image: Array) -> Image:
+def read_image(image: Array, channel_axis: int | None = None) -> Image:
     """Check an image, and scale it to [0, 255] by its smallest and largest value.
 
     The papers' settings are for eight-bit images. Scaled images of any range can use them, and
     brightness and contrast have no effect. A blank image becomes zero.
     """
     numpy = not isinstance(image, Tensor)
-    values = to_tensor("image", image)
-    if values.ndim not in (2, 3, 4) or 0 in values.shape[-3:]:
-        raise ValueError(
-            "image must have shape (H, W), (C, H, W) or (B, C, H, W), with C, H and W positive, "
-            f"but has {tuple(values.shape)}"
-        )
+    values = channels_first(to_tensor("image", image), channel_axis)
     check_finite(image=values)
     narrow = values.dtype in (torch.float16, torch.bfloat16, torch.float32)
     values = values.to(torch.float32 if narrow else torch.float64)
@@ -57,6 +60,46 @@ def read_image(image: Array) -> Image:
     spread = high / 2 - low / 2
     share = (values / 2 - low / 2) / torch.where(spread > 0, spread, 1.0)
     return Image(FULL_SCALE * share, batched, numpy)
+
+
+def channels_first(values: Tensor, channel_axis: int | None, dims: int = 2) -> Tensor:
+    """The image as (*S), (C, *S) or (B, C, *S), where S are the sizes of two or three axes.
+
+    Without ``channel_axis`` channels come first. Few colours in the last place, or many channels in
+    the first, are refused: the image is likely a photo with its colours last, or a volume.
+    """
+    axes = ", ".join(NAMES[dims])
+    shape, extra = tuple(values.shape), values.ndim - dims
+    if extra not in (0, 1, 2) or 0 in shape[-1 - dims :]:
+        positive = " and ".join(("C, " + axes).rsplit(", ", 1))
+        raise ValueError(
+            f"image must have shape ({axes}), (C, {axes}) or (B, C, {axes}), with {positive} "
+            f"positive, but has {shape}"
+        )
+    if channel_axis is not None:
+        valid = isinstance(channel_axis, Integral) and not isinstance(channel_axis, bool)
+        if not valid or not -values.ndim <= channel_axis < values.ndim:
+            raise ValueError(
+                f"channel_axis must be an axis of the image of shape {shape}, but is "
+                f"{channel_axis!r}"
+            )
+        if not extra:
+            raise ValueError(
+                f"channel_axis must be None for an image without channels, but is {channel_axis} "
+                f"for shape {shape}"
+            )
+        return values.movedim(int(channel_axis), extra - 1)
+    if extra and shape[-1] <= MOST_COLOURS < shape[extra - 1]:
+        raise ValueError(
+            f"channel_axis must be given for an image of shape {shape}: -1 if the last axis holds "
+            f"its colours, {extra - 1} if it has {shape[extra - 1]} channels"
+        )
+    if extra == 1 and dims == 2 and shape[0] > MOST_CHANNELS:
+        raise ValueError(
+            f"channel_axis must be 0 for an image of {shape[0]} channels, shape {shape}; a volume "
+            "(D, H, W) is for chan_vese with three numbers as spacing"
+        )
+    return values
 
 
 def initial_level_set(init: str | Array, image: Image) -> Tensor:
@@ -103,27 +146,11 @@ def give_result(image: Image, phi: Tensor, energies: list[list[float]], extended
     return mask, convert(phi), energies if image.batched else energies[0]
 
 
-def check_number(
-    name: str, value: float, *, least: float = -math.inf, above: float = -math.inf
-) -> None:
-    """Raise unless ``value`` is a finite number, at least ``least`` and greater than ``above``."""
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"{name} must be a number, but is {type(value).__name__}")
-    if math.isfinite(value) and value >= least and value > above:
-        return
-    kind = "finite"
-    if above == 0:
-        kind = "positive and finite"
-    elif least == 0:
-        kind = "non-negative and finite"
-    raise ValueError(f"{name} must be {kind}, but is {value}")
-
-
 def check_loop(tol: float, max_num_iter: int, mu: float, dt: float) -> None:
     """Check the options of all solvers, and that the step of the distance term is stable."""
-    check_number("mu", mu, least=0)
-    check_number("dt", dt, above=0)
-    check_number("tol", tol, least=0)
+    check_real("mu", mu, least=0)
+    check_real("dt", dt, above=0)
+    check_real("tol", tol, least=0)
     check_count("max_num_iter", max_num_iter)
     if mu * dt >= 0.25:
         raise ValueError(f"dt must be less than 1 / (4 mu) = {0.25 / mu:g}, but is {dt}")
@@ -147,8 +174,7 @@ def to_tensor(name: str, array: Array) -> Tensor:
 
     if not isinstance(array, np.ndarray):
         raise TypeError(f"{name} must be a NumPy array or a tensor, but is {type(array).__name__}")
-    if array.dtype.kind not in "biuf":
-        raise TypeError(f"{name} must hold real numbers, but is {array.dtype}")
+    check_array(name, array)
     kind, size = array.dtype.kind, array.dtype.itemsize
     wanted = np.bool_ if kind == "b" else np.float32 if kind == "f" and size <= 4 else np.float64
     # A copy, because torch refuses other byte orders, negative strides and read-only memory.

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from mmlevelset.ops.checks import check_real
 from mmlevelset.ops.classic.descent import descend_regions
 from mmlevelset.ops.classic.images import (
     check_count,
     check_loop,
-    check_number,
     give_result,
     initial_level_set,
     read_image,
@@ -37,6 +37,8 @@ def legendre_level_set(
     dt: float = 0.1,
     init_level_set: str | Array = "disk",
     extended_output: bool = False,
+    *,
+    channel_axis: int | None = None,
 ) -> Any:
     r"""Region-based segmentation in uneven light by Legendre level sets (L2S).
 
@@ -77,6 +79,8 @@ def legendre_level_set(
             also (B, H, W): a mask of the inside (bool) or a level set (floating point, positive
             inside). A name or a mask becomes phi = +-2.
         extended_output: Also return phi and the energies.
+        channel_axis: The axis of the channels, as in scikit-image; default: they come first. It
+            must be given for a photo (H, W, 3) and for more than seven channels.
 
     Returns:
         Mask of the inside, bool, (H, W) or for a batch (B, H, W): an array for an array, a tensor
@@ -102,11 +106,11 @@ def legendre_level_set(
     """
     check_loop(tol, max_num_iter, mu, dt)
     check_count("order", order)
-    check_number("nu", nu, least=0)
-    check_number("lambda1", lambda1, above=0)
-    check_number("lambda2", lambda2, above=0)
-    check_number("epsilon", epsilon, above=0)
-    given = read_image(image)
+    check_real("nu", nu, least=0)
+    check_real("lambda1", lambda1, above=0)
+    check_real("lambda2", lambda2, above=0)
+    check_real("epsilon", epsilon, above=0)
+    given = read_image(image, channel_axis)
     phi = initial_level_set(init_level_set, given)
     with full_precision(phi.device):
         fit = PolynomialFit(given.values, order, lambda1, lambda2)

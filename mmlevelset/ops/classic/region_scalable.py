@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from mmlevelset.ops.checks import check_real
 from mmlevelset.ops.classic.descent import descend_regions, gaussian_matrix
 from mmlevelset.ops.classic.images import (
     check_loop,
-    check_number,
     give_result,
     initial_level_set,
     read_image,
@@ -37,6 +37,7 @@ def region_scalable_fitting(
     init_level_set: str | Array = "small disk",
     extended_output: bool = False,
     *,
+    channel_axis: int | None = None,
     truncate: float = 2.0,
 ) -> Any:
     r"""Region-based segmentation in uneven light by region-scalable fitting (RSF).
@@ -74,6 +75,8 @@ def region_scalable_fitting(
             also (B, H, W): a mask of the inside (bool) or a level set (floating point, positive
             inside). A name or a mask becomes phi = +-2, as in the paper.
         extended_output: Also return phi and the energies.
+        channel_axis: The axis of the channels, as in scikit-image; default: they come first. It
+            must be given for a photo (H, W, 3) and for more than seven channels.
         truncate: Radius of the window in standard deviations, positive.
 
     Returns:
@@ -100,13 +103,13 @@ def region_scalable_fitting(
         True
     """
     check_loop(tol, max_num_iter, mu, dt)
-    check_number("nu", nu, least=0)
-    check_number("lambda1", lambda1, least=0)
-    check_number("lambda2", lambda2, least=0)
-    check_number("epsilon", epsilon, above=0)
-    check_number("sigma", sigma, above=0)
-    check_number("truncate", truncate, above=0)
-    given = read_image(image)
+    check_real("nu", nu, least=0)
+    check_real("lambda1", lambda1, least=0)
+    check_real("lambda2", lambda2, least=0)
+    check_real("epsilon", epsilon, above=0)
+    check_real("sigma", sigma, above=0)
+    check_real("truncate", truncate, above=0)
+    given = read_image(image, channel_axis)
     phi = initial_level_set(init_level_set, given)
     with full_precision(phi.device):
         fit = LocalFit(given.values, sigma, truncate, lambda1, lambda2)

@@ -15,6 +15,7 @@ u = G dt delta(phi_s) is the gradient of the force. The sums U1 = sum u F and U0
 gradients b1 = 2 lambda1 (U1 - c1 U0) and b2 = -2 lambda2 (U1 - c2 U0) of the means c1 and c2.
 """
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -500,6 +501,7 @@ def forward(
     dt: Tensor,
     eta: float,
     printed_delta: bool,
+    spacing: Sequence[float] = (1.0, 1.0),  # the only one that the kernels take
 ) -> tuple[Tensor, Tensor, Tensor]:
     """As :func:`mmlevelset.ops.evolution_torch.forward`, but the means have another centre."""
     features, lambda1, lambda2, mu, eps, dt = map(
@@ -551,6 +553,7 @@ def backward(
     dt: Tensor,
     eta: float,
     printed_delta: bool,
+    spacing: Sequence[float] = (1.0, 1.0),  # the only one that the kernels take
 ) -> tuple[Tensor, ...]:
     """Gradients of phi0, features, lambda1, lambda2, mu, eps and dt."""
     grad_trajectory, trajectory, features, means, areas = map(

@@ -1,0 +1,1 @@
+"""Random inputs for the ops, compared with their definitions in float64."""
