@@ -8,4 +8,3 @@ model = dict(
         num_grids=[28, 24, 16, 12, 8],
     ),
 )
-lite0 = dict(_delete_=True)

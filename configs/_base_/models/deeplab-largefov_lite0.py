@@ -10,4 +10,3 @@ model = dict(
     backbone=dict(_base_.lite0.backbone, out_indices=(7,), output_stride=16),
     decode_head=dict(in_channels=320, dilation=6),
 )
-lite0 = dict(_delete_=True)

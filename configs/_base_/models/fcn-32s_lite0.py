@@ -6,4 +6,3 @@ model = dict(
     backbone=_base_.lite0.backbone,
     decode_head=dict(in_channels=[24, 40, 112, 320]),
 )
-lite0 = dict(_delete_=True)

@@ -15,4 +15,3 @@ model = dict(
         ),
     ),
 )
-lite0 = dict(_delete_=True)

@@ -9,4 +9,3 @@ model = dict(
         mask_roi_extractor=dict(finest_scale=56),
     ),
 )
-lite0 = dict(_delete_=True)

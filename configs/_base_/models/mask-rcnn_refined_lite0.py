@@ -10,4 +10,3 @@ model = dict(
         mask_head=dict(mask_size=112),
     ),
 )
-lite0 = dict(_delete_=True)
