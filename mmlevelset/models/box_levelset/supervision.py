@@ -9,7 +9,7 @@ from mmdet.utils import ConfigType, OptConfigType
 from mmengine.logging import MessageHub
 from mmengine.model import BaseModule
 from mmengine.structures import InstanceData
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmlevelset.models.box_levelset.lab import LabImage
 from mmlevelset.models.box_levelset.level_set_loss import Masks
@@ -54,7 +54,7 @@ class BoxSupervision(BaseModule):
             the true mask of an object, or its box if the mask is empty.
         warmup_iters: Iterations before all losses of boxes but the projection begin.
         loss_mask: Loss of logits and true masks (K, H, W) that takes ``reduction_override``, as
-            mmdet's DiceLoss.
+            mmdet's DiceLoss; its config, or the loss itself.
         loss_projection: Losses (K,) of scores and box masks (K, H, W).
         loss_level_set: :class:`BoxLevelSetLoss`, or None.
         loss_consistency: :class:`LocalConsistencyLoss`, or None.
@@ -75,7 +75,9 @@ class BoxSupervision(BaseModule):
         in_channels: int | None = None,
         supervision: str = "box",
         warmup_iters: int = 0,
-        loss_mask: ConfigType = dict(type="DiceLoss", use_sigmoid=True, loss_weight=3.0),
+        loss_mask: ConfigType | nn.Module = dict(
+            type="DiceLoss", use_sigmoid=True, loss_weight=3.0
+        ),
         loss_projection: ConfigType = dict(type="mmlevelset.BoxProjectionLoss"),
         loss_level_set: OptConfigType = dict(type="mmlevelset.BoxLevelSetLoss"),
         loss_consistency: OptConfigType = None,
@@ -91,7 +93,8 @@ class BoxSupervision(BaseModule):
             raise ValueError(f"warmup_iters must be at least 0, but is {warmup_iters!r}")
         self.supervision = supervision
         self.warmup_iters = warmup_iters
-        self.loss_mask = MODELS.build(loss_mask)
+        given = isinstance(loss_mask, nn.Module)
+        self.loss_mask = loss_mask if given else MODELS.build(loss_mask)
         self.loss_projection = MODELS.build(loss_projection)
         self.loss_level_set = self.loss_consistency = self.loss_pairwise = None
         self.lab_image: LabImage | None = None
@@ -322,3 +325,17 @@ def _shrunk(masks: Tensor, size: Sequence[int]) -> Tensor:
     """Masks (K, H, W), bool, at another size, sampled as in mmdet."""
     small = F.interpolate(masks[None].float(), size, mode="bilinear", align_corners=False)
     return small[0] >= 0.5
+
+
+def masks_unless_empty(truth: InstanceData) -> InstanceData:
+    """Return the boxes and labels of an image's objects; their masks too if none is empty.
+
+    mmdet's assigners take the centre of a mask if there are masks. An empty mask has no centre.
+    """
+    found = InstanceData(bboxes=truth.bboxes, labels=truth.labels)
+    masks = truth.get("masks")
+    if masks is not None:
+        areas = masks.flatten(1).sum(1) if isinstance(masks, Tensor) else masks.areas
+        if (areas > 0).all():
+            found.masks = masks
+    return found
