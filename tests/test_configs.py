@@ -150,10 +150,11 @@ def test_semantic_networks_have_their_logits_at_every_stride_th_pixel():
 
     def check(path: str, config: Config) -> None:
         assert config.model.decode_head.align_corners
-        assert config.model.stride == (32 if "/fcn" in path else 8)
+        usual = 32 if "/fcn" in path else 8
+        assert config.model.stride == config.model.backbone.get("output_stride", usual)
         for loss in (config.model.decode_head.loss_decode[1], *config.model.decode_head.monitor):
             assert tuple(loss.map_size) == (41, 41)
-        if "largefov" in path:
+        if "largefov" in path and "_lite0_" not in path:
             assert isinstance(build(config.model).backbone.average_pool, nn.AvgPool2d)
 
     check_all([path for path in CONFIGS if "decode_head" in read(path).model], check)
@@ -216,6 +217,19 @@ def test_the_options_of_the_readmes_fit_their_configs():
                 config.merge_from_dict(options)
                 build(config.model)
     assert rows > 20
+
+
+def test_the_config_for_backbones_of_timm_fits_its_base(tmp_path):
+    text = (ROOT / "configs/photographs/README.md").read_text()
+    (snippet,) = re.findall(r"```python\n(_base_.*?)```", text, re.DOTALL)
+    file = tmp_path / "mine.py"
+    file.write_text(snippet.replace('"configs/', f'"{ROOT}/configs/'))
+    config = Config.fromfile(file, import_custom_modules=False)
+    usual = read("configs/photographs/mask-rcnn_refined_lite0_pennfudan.py").model
+    assert config.model.backbone.keys().isdisjoint(usual.backbone.keys() - {"type", "out_indices"})
+    assert len(config.model.neck.in_channels) == len(config.model.backbone.out_indices) == 4
+    assert config.model.neck.norm_cfg == usual.neck.norm_cfg
+    assert config.model.roi_head == usual.roi_head
 
 
 def test_the_options_of_the_sweeps_fit_their_configs():

@@ -59,5 +59,7 @@ val_evaluator = dict(
     type="mmlevelset.LevelSetCocoMetric",
     ann_file=data_root + "annotations/instances_val.json",
     metric=["bbox", "segm"],
+    boundary_ap=False,
+    extra_ious=(),
 )
 test_evaluator = val_evaluator

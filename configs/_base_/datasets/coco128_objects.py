@@ -1,0 +1,27 @@
+"""The objects of 128 images of COCO's train2017 as one class: 96 to train on, 32 to validate.
+
+``tools/dataset_converters/coco_objects.py`` writes the two files. The pipelines are Penn-Fudan's.
+"""
+
+_base_ = ["./pennfudan_instance.py"]
+data_root = "data/"
+metainfo = dict(classes=("object",), palette=[(220, 20, 60)])
+train_dataloader = dict(
+    dataset=dict(
+        data_root=data_root,
+        metainfo=metainfo,
+        ann_file="coco128_objects/instances_train.json",
+        data_prefix=dict(img="coco128/images/"),
+    )
+)
+val_dataloader = dict(
+    dataset=dict(
+        data_root=data_root,
+        metainfo=metainfo,
+        ann_file="coco128_objects/instances_val.json",
+        data_prefix=dict(img="coco128/images/"),
+    )
+)
+test_dataloader = val_dataloader
+val_evaluator = dict(ann_file=data_root + "coco128_objects/instances_val.json")
+test_evaluator = val_evaluator

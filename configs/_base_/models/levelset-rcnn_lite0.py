@@ -1,0 +1,18 @@
+"""The small LevelSet R-CNN for photographs; phi and the features on a grid of 112 x 112."""
+
+_base_ = ["./levelset-rcnn_small.py", "./lite0_photographs.py"]
+model = dict(
+    **_base_.lite0,
+    rpn_head=dict(anchor_generator=dict(scales=[8])),
+    roi_head=dict(
+        bbox_roi_extractor=dict(finest_scale=56),
+        mask_roi_extractor=dict(finest_scale=56),
+        mask_head=dict(
+            mask_size=112,
+            feature_head=dict(num_convs=1, upsample_channels=(32, 16, 8)),
+            initial_weight=0.25,
+            final_weight=0.25,
+        ),
+    ),
+)
+lite0 = dict(_delete_=True)

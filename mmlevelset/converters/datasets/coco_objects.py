@@ -1,0 +1,84 @@
+"""A file of instances in COCO's layout, cut in two by a seed, with one class for all instances.
+
+    python tools/dataset_converters/coco_objects.py \
+        data/coco128/annotations/instances_coco128.json data/coco128_objects --val 32
+
+Writes OUT/instances_train.json and OUT/instances_val.json with the class "object", for detectors
+that learn from few photographs what an object is. Images stay where they are. The images are
+sorted by id and shuffled by the seed; the first of them validate. Images without instances are
+kept.
+"""
+
+import json
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+from mmlevelset.converters.coco_layout import number_categories
+from mmlevelset.converters.command_line import make_parser, require, whole_number
+from mmlevelset.converters.outputs import write_compact_json
+from mmlevelset.errors import InputError, exit_on_input_error
+
+NEEDED = ("images", "annotations", "categories")
+
+
+def read_instances(path: Path) -> dict:
+    """Return the content of a file of instances."""
+    try:
+        content = json.loads(require(path, "the annotation file").read_bytes())
+    except (ValueError, OSError) as error:
+        raise InputError(f"the annotation file {path} cannot be read: {error}") from error
+    for key in NEEDED:
+        entries = content.get(key) if isinstance(content, dict) else None
+        if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+            raise InputError(f"{path} must have a list of objects {key!r}, as COCO's files have")
+    for key, name in (("images", "id"), ("annotations", "image_id")):
+        if any(name not in entry for entry in content[key]):
+            raise InputError(f"{path}: each of its {key} must have the key {name!r}")
+    return content
+
+
+def split_ids(ids: Sequence[int], val: int, seed: int) -> dict[str, set[int]]:
+    """Return the image ids of train and of val: the first ``val`` of the shuffled ids validate."""
+    shuffled = sorted(ids)
+    random.Random(seed).shuffle(shuffled)
+    return {"train": set(shuffled[val:]), "val": set(shuffled[:val])}
+
+
+def part_of(content: dict, ids: set[int], name: str) -> dict:
+    """Return the file of these images, in the order of the source; all instances have one class."""
+    return {
+        **content,
+        "images": [image for image in content["images"] if image["id"] in ids],
+        "annotations": [
+            {**annotation, "category_id": 1}
+            for annotation in content["annotations"]
+            if annotation["image_id"] in ids
+        ],
+        "categories": number_categories([name]),
+    }
+
+
+@exit_on_input_error("coco_objects.py")
+def main(words: Sequence[str] | None = None) -> None:
+    parser = make_parser(__doc__)
+    parser.add_argument("annotations", type=Path, help="a file of instances in COCO's layout")
+    parser.add_argument("target", type=Path, help="where to write")
+    parser.add_argument(
+        "--val", type=whole_number, required=True, metavar="N", help="number of images to validate"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the split [0]")
+    parser.add_argument("--name", default="object", help="of the class [object]")
+    arguments = parser.parse_args(words)
+    content = read_instances(arguments.annotations)
+    ids = [image["id"] for image in content["images"]]
+    if arguments.val >= len(ids):
+        raise InputError(
+            f"--val must be less than the {len(ids)} images of {arguments.annotations}, but is"
+            f" {arguments.val}"
+        )
+    for split, of_split in split_ids(ids, arguments.val, arguments.seed).items():
+        part = part_of(content, of_split, arguments.name)
+        path = arguments.target / f"instances_{split}.json"
+        write_compact_json(path, part)
+        print(f"{path}: {len(part['images'])} images, {len(part['annotations'])} instances")
