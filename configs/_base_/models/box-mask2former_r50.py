@@ -71,8 +71,8 @@ model = dict(
             return_intermediate=True,
             num_layers=9,
             layer_cfg=dict(
-                self_attn_cfg=dict(embed_dims=256, num_heads=8, dropout=0.0, batch_first=True),
-                cross_attn_cfg=dict(embed_dims=256, num_heads=8, dropout=0.0, batch_first=True),
+                self_attn_cfg=dict(embed_dims=256, num_heads=8, batch_first=True),
+                cross_attn_cfg=dict(embed_dims=256, num_heads=8, batch_first=True),
                 ffn_cfg=dict(
                     embed_dims=256,
                     feedforward_channels=2048,

@@ -20,9 +20,7 @@ model = dict(
         num_queries=20,
         pixel_decoder=dict(
             norm_cfg=norm,
-            encoder=dict(
-                num_layers=2, layer_cfg=dict(self_attn_cfg=attention, ffn_cfg=forward)
-            ),
+            encoder=dict(num_layers=2, layer_cfg=dict(self_attn_cfg=attention, ffn_cfg=forward)),
             positional_encoding=dict(num_feats=32),
         ),
         positional_encoding=dict(num_feats=32),

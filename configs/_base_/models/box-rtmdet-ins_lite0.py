@@ -1,0 +1,5 @@
+"""The small RTMDet-Ins from boxes for photographs: EfficientNet-Lite0 with ImageNet weights."""
+
+_base_ = ["./box-rtmdet-ins_small.py", "./lite0_photographs.py"]
+model = dict(**_base_.lite0)
+lite0 = dict(_delete_=True)
