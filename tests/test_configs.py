@@ -125,7 +125,11 @@ def test_training_loads_masks_only_where_they_supervise():
             (config.train_dataloader, supervision_of(config.model) != "box"),
             (config.val_dataloader, True),
         ):
-            loads = [step for step in loader.dataset.pipeline if step.type.endswith("Annotations")]
+            loads = [
+                step
+                for step in loader.dataset.pipeline
+                if "Load" in step.type and step.type.endswith("Annotations")
+            ]
             assert [step.with_mask for step in loads] == [expected]
 
     paths = [path for path in CONFIGS if supervision_of(read(path).model) is not None]

@@ -36,7 +36,11 @@ for pipeline in (train_pipeline, stage2):
 train_dataloader = dict(
     dataset=dict(type="mmlevelset.CocoDataset", masks="unread", pipeline=train_pipeline)
 )
-val_dataloader = dict(dataset=dict(type="mmlevelset.CocoDataset"))
+test_pipeline = _base_.test_pipeline
+for step in test_pipeline:
+    if step["type"] == "LoadAnnotations":
+        step["with_mask"] = True
+val_dataloader = dict(dataset=dict(type="mmlevelset.CocoDataset", pipeline=test_pipeline))
 test_dataloader = val_dataloader
 val_evaluator = dict(type="mmlevelset.LevelSetCocoMetric")
 test_evaluator = val_evaluator
@@ -49,4 +53,4 @@ custom_hooks = [
     dict(type="mmlevelset.ReseedHook"),
     dict(type="mmlevelset.MeanLossHook"),
 ]
-del train_pipeline, stage2, pipeline, step, hooks
+del stage2, pipeline, step, hooks
