@@ -29,7 +29,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "projection alone": dict(loss_level_set=None, **NO_CONSISTENCY),
     "projection, pairwise": dict(
         loss_level_set=None,
-        loss_pairwise=dict(type="mmlevelset.BoxPairwiseLoss", warmup_iters=0),
+        loss_pairwise=dict(loss_weight=1.0, warmup_iters=0),
         **NO_CONSISTENCY,
     ),
     "projection, released energy": NO_CONSISTENCY,

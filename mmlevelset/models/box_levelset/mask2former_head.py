@@ -73,7 +73,10 @@ class BoxMask2FormerHead(Mask2FormerHead):
         refinement: Config of ``mmlevelset.CropRefinement``, or None; ``in_channels`` is set from
             the mask features'. The refined masks of the last layer have losses of
             :class:`BoxSupervision`, named ``*_refined``, and replace the masks in inference.
-        **kwargs: Arguments of :class:`mmdet.models.Mask2FormerHead`.
+        **kwargs: Arguments of :class:`mmdet.models.Mask2FormerHead`; ``num_stuff_classes`` is 0.
+
+    Raises:
+        ValueError: There are classes of stuff.
     """
 
     def __init__(
@@ -85,6 +88,11 @@ class BoxMask2FormerHead(Mask2FormerHead):
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
+        if self.num_stuff_classes:
+            raise ValueError(
+                "num_stuff_classes must be 0, since stuff has no boxes, but is"
+                f" {self.num_stuff_classes}"
+            )
         features = dict(in_channels=self.mask_embed[-1].out_features)
         self.box_supervision = MODELS.build(
             dict(type="mmlevelset.BoxSupervision") | features | dict(box_supervision or {})

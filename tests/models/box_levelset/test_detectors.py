@@ -348,3 +348,10 @@ def test_the_detector_says_how_its_images_are_normalised(name):
     assert image.image_std.flatten().tolist() == [4.0, 5.0, 6.0] and image.bgr
     config.data_preprocessor.bgr_to_rgb = True
     assert not getattr(build(config), HEADS[name]).box_supervision.lab_image.bgr
+
+
+def test_stuff_has_no_boxes():
+    config = config_of("mask2former")
+    config.panoptic_head.num_stuff_classes = 2
+    with pytest.raises(ValueError, match="num_stuff_classes must be 0, since stuff has no boxes"):
+        build(config)
