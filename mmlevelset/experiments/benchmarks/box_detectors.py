@@ -11,7 +11,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import MODELS
 from mmengine.structures import InstanceData
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmlevelset.experiments.benchmarks import harness
 
@@ -41,7 +41,7 @@ ROWS: dict[str, dict[str, Any]] = {
 }
 
 
-def models_of(detector: str, device: torch.device) -> dict[str, nn.Module]:
+def models_of(detector: str, device: torch.device) -> dict[str, Any]:
     """Return a model for each row, all with the same weights."""
     name, head, plain, plain_head = DETECTORS[detector]
     config = Config.fromfile(f"configs/_base_/models/{name}.py").model
@@ -57,7 +57,7 @@ def models_of(detector: str, device: torch.device) -> dict[str, nn.Module]:
             if isinstance(value, dict) and isinstance(supervision.get(key), dict):
                 value = ConfigDict({**supervision[key], **value})
             supervision[key] = value
-    models: dict[str, nn.Module] = {}
+    models: dict[str, Any] = {}
     for row, own in configs.items():
         model = revert_sync_batchnorm(MODELS.build(own))
         if models:
@@ -68,13 +68,16 @@ def models_of(detector: str, device: torch.device) -> dict[str, nn.Module]:
     return models
 
 
-def step(model: nn.Module, images: Tensor, samples: list[DetDataSample]) -> dict[str, Tensor]:
+def step(model: Any, images: Tensor, samples: list[DetDataSample]) -> dict[str, Tensor]:
     """Run a training step. The gradients stay in the parameters."""
     torch.manual_seed(0)  # mmdet draws points and masks
     model.zero_grad(set_to_none=True)
     losses = model.loss(images, [_copied(sample) for sample in samples])
     model.parse_losses(losses)[0].backward()
-    return {name: sum(own) if isinstance(own, list) else own for name, own in losses.items()}
+    return {
+        name: torch.stack(own).sum() if isinstance(own, list) else own
+        for name, own in losses.items()
+    }
 
 
 def detectors(

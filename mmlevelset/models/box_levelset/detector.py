@@ -37,7 +37,7 @@ class BoxDetector:
             kwargs[self.head] = type(head)({**head, **scale})
         else:
             kwargs[self.head] = type(head)({**scale, **head})
-        super().__init__(*args, data_preprocessor=data_preprocessor, **kwargs)
+        super().__init__(*args, data_preprocessor=data_preprocessor, **kwargs)  # type: ignore[call-arg]
 
     def extract_feat(self, batch_inputs: Tensor) -> ImageFeatures:
         """Features of the images (B, C, H, W), one map a level, and the images."""

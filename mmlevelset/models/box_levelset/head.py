@@ -232,10 +232,9 @@ class BoxSOLOv2Head(SOLOV2Head):
     ) -> dict[str, Tensor]:
         """Losses of the masks, and of the refined masks."""
         (supervise,) = self._supervise
-        masks = None
-        if self.supervision != "box":
-            pairs = zip(instances, images, strict=True)
-            masks = torch.cat([supervise.true_masks(truth, image) for truth, image in pairs])
+        found = [supervise.true_masks(*own) for own in zip(instances, images, strict=True)]
+        given = [own for own in found if own is not None]
+        masks = torch.cat(given) if given else None
         deep = supervise.deep_features(mask_feats)
         parts: dict[str, list[MaskLosses]] = {}
         for index, box, logits in groups:
@@ -249,8 +248,8 @@ class BoxSOLOv2Head(SOLOV2Head):
                 stages.append(("_refined", refined, own))
             shape = metas[index]["img_shape"]
             for suffix, some, maps in stages:
-                found = supervise.of_image(some, edges, image, maps, shape, box, masks)
-                parts.setdefault(suffix, []).append(found)
+                part = supervise.of_image(some, edges, image, maps, shape, box, masks)
+                parts.setdefault(suffix, []).append(part)
         return {
             name + suffix: value
             for suffix, some in parts.items()

@@ -8,8 +8,9 @@ from mmdet.models.utils import unpack_gt_instances
 from mmdet.structures import SampleList
 from mmdet.structures.mask import BitmapMasks
 from mmdet.utils import InstanceList, OptConfigType, OptInstanceList
+from mmengine.model import BaseModule
 from mmengine.structures import InstanceData
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmlevelset.models.box_levelset.supervision import masks_unless_empty
 from mmlevelset.models.common import ImageFeatures, images_of
@@ -77,7 +78,7 @@ class BoxRTMDetInsHead(RTMDetInsSepBNHead):
             | features
             | dict(box_supervision or {})
         )
-        self.refinement: nn.Module | None = None
+        self.refinement: BaseModule | None = None
         if refinement is not None:
             self.refinement = MODELS.build({**features, **refinement})
 
@@ -96,7 +97,10 @@ class BoxRTMDetInsHead(RTMDetInsSepBNHead):
         """
         instances, ignored, metas = unpack_gt_instances(batch_data_samples)
         images = images_of(x, DETECTOR)
-        return self.loss_by_feat(*self(x), instances, metas, ignored, images=images)
+        scores, boxes, kernels, mask_feat = self(x)
+        return self.loss_by_feat(
+            scores, boxes, kernels, mask_feat, instances, metas, ignored, images=images
+        )
 
     def loss_by_feat(
         self,
