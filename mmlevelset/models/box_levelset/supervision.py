@@ -52,7 +52,8 @@ class BoxSupervision(BaseModule):
         in_channels: Channels of the feature map; not needed if no loss reads it.
         supervision: ``box``: boxes alone; ``mask``: true masks, by ``loss_mask`` alone; ``mixed``:
             the true mask of an object, or its box if the mask is empty.
-        warmup_iters: Iterations before all losses of boxes but the projection begin.
+        warmup_iters: Iterations of mmengine's runner before all losses of boxes but the projection
+            begin.
         loss_mask: Loss of logits and true masks (K, H, W) that takes ``reduction_override``, as
             mmdet's DiceLoss; its config, or the loss itself.
         loss_projection: Losses (K,) of scores and box masks (K, H, W).
@@ -101,15 +102,20 @@ class BoxSupervision(BaseModule):
         if supervision == "mask":
             return
         if loss_level_set is not None:
-            if in_channels is not None:
-                loss_level_set = {"in_channels": in_channels, **loss_level_set}
-            self.loss_level_set = MODELS.build(loss_level_set)
+            energy = {"in_channels": in_channels, **loss_level_set}
+            if energy["in_channels"] is None and energy.get("feature_weight") != 0:
+                raise ValueError(
+                    "in_channels must be the channels of the features, which loss_level_set reads"
+                    " unless its feature_weight is 0, but is None"
+                )
+            self.loss_level_set = MODELS.build(energy)
         if _is_on(loss_consistency):
             self.loss_consistency = MODELS.build(loss_consistency)
         if _is_on(loss_pairwise):
             self.loss_pairwise = MODELS.build(loss_pairwise)
-        energy = self.loss_level_set
-        if self.loss_pairwise or (energy is not None and energy.image_space == "lab"):
+        if self.loss_pairwise is not None or (
+            self.loss_level_set is not None and self.loss_level_set.image_space == "lab"
+        ):
             self.lab_image = LabImage(image_mean, image_std, image_bgr)
 
     @property
@@ -133,7 +139,7 @@ class BoxSupervision(BaseModule):
         edges. Without masks, the losses are 0 and their gradients are finite.
 
         Args:
-            logits: The masks (K, H, W) of each image, in training at any resolution.
+            logits: The masks (K, H, W) of each image, at any resolution.
             objects: The index (K,) of each mask's object, for each image.
             instances: The objects of each image: ``bboxes`` (G, 4) in pixels of ``images``, and
                 ``masks`` unless the supervision is ``box``.
@@ -210,11 +216,18 @@ class BoxSupervision(BaseModule):
             img_shape: Rows and columns of the image without padding.
             objects: The index (K,) of each mask's object. None: mask k is of object k.
             masks: The true masks (G, H', W'), bool; all zero where an object has none.
+
+        Raises:
+            ValueError: A shape does not fit.
         """
         check_shape("logits", logits, ("K", "H", "W"))
         check_shape("boxes", boxes, ("G", 4))
+        check_shape("image", image, (3, "H'", "W'"))
         if objects is None:
             objects = torch.arange(len(logits), device=logits.device)
+        check_shape("objects", objects, (len(logits),))
+        if masks is not None:
+            check_shape("masks", masks, (len(boxes), *image.shape[1:]))
         logits = logits.float() if logits.element_size() < 4 else logits
         image = image.to(logits)
         nothing = logits[:, :0].sum((1, 2))  # of no pixels, so that it is 0 for all logits

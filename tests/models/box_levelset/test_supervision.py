@@ -25,7 +25,7 @@ NAMES = ["loss_projection", "loss_level_set", "loss_consistency", "loss_pairwise
 
 def make(**settings):
     torch.manual_seed(0)
-    return MODELS.build(dict(type="mmlevelset.BoxSupervision", in_channels=4, **settings))
+    return MODELS.build(dict(type="mmlevelset.BoxSupervision", in_channels=4) | settings)
 
 
 def maps(masks=(3, 1), seed=1):
@@ -232,10 +232,15 @@ def test_bad_settings_are_named(settings, message):
 
 
 def test_what_is_missing_is_named():
-    logits, objects, images, _ = maps()
+    logits, objects, images, features = maps()
     with pytest.raises(ValueError, match=r"features must be a map \(B, C, h, w\)"):
         losses_of(make(), (logits, objects, images, None))
     with pytest.raises(ValueError, match="the objects must have masks with supervision='mixed'"):
         losses_of(make(supervision="mixed"))
+    with pytest.raises(ValueError, match="in_channels must be the channels of the features"):
+        make(in_channels=None)
+    assert make(in_channels=None, loss_level_set=level_set(feature_weight=0.0)).loss_level_set
+    with pytest.raises(ValueError, match=r"objects must have shape \(3\), but has \(2,\)"):
+        losses_of(make(), (logits, [objects[0][:2], objects[1]], images, features))
     projection = make(loss_level_set=None)
     assert list(losses_of(projection, (logits, objects, images, None))) == ["loss_projection"]
