@@ -21,22 +21,22 @@ class BoxDetector:
         **kwargs: Arguments of mmdet's detector.
     """
 
-    head: str
+    _head: str
     """The argument that has the config of the head with box supervision."""
 
-    nested = True
+    _nested = True
     """The settings stand in ``box_supervision`` of the head, not in the head itself."""
 
     def __init__(self, *args: Any, data_preprocessor: OptConfigType = None, **kwargs: Any) -> None:
         given = data_preprocessor or {}
         scale = {f"image_{name}": given.get(name) for name in ("mean", "std")}
         scale["image_bgr"] = not given.get("bgr_to_rgb", False)
-        head = kwargs[self.head]
-        if self.nested:
-            scale = dict(box_supervision={**scale, **head.get("box_supervision", {})})
-            kwargs[self.head] = type(head)({**head, **scale})
+        head = kwargs[self._head]
+        if self._nested:
+            given = {**scale, **(head.get("box_supervision") or {})}
+            kwargs[self._head] = type(head)({**head, "box_supervision": given})
         else:
-            kwargs[self.head] = type(head)({**scale, **head})
+            kwargs[self._head] = type(head)({**scale, **head})
         super().__init__(*args, data_preprocessor=data_preprocessor, **kwargs)  # type: ignore[call-arg]
 
     def extract_feat(self, batch_inputs: Tensor) -> ImageFeatures:
@@ -48,26 +48,26 @@ class BoxDetector:
 class BoxLevelSet(BoxDetector, SOLOv2):
     """mmdet's SOLOv2 with a :class:`BoxSOLOv2Head`; its arguments are mmdet's."""
 
-    head = "mask_head"
-    nested = False
+    _head = "mask_head"
+    _nested = False
 
 
 @MODELS.register_module()
 class BoxRTMDet(BoxDetector, RTMDet):
     """mmdet's RTMDet with a :class:`BoxRTMDetInsHead`; its arguments are mmdet's."""
 
-    head = "bbox_head"
+    _head = "bbox_head"
 
 
 @MODELS.register_module()
 class BoxCondInst(BoxDetector, CondInst):
     """mmdet's CondInst with a :class:`BoxCondInstHead`; its arguments are mmdet's."""
 
-    head = "mask_head"
+    _head = "mask_head"
 
 
 @MODELS.register_module()
 class BoxMask2Former(BoxDetector, Mask2Former):
     """mmdet's Mask2Former with a :class:`BoxMask2FormerHead`; its arguments are mmdet's."""
 
-    head = "panoptic_head"
+    _head = "panoptic_head"
