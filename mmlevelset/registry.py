@@ -27,3 +27,6 @@ WEIGHT_INITIALIZERS = root.Registry(
     scope="mmlevelset",
     locations=["mmlevelset.models"],
 )
+TASK_UTILS = root.Registry(
+    "task util", parent=root.TASK_UTILS, scope="mmlevelset", locations=["mmlevelset.models"]
+)

@@ -12,7 +12,15 @@ from mmengine.registry import DefaultScope
 from mmlevelset import registry
 
 ROOT = Path(__file__).parents[1]
-NAMES = ("DATASETS", "TRANSFORMS", "MODELS", "METRICS", "HOOKS", "WEIGHT_INITIALIZERS")
+NAMES = (
+    "DATASETS",
+    "TRANSFORMS",
+    "MODELS",
+    "METRICS",
+    "HOOKS",
+    "WEIGHT_INITIALIZERS",
+    "TASK_UTILS",
+)
 REGISTRIES = {name: getattr(registry, name) for name in NAMES}
 
 

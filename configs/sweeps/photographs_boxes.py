@@ -28,6 +28,15 @@ _losses = "model.mask_head.loss_level_set"
 _released_image_weight = 0.05 * (128 / 58) ** 2
 variants = dict(
     projection=dict(label="projection alone", options={_losses: None}),
+    # BoxInst's loss with the weight of the projection, over a ninth of the training.
+    pairwise=dict(
+        label="projection, BoxInst's pairwise loss",
+        options={
+            _losses: None,
+            "model.mask_head.loss_pairwise.loss_weight": 3.0,
+            "model.mask_head.loss_pairwise.warmup_iters": 100,
+        },
+    ),
     released=dict(
         label="BoxLevelSet, the released weights",
         options={

@@ -75,6 +75,14 @@ model = dict(
             dilation=2,
             alpha=0.3,
         ),
+        loss_pairwise=dict(
+            type="mmlevelset.BoxPairwiseLoss",
+            loss_weight=0.0,
+            kernel_size=3,
+            dilation=2,
+            threshold=0.3,
+            warmup_iters=10000,
+        ),
     ),
     test_cfg=dict(
         nms_pre=500,

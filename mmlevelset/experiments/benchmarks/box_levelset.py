@@ -12,8 +12,12 @@ and no norm, and a level's masks have twice the level's resolution, not the reso
 features. Loading, augmentation and transfer of the batch are not timed; the optimizer is timed with
 ``--optimizer``. "Losses alone" are the losses of fixed predictions and the predictions' gradients.
 
+``detectors``: the same step of RTMDet-Ins-s, CondInst and Mask2Former: mmdet's with full masks, and
+ours with full masks, which must have mmdet's losses, and with each kind of box supervision.
+
 python tools/benchmarks/box_levelset.py trees                           # CPU
 python tools/benchmarks/box_levelset.py step --rounds 3                 # CPU, about 10 GB
+python tools/benchmarks/box_levelset.py detectors --size 320 480        # CPU
 python tools/benchmarks/box_levelset.py --device cuda                   # both
 """
 
@@ -36,7 +40,7 @@ from mmengine.registry import MODELS, init_default_scope
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from mmlevelset.experiments.benchmarks import harness
+from mmlevelset.experiments.benchmarks import box_detectors, harness
 from mmlevelset.experiments.benchmarks.tree_filter import SciPyTree
 from mmlevelset.models.box_levelset import BoxLevelSetLoss, level_set_loss
 from mmlevelset.models.box_levelset.level_set_loss import Masks
@@ -47,6 +51,7 @@ STRIDES = (4, 8, 16)
 MOST_TREES = 6
 MOST_OBJECTS = 20
 PLAIN = "SOLOv2 of mmdet"
+PARTS = ("trees", "step", "both", "detectors")
 
 
 def smooth(channels: int, size: tuple[int, int], noise: float) -> Tensor:
@@ -422,7 +427,7 @@ def check(models: dict[str, SOLOv2], whole: dict, alone: dict) -> harness.Gate:
 
 def main(words: Sequence[str] | None = None) -> None:
     parser = harness.arguments("Tree filters and training step of BoxLevelSet.", rounds=5)
-    parser.add_argument("part", nargs="?", choices=("trees", "step", "both"), default="both")
+    parser.add_argument("part", nargs="?", choices=PARTS, default="both")
     parser.add_argument("--size", type=int, nargs=2, default=(800, 1216), metavar=("H", "W"))
     parser.add_argument(
         "--masks", type=int, nargs=3, default=(24, 8, 8), help="trees: positives at stride 4, 8, 16"
@@ -431,6 +436,13 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--objects", type=int, default=10, help="objects of an image")
     parser.add_argument("--depth", type=int, default=50, help="step: depth of the ResNet")
     parser.add_argument("--width", type=int, default=256, help="step: channels of FPN and head")
+    parser.add_argument(
+        "--detectors",
+        nargs="+",
+        choices=tuple(box_detectors.DETECTORS),
+        default=tuple(box_detectors.DETECTORS),
+        help="detectors: those to time",
+    )
     parser.add_argument("--optimizer", action="store_true", help="step: with AdamW's update")
     options = parser.parse_args(words)
     if any(side % 32 for side in options.size):
@@ -441,7 +453,9 @@ def main(words: Sequence[str] | None = None) -> None:
     init_default_scope("mmdet")
     MMLogger.get_current_instance().setLevel("ERROR")  # no line for each weight
     warnings.filterwarnings("ignore", "torch.meshgrid")
-    if options.part != "step":
+    if options.part == "detectors":
+        box_detectors.detectors(options, device, *batch(options, device))
+    if options.part in ("trees", "both"):
         trees(options, device)
-    if options.part != "trees":
+    if options.part in ("step", "both"):
         steps(options, device)

@@ -11,14 +11,12 @@ from mmdet.structures import SampleList
 from mmdet.structures.mask import mask2bbox
 from mmdet.utils import ConfigType, InstanceList, OptConfigType, OptInstanceList, reduce_mean
 from mmengine.dist import get_world_size
-from mmengine.logging import MessageHub
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from mmlevelset.models.box_levelset.lab import LabImage
-from mmlevelset.models.box_levelset.level_set_loss import Masks
-from mmlevelset.models.box_levelset.targets import Boxes, Positives, assign_cells, box_masks
-from mmlevelset.models.common import ImageFeatures, check_choice, images_of, mean_count
+from mmlevelset.models.box_levelset.supervision import LOSSES, BoxSupervision, MaskLosses
+from mmlevelset.models.box_levelset.targets import Boxes, Positives, assign_cells
+from mmlevelset.models.common import ImageFeatures, check_choice, images_of
 from mmlevelset.registry import MODELS
 
 DETECTOR = "mmlevelset.BoxLevelSet"
@@ -40,26 +38,13 @@ class Group(NamedTuple):
 
     Attributes:
         image: Index of the image in the batch.
-        positions: Indices (K,) among the positives of the batch.
+        boxes: Index (K,) of each mask's box among the boxes of the batch.
         logits: (K, H, W).
     """
 
     image: int
-    positions: Tensor
+    boxes: Tensor
     logits: Tensor
-
-
-class GroupLosses(NamedTuple):
-    """Losses of a group of K masks.
-
-    Attributes:
-        losses: Name of a loss -> its value for each mask (K,); the consistency's are sums over the
-            pixels of a box.
-        pixels: Number of the pixels of the boxes that the consistency sums over, a scalar.
-    """
-
-    losses: dict[str, Tensor]
-    pixels: Tensor
 
 
 @MODELS.register_module()
@@ -80,16 +65,17 @@ class BoxSOLOv2Head(SOLOV2Head):
         inclusive_boxes: Take the boxes' masks from the data, where
             :class:`mmlevelset.datasets.LoadBoxMasks` makes them as the authors' loader does. Only
             with ``box`` supervision. Otherwise the masks have the boxes' exact edges.
-        warmup_iters: Iterations before the level-set energy and the consistency begin.
+        warmup_iters: Iterations before all losses of boxes but the projection begin.
         loss_mask: Loss of logits and true masks (K, H, W) that takes ``reduction_override``, as
             mmdet's DiceLoss.
         loss_projection: Losses (K,) of scores and box masks (K, H, W).
         loss_level_set: :class:`BoxLevelSetLoss`, or None: the projection alone.
-        loss_consistency: :class:`LocalConsistencyLoss`, divided by the pixels of all boxes of the
-            batch; None or a ``loss_weight`` of 0: none.
-        image_mean: Mean of each channel, R, G, B, that the data preprocessor has subtracted.
-            :class:`BoxLevelSet` gives both.
+        loss_consistency: :class:`LocalConsistencyLoss`, or None.
+        loss_pairwise: :class:`BoxPairwiseLoss`, or None.
+        image_mean: Mean of each channel that the data preprocessor has subtracted.
+            :class:`BoxLevelSet` gives it, as well as the next two.
         image_std: The divisor of each channel.
+        image_bgr: The channels of the images are B, G, R; otherwise R, G, B.
         refinement: Config of ``mmlevelset.CropRefinement``, or None; ``in_channels`` is set from
             the mask features'. Refined masks have the same losses as the other masks, named
             ``*_refined``, and replace them in inference.
@@ -110,20 +96,19 @@ class BoxSOLOv2Head(SOLOV2Head):
         loss_projection: ConfigType = dict(type="mmlevelset.BoxProjectionLoss"),
         loss_level_set: OptConfigType = dict(type="mmlevelset.BoxLevelSetLoss"),
         loss_consistency: OptConfigType = None,
+        loss_pairwise: OptConfigType = None,
         image_mean: Sequence[float] | None = None,
         image_std: Sequence[float] | None = None,
+        image_bgr: bool = False,
         refinement: OptConfigType = None,
         **kwargs,
     ) -> None:
         check_choice("architecture", architecture, ("released", "mmdet"))
-        check_choice("supervision", supervision, ("box", "mask", "mixed"))
         if inclusive_boxes and supervision != "box":
             raise ValueError(
                 f"inclusive_boxes must be False with supervision={supervision!r}, where the data's"
                 " masks are the objects'"
             )
-        if not warmup_iters >= 0:
-            raise ValueError(f"warmup_iters must be at least 0, but is {warmup_iters!r}")
         if kwargs.get("dynamic_conv_size", 1) != 1:
             size = kwargs["dynamic_conv_size"]
             raise ValueError(f"dynamic_conv_size must be 1, but is {size!r}")
@@ -135,23 +120,25 @@ class BoxSOLOv2Head(SOLOV2Head):
         self.architecture = architecture
         self.mask_feature_head: MaskFeatModule
         super().__init__(*args, loss_mask=loss_mask, **kwargs)
+        supervise = BoxSupervision(
+            self.mask_feature_head.out_channels,
+            supervision,
+            warmup_iters,
+            loss_mask,
+            loss_projection,
+            loss_level_set,
+            loss_consistency,
+            loss_pairwise,
+            image_mean,
+            image_std,
+            image_bgr,
+        )
         self.supervision = supervision
         self.inclusive_boxes = inclusive_boxes
-        self.warmup_iters = warmup_iters
-        self.loss_projection = MODELS.build(loss_projection)
-        self.loss_level_set = self.loss_consistency = None
-        if supervision != "mask" and loss_level_set is not None:
-            features = dict(in_channels=self.mask_feature_head.out_channels)
-            self.loss_level_set = MODELS.build({**features, **loss_level_set})
-        self.lab_image: LabImage | None = None
-        if self.loss_level_set is not None and self.loss_level_set.image_space == "lab":
-            self.lab_image = LabImage(image_mean, image_std)
-        if (
-            supervision != "mask"
-            and loss_consistency is not None
-            and loss_consistency.get("loss_weight") != 0
-        ):
-            self.loss_consistency = MODELS.build(loss_consistency)
+        # The losses are modules of the head, as the names in published state dicts are.
+        for name in (*LOSSES, "lab_image"):
+            setattr(self, name, getattr(supervise, name))
+        self._supervise = (supervise,)  # in a tuple, it is no module itself
         if architecture == "released":
             settings = {**kwargs["mask_feature_head"], "in_channels": self.in_channels}
             self.mask_feature_head = PlainMaskFeatures(**settings)
@@ -222,60 +209,52 @@ class BoxSOLOv2Head(SOLOV2Head):
             # The divisor of SOLOv2: the positives of all processes together, plus one.
             avg_factor = count + 1 / get_world_size()
             losses = dict(loss_cls=self.loss_cls(scores, labels, avg_factor=avg_factor))
-            masks = None
-            if self.supervision != "box":
-                masks = _true_masks(batch_gt_instances, tuple(images.shape[2:]), images.device)
-            level_set = self.loss_level_set
-            deep = level_set.deep_features(mask_feats) if level_set is not None else None
-            # Empty sums make each loss depend on the same tensors in every batch: distributed
-            # training waits for their gradients.
-            nothing = kernels.new_zeros(())
-            if len(positives.cell) == 0:
-                nothing = kernels[:0].sum() + mask_feats[:0].sum()
-            sums: dict[str, Tensor] = {name: nothing for name in self._mask_losses()}
-            if deep is not None:
-                sums["loss_level_set"] = nothing + deep[:0].sum()
-            if self.refinement is not None:
-                no_masks = self.refinement(mask_feats[0, :0], images[0], mask_feats[0]).sum()
-                sums.update({f"{name}_refined": value + no_masks for name, value in sums.items()})
-            pixels = count.new_zeros(())
-            for group in self._groups(kernels, mask_feats, positives, sizes):
-                own = None if deep is None else deep[group.image]
-                meta = batch_img_metas[group.image]
-                image = images[group.image]
-                box = positives.box[group.positions]
-                stages = [("", group.logits, own)]
-                if self.refinement is not None:
-                    refined = self.refinement(group.logits, image, mask_feats[group.image])
-                    if own is not None and self.refinement.detach:
-                        own = own.detach()
-                    stages.append(("_refined", refined, own))
-                for suffix, logits, features in stages:
-                    found = self._group_losses(
-                        group._replace(logits=logits), box, boxes, masks, image, features, meta
-                    )
-                    pixels = pixels + (0 if suffix else found.pixels)
-                    for name, value in found.losses.items():
-                        sums[name + suffix] = sums[name + suffix] + value.sum()
-            count = count.where(count > 0, 1)
-            if self.loss_consistency is not None:
-                pixels = mean_count(pixels)
-            for name, value in sums.items():
-                divisor = pixels if name.startswith("loss_consistency") else count
-                losses[name] = value / divisor
+            losses.update(
+                self._mask_losses(
+                    self._groups(kernels, mask_feats, positives, sizes),
+                    boxes.edges,
+                    batch_gt_instances,
+                    batch_img_metas,
+                    images,
+                    mask_feats,
+                )
+            )
         return losses
 
-    def _mask_losses(self) -> list[str]:
-        names = []
-        if self.supervision != "box":
-            names.append("loss_mask")
-        if self.supervision != "mask":
-            names.append("loss_projection")
-        if self.loss_level_set is not None:
-            names.append("loss_level_set")
-        if self.loss_consistency is not None:
-            names.append("loss_consistency")
-        return names
+    def _mask_losses(
+        self,
+        groups: Iterator[Group],
+        edges: Tensor,
+        instances: InstanceList,
+        metas: list[dict],
+        images: Tensor,
+        mask_feats: Tensor,
+    ) -> dict[str, Tensor]:
+        """Losses of the masks, and of the refined masks."""
+        (supervise,) = self._supervise
+        found = [supervise.true_masks(*own) for own in zip(instances, images, strict=True)]
+        given = [own for own in found if own is not None]
+        masks = torch.cat(given) if given else None
+        deep = supervise.deep_features(mask_feats)
+        parts: dict[str, list[MaskLosses]] = {}
+        for index, box, logits in groups:
+            image, features = images[index], mask_feats[index]
+            own = None if deep is None else deep[index]
+            stages = [("", logits, own)]
+            if self.refinement is not None:
+                refined = self.refinement(logits, image, features)
+                if own is not None and self.refinement.detach:
+                    own = own.detach()
+                stages.append(("_refined", refined, own))
+            shape = metas[index]["img_shape"]
+            for suffix, some, maps in stages:
+                part = supervise.of_image(some, edges, image, maps, shape, box, masks)
+                parts.setdefault(suffix, []).append(part)
+        return {
+            name + suffix: value
+            for suffix, some in parts.items()
+            for name, value in supervise.means(some).items()
+        }
 
     def _groups(
         self,
@@ -284,7 +263,15 @@ class BoxSOLOv2Head(SOLOV2Head):
         positives: Positives,
         sizes: Sequence[tuple[int, int]],
     ) -> Iterator[Group]:
-        """Yield the positive masks, image by image and resolution by resolution."""
+        """Yield the positive masks, image by image and resolution by resolution.
+
+        The first group is empty: in a batch without positives, the losses still depend on all
+        predictions. Distributed training waits for their gradients.
+        """
+        nothing = kernels.new_zeros(())
+        if len(positives.cell) == 0:
+            nothing = kernels[:0].sum() + mask_feats[:0].sum()
+        yield Group(0, positives.box[:0], nothing.expand(0, *mask_feats.shape[2:]))
         resolutions = sorted(set(sizes), reverse=True)
         of_level = torch.tensor([resolutions.index(size) for size in sizes])
         per_image = len(kernels) // len(mask_feats)
@@ -302,59 +289,7 @@ class BoxSOLOv2Head(SOLOV2Head):
                     logits = F.interpolate(
                         logits[None], size, mode="bilinear", align_corners=False
                     )[0]
-                yield Group(index, positions, logits)
-
-    def _group_losses(
-        self,
-        group: Group,
-        box: Tensor,
-        boxes: Boxes,
-        true_masks: Tensor | None,
-        image: Tensor,
-        deep: Tensor | None,
-        meta: dict,
-    ) -> GroupLosses:
-        """Losses of a group of masks; zero for a mask without that loss."""
-        logits = group.logits
-        size = logits.shape[1:]
-        losses: dict[str, Tensor] = {}
-        no_pixels = logits.new_zeros(())
-        if true_masks is not None:
-            used, inverse = box.unique(return_inverse=True)
-            has_mask = true_masks[used].flatten(1).any(1)[inverse]
-            targets = _shrunk(true_masks[used], size)[inverse]
-            own = self.loss_mask(logits, targets, reduction_override="none")
-            losses["loss_mask"] = torch.where(has_mask, own, 0)
-            if self.supervision == "mask" or has_mask.all():
-                return GroupLosses(losses, no_pixels)
-            logits, box = logits[~has_mask], box[~has_mask]
-        scores = logits.sigmoid()
-        inside = box_masks(boxes.edges[box], size, image.shape[1:])
-        losses["loss_projection"] = self.loss_projection(scores, inside)
-        if self._is_warming_up():
-            return GroupLosses(losses, no_pixels)
-        if self.loss_level_set is None and self.loss_consistency is None:
-            return GroupLosses(losses, no_pixels)
-        small = F.interpolate(image[None], size, mode="bilinear", align_corners=False)[0]
-        rows = max(round(meta["img_shape"][0] * size[0] / image.shape[1]), 1)
-        columns = max(round(meta["img_shape"][1] * size[1] / image.shape[2]), 1)
-        if self.loss_level_set is not None:
-            domain = inside
-            if self.loss_level_set.domain == "image":
-                domain = torch.zeros_like(inside)
-                domain[:, :rows, :columns] = True
-            lab = None if self.lab_image is None else self.lab_image(small, rows, columns)
-            own = Masks(scores, domain, small, deep, lab)
-            losses["loss_level_set"] = self.loss_level_set(own)
-        if self.loss_consistency is not None:
-            losses["loss_consistency"] = self.loss_consistency(scores, inside, small)
-        return GroupLosses(losses, inside.sum())
-
-    def _is_warming_up(self) -> bool:
-        if not self.warmup_iters:
-            return False
-        iteration = MessageHub.get_current_instance().get_info("iter", 0)
-        return iteration < self.warmup_iters
+                yield Group(index, positives.box[positions], logits)
 
     def predict(
         self,
@@ -456,17 +391,3 @@ def _peaks(scores: Tensor) -> Tensor:
     """Scores (B, C, S, S) of a level; a score below a neighbour's becomes zero, as in mmdet."""
     highest = F.max_pool2d(scores, 2, stride=1, padding=1)[:, :, :-1, :-1]
     return scores * (highest == scores)
-
-
-def _true_masks(
-    instances: Sequence[InstanceData], size: Sequence[int], device: torch.device
-) -> Tensor:
-    """All masks of the batch (G, H, W), bool, on the padded images."""
-    padded = [own.masks.pad(size).to_tensor(torch.bool, device) for own in instances]
-    return torch.cat(padded)
-
-
-def _shrunk(masks: Tensor, size: Sequence[int]) -> Tensor:
-    """Masks (K, H, W), bool, at another size, sampled as in mmdet."""
-    small = F.interpolate(masks[None].float(), size, mode="bilinear", align_corners=False)
-    return small[0] >= 0.5

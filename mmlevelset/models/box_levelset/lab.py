@@ -37,19 +37,23 @@ class LabImage(nn.Module):
     grey images have no colours made of rounding errors.
 
     Args:
-        mean: Mean of each channel, R, G, B in [0, 255], that was subtracted.
+        mean: Mean of each channel in [0, 255] that was subtracted.
         std: The divisor of each channel.
+        bgr: The channels of the images are B, G, R; otherwise R, G, B.
 
     Raises:
         ValueError: The mean or the divisor is missing, or is not three numbers.
     """
 
-    def __init__(self, mean: Sequence[float] | None, std: Sequence[float] | None) -> None:
+    def __init__(
+        self, mean: Sequence[float] | None, std: Sequence[float] | None, bgr: bool = False
+    ) -> None:
         super().__init__()
+        self.bgr = bgr
         for name, values in (("image_mean", mean), ("image_std", std)):
             if values is None or len(values) != 3:
                 raise ValueError(
-                    f"{name} must be three numbers with image_space='lab', but is {values!r}"
+                    f"{name} must be three numbers for a loss of L*a*b*, but is {values!r}"
                 )
             channels = torch.tensor(values, dtype=torch.float32)[:, None, None]
             self.register_buffer(name, channels, persistent=False)
@@ -64,6 +68,11 @@ class LabImage(nn.Module):
             height: Rows without padding; they alone give the mean and the deviation.
             width: Columns without padding.
         """
-        lab = rgb_to_lab(image * self.image_std + self.image_mean)
+        lab = self.colours(image)
         spread, mean = torch.std_mean(lab[:, :height, :width], (1, 2), correction=0, keepdim=True)
         return (lab - mean) / spread.clamp(min=LEAST_SPREAD)
+
+    def colours(self, image: Tensor) -> Tensor:
+        """Return L*, a*, b* (3, H, W) of a normalised image (3, H, W)."""
+        image = image * self.image_std + self.image_mean
+        return rgb_to_lab(image.flip(0) if self.bgr else image)

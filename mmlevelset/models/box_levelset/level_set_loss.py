@@ -2,10 +2,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from mmlevelset.models.box_levelset.losses import check_size, resize
 from mmlevelset.models.common import check_choice
 from mmlevelset.ops import contour_length, minimum_spanning_tree, region_energy, tree_filter
 from mmlevelset.registry import MODELS
@@ -64,6 +64,8 @@ class BoxLevelSetLoss(BaseModule):
         standardize_features: Give each deep feature mean 0 and deviation 1 over the map
             (``paper``).
         sigma: Scale of the squared colour distances in the image's tree filter.
+        filter_size: Height and width of the maps that the trees filter; the results are resized
+            back. 96 x 96 in Box2Mask-T. None: the masks' own size.
         init_cfg: mmengine's.
 
     Raises:
@@ -85,6 +87,7 @@ class BoxLevelSetLoss(BaseModule):
         detach_features: bool | None = None,
         standardize_features: bool = True,
         sigma: float = 0.02,
+        filter_size: Sequence[int] | None = None,
         init_cfg: dict | Sequence[dict] | None = None,
     ) -> None:
         super().__init__(init_cfg)
@@ -99,6 +102,7 @@ class BoxLevelSetLoss(BaseModule):
                 raise ValueError(f"{name} must be at least 0, but is {weight!r}")
         if not sigma > 0:
             raise ValueError(f"sigma must be positive, but is {sigma!r}")
+        check_size("filter_size", filter_size)
         if feature_channels < 1:
             raise ValueError(f"feature_channels must be at least 1, but is {feature_channels!r}")
         self.mode = mode
@@ -112,6 +116,7 @@ class BoxLevelSetLoss(BaseModule):
         self.detach_features = mode == "paper" if detach_features is None else detach_features
         self.standardize_features = standardize_features
         self.sigma = sigma
+        self.filter_size = filter_size
         self.feature_conv = None
         if feature_weight > 0 and (mode == "paper" or second_filter):
             self.feature_conv = nn.Conv2d(in_channels, feature_channels, 3, padding=1)
@@ -152,32 +157,30 @@ class BoxLevelSetLoss(BaseModule):
     def _released(self, masks: Masks) -> Tensor:
         """Return t1 and t2 (K, 2, H, W), or t1 alone (K, 1, H, W)."""
         scores = masks.scores.detach() if self.detach_features else masks.scores
-        image = masks.image[None]
-        filtered = tree_filter(scores[None], minimum_spanning_tree(image), image, self.sigma)
+        size = self.filter_size or scores.shape[1:]
+        image, scores = resize(masks.image, size)[None], resize(scores, size)[None]
+        filtered = tree_filter(scores, minimum_spanning_tree(image), image, self.sigma)
         if masks.deep is None:
-            return filtered[0][:, None]
-        guide = _resize(masks.deep, masks.image)[None]
+            return resize(filtered[0], masks.scores.shape[1:])[:, None]
+        guide = resize(masks.deep.to(image), size)[None]
         # The guide's weights are close to 1, and its gradients are small differences of t2: in
         # float32 they would be off by a thousandth.
         again = tree_filter(filtered, minimum_spanning_tree(guide), guide.double())
-        return torch.stack((filtered[0].double(), again[0]), 1)
+        both = torch.stack((filtered[0].double(), again[0]), 1)
+        return resize(both, masks.scores.shape[1:])
 
     def _paper(self, masks: Masks) -> Tensor:
         """Return the deep features (C, H, W), shared by the image's masks."""
         assert masks.deep is not None
-        features = _resize(masks.deep, masks.image)
+        size = masks.scores.shape[1:]
+        features = resize(masks.deep.to(masks.image), size)
         if self.tree_filter:
-            image = masks.image[None]
+            small = self.filter_size or size
+            image = resize(masks.image, small)[None]
             tree = minimum_spanning_tree(image)
-            features = tree_filter(features[None], tree, image, self.sigma)[0]
+            features = tree_filter(resize(features, small)[None], tree, image, self.sigma)[0]
+            features = resize(features, size)
         if self.standardize_features:
             spread, mean = torch.std_mean(features, (1, 2), correction=0, keepdim=True)
             features = (features - mean) / (spread + 1e-6)
         return features.detach() if self.detach_features else features
-
-
-def _resize(maps: Tensor, like: Tensor) -> Tensor:
-    if maps.shape[1:] == like.shape[1:]:
-        return maps.to(like)
-    size = like.shape[1:]
-    return F.interpolate(maps[None].to(like), size, mode="bilinear", align_corners=False)[0]

@@ -1,5 +1,7 @@
 """Losses of masks against boxes."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -50,6 +52,8 @@ class LocalConsistencyLoss(nn.Module):
         dilation: Distance of the neighbours in pixels, at least 1.
         alpha: Scale of the relative differences: with a smaller scale, the averages follow edges
             more closely.
+        size: Height and width of the maps that are averaged; the average is resized back. 96 x 96
+            in Box2Mask-T. None: the masks' own size.
 
     Raises:
         ValueError: An argument is out of its range.
@@ -61,6 +65,7 @@ class LocalConsistencyLoss(nn.Module):
         num_iterations: int = 10,
         dilation: int = 2,
         alpha: float = 0.3,
+        size: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
         for name, value in (("num_iterations", num_iterations), ("dilation", dilation)):
@@ -68,6 +73,8 @@ class LocalConsistencyLoss(nn.Module):
                 raise ValueError(f"{name} must be a whole number of at least 1, but is {value!r}")
         if not alpha > 0:
             raise ValueError(f"alpha must be positive, but is {alpha!r}")
+        check_size("size", size)
+        self.size = size
         self.loss_weight = loss_weight
         self.num_iterations = num_iterations
         self.dilation = dilation
@@ -85,15 +92,17 @@ class LocalConsistencyLoss(nn.Module):
         """
         if len(scores) == 0:
             return scores.sum((1, 2))
+        size = self.size or scores.shape[1:]
         with torch.no_grad():
-            weights = self._weights(image.to(scores))
-        average = scores
+            weights = self._weights(resize(image.to(scores), size))
+        average = resize(scores, size)
         for _ in range(self.num_iterations):
             # Product by product, so that autograd keeps nothing but the weights.
-            total = torch.zeros_like(scores)
+            total = torch.zeros_like(average)
             for neighbour, weight in zip(self._neighbours(average), weights, strict=True):
                 total = total + neighbour * weight
             average = total
+        average = resize(average, scores.shape[1:])
         return self.loss_weight * (boxes.to(scores) * (scores - average).abs()).sum((1, 2))
 
     def _weights(self, image: Tensor) -> Tensor:
@@ -113,3 +122,21 @@ class LocalConsistencyLoss(nn.Module):
             if (row, column) != (1, 1)
         ]
         return [padded[:, row : row + height, column : column + width] for row, column in starts]
+
+
+def resize(maps: Tensor, size: Sequence[int]) -> Tensor:
+    """Return maps (C, H, W) or (K, C, H, W) at another size, by bilinear interpolation."""
+    size = tuple(size)
+    if maps.shape[-2:] == size:
+        return maps
+    batch = maps if maps.ndim == 4 else maps[None]
+    found = F.interpolate(batch, size, mode="bilinear", align_corners=False)
+    return found if maps.ndim == 4 else found[0]
+
+
+def check_size(name: str, size: Sequence[int] | None) -> None:
+    """Raise ValueError unless a size is None, or a height and a width of at least 2."""
+    if size is None:
+        return
+    if len(size) != 2 or not all(isinstance(side, int) and side >= 2 for side in size):
+        raise ValueError(f"{name} must be two whole numbers of at least 2, but is {size!r}")

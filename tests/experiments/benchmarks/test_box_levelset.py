@@ -23,6 +23,16 @@ def test_step(tables):
     assert len(cells) == 9
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("detector", ["RTMDet-Ins-s", "CondInst", "Mask2Former"])
+def test_detectors(tables, detector):
+    small = ["--size", "64", "96", "--batch", "1", "--objects", "2", "--detectors", detector]
+    _, rows = tables(main, "detectors", *QUICK, *small)
+    cells = {row[0]: row[1:] for row in rows}
+    assert cells["mmdet, full masks"][2] == "1.00x"
+    assert "projection, our energy" in cells
+
+
 def test_size_that_the_levels_do_not_divide_is_refused(capsys):
     with pytest.raises(SystemExit) as ended:
         main(["--size", "60", "96"])

@@ -207,3 +207,31 @@ def level_set(
     on_image = core.energy(image, score, domain) / len(image) + length
     on_features = core.energy(features, score, domain) / len(features) + length
     return (image_weight * on_image + feature_weight * on_features) / domain.sum()
+
+
+def pairwise(
+    scores: Tensor, boxes: Tensor, lab: Tensor, size: int = 3, dilation: int = 2, least: float = 0.3
+) -> tuple[Tensor, Tensor]:
+    """BoxInst's pairwise loss, edge by edge: sums over the edges (K,), and their numbers (K,).
+
+    The scores (K, H, W) are probabilities; ``lab`` (3, h, w) is the image without padding.
+    """
+    height, width = lab.shape[1:]
+    steps = [dilation * step for step in range(-(size // 2), size // 2 + 1)]
+    losses, edges = [], []
+    for score, box in zip(scores, boxes, strict=True):
+        total, count = torch.zeros((), dtype=scores.dtype), 0
+        for i in range(height):
+            for j in range(width):
+                for k, m in ((i + down, j + right) for down in steps for right in steps):
+                    if (k, m) == (i, j) or not (0 <= k < height and 0 <= m < width):
+                        continue
+                    apart = (lab[:, i, j] - lab[:, k, m]).square().sum().sqrt()
+                    if not box[i, j] or torch.exp(-apart / 2) < least:
+                        continue
+                    p, q = score[i, j], score[k, m]
+                    total = total - torch.log(p * q + (1 - p) * (1 - q))
+                    count += 1
+        losses.append(total)
+        edges.append(count)
+    return torch.stack(losses), torch.tensor(edges)

@@ -125,6 +125,7 @@ def test_detector_gives_the_head_the_scale_of_the_images():
     assert model.mask_head.lab_image.image_std.flatten().tolist() == [255.0] * 3
     assert model.mask_head.lab_image.image_mean.flatten().tolist() == [0.0] * 3
     assert not any("lab_image" in name for name in model.state_dict())
+    assert model.mask_head.lab_image.bgr  # the images are not turned
 
 
 @pytest.mark.parametrize("space", ["rgb", "lab"])

@@ -8,6 +8,7 @@ from mmdet.models.dense_heads import SOLOV2Head
 from mmengine.logging import MessageHub
 
 from mmlevelset.datasets.box_masks import box_bitmaps
+from mmlevelset.models import common
 from mmlevelset.models.box_levelset import head as module
 from mmlevelset.models.box_levelset.lab import LabImage
 from mmlevelset.models.box_levelset.targets import Boxes, assign_cells
@@ -237,21 +238,25 @@ def test_positives_are_averaged_over_ranks(monkeypatch):
     count = len(positives().cell)
     asked = []
 
+    def reduce_by(function):
+        for owner in (module, common):
+            monkeypatch.setattr(owner, "reduce_mean", function)
+
     def thrice(tensor):
-        asked.append(tensor.item())
+        asked.append(tensor.tolist())
         return 3 * tensor
 
-    monkeypatch.setattr(module, "reduce_mean", thrice)
+    reduce_by(thrice)
     together = losses_of(head, masks="some")
-    assert asked == [count]
+    assert asked == [count, [count] * 3]  # the classes; and the three losses of masks
     for name, loss in alone.items():
         factor = (count + 1) / (3 * count + 1) if name == "loss_cls" else 1 / 3
         torch.testing.assert_close(together[name], factor * loss)
     # A rank without objects takes part if other ranks have objects.
     assert losses_of(head, boxes=[[], []], masks="ellipses")["loss_projection"] == 0
-    assert asked[1:] == [0]
+    assert asked[2:] == [0, [0] * 3]
     # With more ranks than positives, the mean is less than one.
-    monkeypatch.setattr(module, "reduce_mean", lambda tensor: tensor / (2 * count))
+    reduce_by(lambda tensor: tensor / (2 * count))
     torch.testing.assert_close(
         losses_of(head, masks="some")["loss_projection"], alone["loss_projection"] * count * 2
     )

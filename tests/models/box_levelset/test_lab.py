@@ -53,8 +53,8 @@ def test_grey_images_have_no_colours():
 @pytest.mark.parametrize(
     ("mean", "std", "message"),
     [
-        (None, STD, "image_mean must be three numbers with image_space='lab', but is None"),
-        (MEAN, (1.0,), r"image_std must be three numbers with image_space='lab', but is \(1.0,\)"),
+        (None, STD, r"image_mean must be three numbers for a loss of L\*a\*b\*, but is None"),
+        (MEAN, (1.0,), r"image_std must be three numbers for a loss of L\*a\*b\*, but is \(1.0,\)"),
     ],
 )
 def test_missing_scales_are_named(mean, std, message):

@@ -127,3 +127,19 @@ def test_a_scale_of_zero_is_named():
 def test_bad_settings_of_the_consistency_are_named(name, value):
     with pytest.raises(ValueError, match=f"{name} must be a whole number.*{value}"):
         MODELS.build(dict(type="mmlevelset.LocalConsistencyLoss", **{name: value}))
+
+
+def test_averages_on_smaller_maps():
+    """The masks' own size changes nothing, a flat mask agrees with its average at any size."""
+    generator = torch.Generator().manual_seed(0)
+    scores, image = torch.rand(2, 12, 14, generator=generator), torch.rand(3, 12, 14)
+    boxes = torch.ones(2, 12, 14, dtype=torch.bool)
+    usual = LocalConsistencyLoss()(scores, boxes, image)
+    assert torch.equal(LocalConsistencyLoss(size=(12, 14))(scores, boxes, image), usual)
+    small = LocalConsistencyLoss(size=(6, 7))
+    found = small(scores.requires_grad_(), boxes, image)
+    assert (found > usual).all()  # what the small map has lost counts too
+    (slope,) = torch.autograd.grad(found.sum(), scores)
+    assert slope.isfinite().all() and slope.any()
+    flat = torch.full_like(scores, 0.3)
+    torch.testing.assert_close(small(flat, boxes, image), torch.zeros(2), atol=1e-5, rtol=0)

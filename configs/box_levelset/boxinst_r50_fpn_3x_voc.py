@@ -1,0 +1,18 @@
+"""BoxInst on Pascal VOC in BoxLevelSet's schedule. The warm-up of the pairwise loss is a ninth of it."""
+
+_base_ = [
+    "../_base_/models/box-condinst_r50_fpn.py",
+    "../_base_/datasets/voc_boxes.py",
+    "../_base_/schedules/adamw_3x_voc.py",
+    "../_base_/default_runtime.py",
+]
+model = dict(
+    bbox_head=dict(num_classes=20),
+    mask_head=dict(
+        box_supervision=dict(
+            loss_projection=dict(loss_weight=1.0),
+            loss_level_set=None,
+            loss_pairwise=dict(loss_weight=1.0, warmup_iters=5000),
+        )
+    ),
+)

@@ -1,0 +1,17 @@
+"""CondInst on EfficientNet-Lite0 with ImageNet weights: pedestrians from boxes alone, by our energy."""
+
+_base_ = [
+    "../_base_/models/box-condinst_lite0.py",
+    "../_base_/datasets/pennfudan_boxes.py",
+    "../_base_/schedules/light_16e.py",
+    "../_base_/default_runtime.py",
+]
+model = dict(
+    bbox_head=dict(num_classes=1),
+    mask_head=dict(
+        box_supervision=dict(
+            warmup_iters=220,
+            loss_level_set=dict(image_weight=0.2, image_space="lab", detach_features=True),
+        )
+    ),
+)
