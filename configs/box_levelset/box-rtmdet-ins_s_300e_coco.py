@@ -24,7 +24,6 @@ model = dict(
         ),
     ),
 )
-box_supervision = dict(_delete_=True)
 train_pipeline = _base_.train_pipeline
 stage2 = _base_.train_pipeline_stage2
 for pipeline in (train_pipeline, stage2):

@@ -192,7 +192,7 @@ def check_variables(config: Config, path: str | Path, names: Names) -> None:
     """Check that the variables that a child config sets reach the base's settings."""
     own = settings(config)
     for name in names.of_several_files():
-        if name not in config:  # a variable of a comprehension, or deleted
+        if name not in config or config[name] == {}:  # of a comprehension, or deleted
             continue
         try:
             wanted, _ = load_file(path, {name: config[name]})

@@ -165,6 +165,7 @@ def test_a_child_that_changes_a_variable_of_its_base_is_refused_with_the_keys(ba
         "val_evaluator = dict(ann_file=data_root + 'val.json')",
         "data_root = 'data/a/'",  # as it was
         "unused = 5",
+        "metainfo = dict(_delete_=True)",
         "pipeline = [dict(type='Other')]\ntrain_dataloader = dict(dataset=dict(pipeline=pipeline))",
     ],
 )

@@ -80,4 +80,3 @@ model = dict(
         mask_thr=0.5,
     ),
 )
-box_supervision = dict(_delete_=True)

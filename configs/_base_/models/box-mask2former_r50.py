@@ -135,4 +135,3 @@ model = dict(
     ),
 )
 del num_classes
-box_supervision = dict(_delete_=True)

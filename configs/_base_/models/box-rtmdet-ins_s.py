@@ -68,4 +68,3 @@ model = dict(
         mask_thr_binary=0.5,
     ),
 )
-box_supervision = dict(_delete_=True)

@@ -53,6 +53,8 @@ def test_numbers_are_those_before(case):
     want, found = json.loads(FILE.read_text())[case], numbers_of(case)
     assert found["losses"] == pytest.approx(want["losses"], rel=2e-6)
     assert found["gradients"].keys() == want["gradients"].keys()
+    largest = max(norm for norm, _ in want["gradients"].values())
     for name, (norm, product) in want["gradients"].items():
-        close = pytest.approx([norm, product], rel=2e-5, abs=2e-5 * norm)
+        # Rounding is all that some gradients are.
+        close = pytest.approx([norm, product], rel=2e-5, abs=2e-5 * norm + 1e-8 * largest)
         assert found["gradients"][name] == close, name
