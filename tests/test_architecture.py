@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "mmlevelset"
-GROUND = ("errors", "files", "logs", "registry", "requirements")
+GROUND = ("errors", "files", "logs", "registry", "requirements", "runtime")
 FLOORS = {
     **dict.fromkeys(("", *GROUND), 0),
     "ops": 1,
