@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -172,8 +173,15 @@ def export(
         for name, image in images.items():
             data = reference.load(image)
             inputs = comparison.inputs_of(data)
-            difference = comparison.compare(reference.predict(data), exported(*inputs))
-            print(f"{name}: {difference.text}")
+            start = time.perf_counter()
+            wanted = reference.predict(data)
+            middle = time.perf_counter()
+            difference = comparison.compare(wanted, exported(*inputs))
+            end = time.perf_counter()
+            print(
+                f"{name}: {difference.text}; PyTorch {middle - start:.3f} s,"
+                f" the file {end - middle:.3f} s"
+            )
             if not difference.allowed:
                 differing.append(name)
         if differing:

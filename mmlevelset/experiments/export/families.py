@@ -33,6 +33,11 @@ def network_of(model: Any) -> tuple[nn.Module, str]:
         InputError: Models of this kind cannot be exported.
     """
     kind = type(model)
+    for name, module in model.named_modules():
+        if "DeformConv" in type(module).__name__:
+            raise InputError(
+                f"model.{name} cannot be exported: ONNX has no {type(module).__name__}"
+            )
     if kind is RLS:
         return SingleObject(model).eval(), "object"
     if kind is SemanticSegmentor:
