@@ -55,6 +55,8 @@ def exported(checkout, tmp_path_factory) -> Callable[[str], Exported]:
     def of(name: str) -> Exported:
         if name not in made:
             config = Config.fromfile(checkout / f"configs/quickstart/{name}.py")
+            if name.startswith("levelset-rcnn"):
+                config.model.roi_head.mask_head.image_features = True
             model, rule = build(config), command.resize_of(config)
             network, task = families.network_of(model)
             path = folder / f"{name}.onnx"
