@@ -78,12 +78,12 @@ def resize_of(config: Config) -> dict | None:
 
     found = None
     for transform in get_test_pipeline_cfg(config):
-        name = transform.type.split(".")[-1]
+        name = transform["type"].split(".")[-1]
         if name == "Resize" and found is None and transform.get("scale") is not None:
             found = dict(transform, type="mmdet.Resize")
         elif name not in LOADERS:
             raise InputError(
-                f"the test pipeline has {transform.type}, but an export takes a Resize with a scale"
+                f"the test pipeline has {name}, but an export takes a Resize with a scale"
                 " and transforms that load images and labels"
             )
     if found is not None and found.get("interpolation", "bilinear") != "bilinear":
@@ -98,7 +98,9 @@ def class_names(config: Config, checkpoint: str) -> tuple[str, ...]:
     """Return the class names: the checkpoint's, else those of the test data, else none."""
     from mmengine.runner import CheckpointLoader
 
-    names = names_in(CheckpointLoader.load_checkpoint(checkpoint, "cpu").get("meta") or {})
+    names = names_in(
+        CheckpointLoader.load_checkpoint(checkpoint, "cpu", "silent").get("meta") or {}
+    )
     if names is None:
         dataset = config.get("test_dataloader", {}).get("dataset", {})
         names = tuple(dataset.get("metainfo", {}).get("classes", ()))

@@ -14,17 +14,22 @@ from mmlevelset.experiments.export.comparison import Run
 
 EXAMPLE = (96, 128)
 """Height and width of the image that is traced. Results do not depend on it."""
-SMALLEST_SIDE = 65
 LARGEST_SIDE = 16384
 OPSET = 18
 
 
 def traced(network: Any) -> Any:
-    """Return torch.export's program of a network from image (h, w, 3) and size (2,) to a dict."""
+    """Return torch.export's program of a network from image (h, w, 3) and size (2,) to a dict.
+
+    Sides of at least the network's ``smallest_side`` pixels give one program; an ONNX file takes
+    smaller images too.
+    """
     import torch
     from torch.export import Dim
 
-    height, width = (Dim(name, min=SMALLEST_SIDE, max=LARGEST_SIDE) for name in ("height", "width"))
+    height, width = (
+        Dim(name, min=network.smallest_side, max=LARGEST_SIDE) for name in ("height", "width")
+    )
     image = torch.randint(256, (*EXAMPLE, 3), dtype=torch.uint8)
     size = torch.tensor([EXAMPLE[0] * 2, EXAMPLE[1] * 2 + 3])
     with torch.no_grad():

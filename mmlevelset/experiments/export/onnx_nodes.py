@@ -163,11 +163,19 @@ def paste_body(threshold: float, border: bool) -> onnx_ir.Graph:
 
 
 def paste(maps: Any, boxes: Any, height: Any, width: Any, threshold: float, border: bool) -> Any:
-    one = op.Constant(value_ints=[1])
+    one, zero = op.Constant(value_ints=[1]), op.Constant(value_ints=[0])
+    # A Scan over nothing fails in onnxruntime: a map of zeros is pasted last and taken off.
+    spare = op.ConstantOfShape(op.Concat(one, op.Shape(maps, start=1), axis=0))
+    maps = op.Concat(maps, spare, axis=0)
+    corners = op.Reshape(
+        op.Constant(value_floats=[0.0, 0.0, 1.0, 1.0]), op.Constant(value_ints=[1, 4])
+    )
+    boxes = op.Concat(boxes, corners, axis=0)
     sides = [op.Reshape(op.Cast(side, to=onnx.TensorProto.FLOAT), one) for side in (width, height)]
     count = op.Concat(op.Shape(boxes, start=0, end=1), one, axis=0)
     windows = op.Concat(boxes, op.Expand(op.Concat(*sides, axis=0), count), axis=1)
-    return op.Scan(maps, windows, num_scan_inputs=2, body=paste_body(threshold, border))
+    masks = op.Scan(maps, windows, num_scan_inputs=2, body=paste_body(threshold, border))
+    return op.Slice(masks, zero, op.Constant(value_ints=[-1]), zero)
 
 
 def translations() -> dict[Callable, Callable]:

@@ -28,6 +28,8 @@ class MaskRCNN(nn.Module):
         InputError: The detector has a part that cannot be exported.
     """
 
+    smallest_side = 33
+
     def __init__(self, model: Any) -> None:
         super().__init__()
         self.model = model

@@ -24,6 +24,8 @@ class Semantic(nn.Module):
         InputError: The network runs on sliding windows.
     """
 
+    smallest_side = 65
+
     def __init__(self, model: Any) -> None:
         super().__init__()
         if model.inference.mode != "whole":
@@ -78,6 +80,7 @@ class SingleObject(nn.Module):
         InputError: The network starts from noise at the size of each image.
     """
 
+    smallest_side = 16
     initial: Tensor | None
 
     def __init__(self, model: Any) -> None:

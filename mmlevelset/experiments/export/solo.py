@@ -29,6 +29,7 @@ class SOLO(nn.Module):
         InputError: The detector has a part that cannot be exported.
     """
 
+    smallest_side = 65
     strides: Tensor
 
     def __init__(self, model: Any) -> None:
