@@ -12,6 +12,7 @@ from mmdet.models.roi_heads.mask_heads import FCNMaskHead
 from torch import nn
 
 from mmlevelset.errors import InputError
+from mmlevelset.experiments.export.parts import traceable
 from mmlevelset.experiments.export.rcnn import LevelSetRCNN, MaskRCNN
 from mmlevelset.experiments.export.semantic import Semantic, SingleObject
 from mmlevelset.experiments.export.solo import SOLO
@@ -39,21 +40,21 @@ def network_of(model: Any) -> tuple[nn.Module, str]:
                 f"model.{name} cannot be exported: ONNX has no {type(module).__name__}"
             )
     if kind is RLS:
-        return SingleObject(model).eval(), "object"
+        return SingleObject(traceable(model)).eval(), "object"
     if kind is SemanticSegmentor:
-        return Semantic(model).eval(), "semantic"
+        return Semantic(traceable(model)).eval(), "semantic"
     if isinstance(model, SOLOv2) and isinstance(model.mask_head, SOLOV2Head):
-        return SOLO(model).eval(), "instances"
+        return SOLO(traceable(model)).eval(), "instances"
     if isinstance(model, PlainMaskRCNN):
         head = model.roi_head
         mask_head = getattr(head, "mask_head", None)
         if type(head) is LevelSetRoIHead and isinstance(
             mask_head, LevelSetMaskHead | RefinedFCNMaskHead
         ):
-            return LevelSetRCNN(model).eval(), "instances"
+            return LevelSetRCNN(traceable(model)).eval(), "instances"
         plain = isinstance(mask_head, FCNMaskHead) and not head.share_roi_extractor
         if type(head) is StandardRoIHead and plain:
-            return MaskRCNN(model).eval(), "instances"
+            return MaskRCNN(traceable(model)).eval(), "instances"
         raise InputError(
             f"model.roi_head {type(head).__name__} with {type(mask_head).__name__} cannot be"
             f" exported; {KNOWN} can"

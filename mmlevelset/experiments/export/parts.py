@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmlevelset.errors import InputError
@@ -55,6 +57,51 @@ def padded(maps: Tensor, height: int, width: int, value: float) -> Tensor:
     valid = (rows < maps.shape[2])[:, None] & (columns < maps.shape[3])
     rows, columns = rows.clamp(max=maps.shape[2] - 1), columns.clamp(max=maps.shape[3] - 1)
     return torch.where(valid, maps[:, :, rows][:, :, :, columns], value)
+
+
+def traceable(model: nn.Module) -> nn.Module:
+    """Return a copy of a model, with other layers where torch.export would fix the image's size."""
+    from mmcv.cnn.bricks import Conv2dAdaptivePadding
+
+    model = copy.deepcopy(model)
+    for module in [*model.modules()]:
+        for name, child in module.named_children():
+            if isinstance(child, Conv2dAdaptivePadding):
+                setattr(module, name, SameConv(child))
+            elif isinstance(child, nn.Upsample) and child.scale_factor == 2:
+                setattr(module, name, Doubled(child.mode, child.align_corners))
+    return model
+
+
+class SameConv(nn.Module):
+    """mmcv's ``Conv2dAdaptivePadding``, with its padding in whole numbers."""
+
+    def __init__(self, conv: nn.Conv2d) -> None:
+        super().__init__()
+        self.conv = conv
+
+    def forward(self, maps: Tensor) -> Tensor:
+        conv = self.conv
+        pads: list[int] = []
+        for axis in (1, 0):
+            side, stride = maps.shape[2 + axis], conv.stride[axis]
+            reach = (conv.kernel_size[axis] - 1) * conv.dilation[axis] + 1
+            missing = max(((side + stride - 1) // stride - 1) * stride + reach - side, 0)
+            pads += [missing // 2, missing - missing // 2]
+        maps = F.pad(maps, pads)
+        return F.conv2d(maps, conv.weight, conv.bias, conv.stride, 0, conv.dilation, conv.groups)
+
+
+class Doubled(nn.Module):
+    """``nn.Upsample(scale_factor=2)`` with its size in whole numbers."""
+
+    def __init__(self, mode: str, align_corners: bool | None) -> None:
+        super().__init__()
+        self.mode, self.align_corners = mode, align_corners
+
+    def forward(self, maps: Tensor) -> Tensor:
+        size = (2 * maps.shape[2], 2 * maps.shape[3])
+        return F.interpolate(maps, size, mode=self.mode, align_corners=self.align_corners)
 
 
 def cut(maps: Tensor, height: int, width: int) -> Tensor:

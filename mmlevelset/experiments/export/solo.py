@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import torch
@@ -42,11 +41,7 @@ class SOLO(nn.Module):
                 "model.mask_head.dynamic_conv_size must be 1 for an export, but is"
                 f" {head.dynamic_conv_size}"
             )
-        self.model = copy.deepcopy(model)
-        for module in [*self.model.modules()]:
-            for name, child in module.named_children():
-                if isinstance(child, nn.Upsample):
-                    setattr(module, name, _Doubled())
+        self.model = model
         self.normalize = Normalize(model.data_preprocessor)
         cells = torch.tensor(head.num_grids).square()
         strides = torch.tensor(head.strides, dtype=torch.float32).repeat_interleave(cells)
@@ -127,13 +122,6 @@ class SOLO(nn.Module):
         return _resized(maps, size)[0]
 
 
-class _Doubled(nn.Module):
-    """Bilinear resizing by two; torch.export loses the size in the product with a scale."""
-
-    def forward(self, maps: Tensor) -> Tensor:
-        return _resized(maps, (2 * maps.shape[2], 2 * maps.shape[3]))
-
-
 def _resized(maps: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(maps, size, mode="bilinear", align_corners=False)
 
@@ -145,7 +133,7 @@ def _predictions(head: Any, x: tuple[Tensor, ...]) -> tuple[list[Tensor], list[T
     """
     branch = head.mask_feature_head
     inputs = x[branch.start_level : branch.end_level + 1]
-    features = 0.0
+    features: Any = 0.0
     for number, (level, convs) in enumerate(zip(inputs, branch.convs_all_levels, strict=True)):
         last = number == len(inputs) - 1
         features = features + convs(_with_coordinates(level) if number and last else level)
@@ -174,7 +162,7 @@ def _with_coordinates(maps: Tensor) -> Tensor:
 
 def _coordinates(side: int, like: Tensor) -> Tensor:
     position = torch.arange(side, device=like.device, dtype=like.dtype)
-    return position * 2 / (position[-1]) - 1
+    return position * 2 / position[-1].clamp(min=1) - 1
 
 
 def _peaks(scores: Tensor) -> Tensor:

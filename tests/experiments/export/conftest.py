@@ -41,7 +41,7 @@ def build(config: Config) -> Any:
     if hasattr(model, "roi_head"):
         model.roi_head.test_cfg.score_thr = SCORES
     if hasattr(model, "mask_head"):
-        model.mask_head.test_cfg.update(score_thr=0.005, filter_thr=0.001)
+        model.mask_head.test_cfg.update(score_thr=0.005, filter_thr=0.001, mask_thr=0.5)
     return model
 
 

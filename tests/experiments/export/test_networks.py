@@ -2,9 +2,11 @@
 
 import pytest
 import torch
+from mmcv.cnn.bricks import Conv2dAdaptivePadding
 from mmengine.config import Config
 
 from mmlevelset.experiments.export import command, comparison, families
+from mmlevelset.experiments.export.parts import SameConv
 from tests.experiments.export.conftest import build, picture
 
 SIZES = ((96, 128), (131, 97), (40, 210))
@@ -45,8 +47,15 @@ def test_results_are_mmdets(checkout, name):
         assert found.allowed, found.text
         assert not found.text.startswith("no objects")
     if name in DETECTORS:
-        head = model.roi_head if hasattr(model, "roi_head") else network.model.mask_head
-        head.test_cfg.score_thr = 2.0
-        if not hasattr(model, "roi_head"):
-            model.mask_head.test_cfg.score_thr = 2.0
+        for each in (model, network.model):
+            head = each.roi_head if hasattr(each, "roi_head") else each.mask_head
+            head.test_cfg.score_thr = 2.0
         assert difference(SIZES[0]).text == "no objects in both"
+
+
+@pytest.mark.parametrize("side", [32, 33, 45])
+@pytest.mark.parametrize(("kernel", "stride"), [(3, 2), (5, 2), (3, 1), (5, 3)])
+def test_padding_like_tensorflow(side, kernel, stride):
+    conv = Conv2dAdaptivePadding(3, 4, kernel, stride)
+    maps = torch.randn(1, 3, side, side + 2)
+    torch.testing.assert_close(SameConv(conv)(maps), conv(maps))
