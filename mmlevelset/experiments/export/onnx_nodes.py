@@ -8,9 +8,11 @@ from typing import Any
 import onnx.parser
 import onnx_ir
 import torch
-from onnxscript import opset18 as op
+from onnxscript import opset18
 
 from mmlevelset.experiments.export import ops  # noqa: F401  registers the operators
+
+op: Any = opset18  # its types do not know the values of a trace
 
 
 def nms(boxes: Any, scores: Any, iou_threshold: float, score_threshold: float, limit: int) -> Any:
@@ -54,10 +56,11 @@ def roi_align(
         own = op.Squeeze(op.NonZero(op.Equal(owners, op.Constant(value_int=level))), first)
         crops.append(align(maps, op.Gather(boxes, own, axis=0), scale))
         order.append(own)
-    order = op.Concat(*order, axis=0)
     count = op.Shape(boxes, start=0, end=1)
     places = op.Range(op.Constant(value_int=0), op.Squeeze(count, first), op.Constant(value_int=1))
-    places = op.ScatterElements(places, order, places, axis=0)  # the inverse of the order
+    places = op.ScatterElements(
+        places, op.Concat(*order, axis=0), places, axis=0
+    )  # the inverse of the order
     return op.Gather(op.Concat(*crops, axis=0), places, axis=0)
 
 
@@ -140,7 +143,7 @@ paste (float[h,w] map, float[6] box) => (bool[H,W] mask) {{
 """
 
 
-def paste_body(threshold: float, border: bool) -> onnx_ir.Graph:
+def paste_body(threshold: float, border: bool) -> Any:
     """Return the graph that pastes one map, for Scan."""
     place = WITHIN if border else BEYOND
     axes = {}

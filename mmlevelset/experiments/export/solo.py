@@ -56,8 +56,8 @@ class SOLO(nn.Module):
         """
         head, settings = self.model.mask_head, self.model.mask_head.test_cfg
         images = self.normalize(image)
-        kernels, logits, features = _predictions(head, tuple(self.model.extract_feat(images)))
-        kernels = torch.cat([each[0].flatten(1).T for each in kernels])
+        levels, logits, features = _predictions(head, tuple(self.model.extract_feat(images)))
+        kernels = torch.cat([each[0].flatten(1).T for each in levels])
         scores = torch.cat([_peaks(each.sigmoid())[0].flatten(1).T for each in logits])
         # Each class of each cell is a candidate.
         found = (scores.flatten() > settings.score_thr).nonzero()[:, 0]
