@@ -66,7 +66,7 @@ def read_header(source: Path | bytes, loader: dict | None = None, name: str = ""
             kind, (width, height) = image.format or "", image.size
             orientation = _exif(image).get(ExifTags.Base.Orientation, 1)
             if kind == "TIFF":  # Pillow swaps the sides of a TIFF file by itself
-                tags = image.tag_v2  # type: ignore[attr-defined]
+                tags = image.tag_v2
                 width, height = tags[256], tags[257]
             bits = _bits(image, source)
     except FileNotFoundError:

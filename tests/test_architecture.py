@@ -10,7 +10,16 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "mmlevelset"
-GROUND = ("errors", "files", "image_files", "logs", "registry", "requirements", "workers")
+GROUND = (
+    "errors",
+    "files",
+    "image_files",
+    "logs",
+    "registry",
+    "requirements",
+    "runtime",
+    "workers",
+)
 FLOORS = {
     **dict.fromkeys(("", *GROUND), 0),
     "annotations": 1,

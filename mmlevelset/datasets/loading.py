@@ -2,6 +2,7 @@
 
 import logging
 import zlib
+from typing import cast
 
 import cv2
 import mmcv
@@ -142,7 +143,8 @@ class LoadImage(LoadImageFromFile):
 
     def _deep(self, data: bytes, path: str) -> np.ndarray:
         flag = mmcv.image.io.imread_flags[self.color_type] | cv2.IMREAD_ANYDEPTH
-        return scale_deep(cv2.imdecode(np.frombuffer(data, np.uint8), flag), self.bits, path)
+        image = cast("np.ndarray", cv2.imdecode(np.frombuffer(data, np.uint8), flag))
+        return scale_deep(image, self.bits, path)
 
     def __repr__(self) -> str:
         return f"{super().__repr__()[:-1]}, on_error={self.on_error!r}, bits={self.bits})"

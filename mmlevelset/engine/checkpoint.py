@@ -57,7 +57,7 @@ def newest_whole(folder: Path, template: str) -> tuple[Path | None, list[Path]]:
         for path in folder.glob(template.replace("{}", "*"))
         if (found := re.fullmatch(pattern, path.name))
     }
-    broken = []
+    broken: list[Path] = []
     for _, path in sorted(steps.items(), reverse=True):
         if is_whole(path):
             return path, broken

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import cast
 
 import cv2
 import numpy as np
@@ -143,7 +144,8 @@ def _decoded_crop(rle: dict, low: np.ndarray, high: np.ndarray) -> np.ndarray:
     """
     height = rle["size"][0]
     first, last = low[0] * height, high[0] * height
-    lengths = np.diff(run_lengths(rle["counts"]).cumsum().clip(first, last), prepend=first)
+    runs = cast("np.ndarray", run_lengths(rle["counts"]))
+    lengths = np.diff(runs.cumsum().clip(first, last), prepend=first)
     values = (np.arange(len(lengths)) & 1).astype(np.uint8)
     return np.repeat(values, lengths).reshape(-1, height)[:, low[1] : high[1]]
 

@@ -103,9 +103,9 @@ def load_file(path: str | Path, values: Mapping[str, Any] | None = None) -> tupl
     from mmengine.config import config as module
 
     names = Names()
-    plain = module.RemoveAssignFromAST
+    remover: Any = module.RemoveAssignFromAST
 
-    class Loader(plain):
+    class Loader(remover):
         def visit_Module(self, node: ast.Module) -> ast.AST:
             names.note(node)
             return self.generic_visit(node)
@@ -126,7 +126,7 @@ def load_file(path: str | Path, values: Mapping[str, Any] | None = None) -> tupl
     except Exception as error:
         raise InputError(f"{path} cannot be read: {error}") from error
     finally:
-        module.RemoveAssignFromAST = plain
+        module.RemoveAssignFromAST = remover
 
 
 def _as_code(name: str, value: Any) -> ast.expr:

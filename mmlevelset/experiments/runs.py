@@ -205,7 +205,9 @@ def read_result(path: Path, of_a_sweep: bool = False) -> dict[str, Any]:
         InputError: the file is broken, or lacks an entry.
     """
     result = {"environment": {}, **read_json(path)}
-    entries = dict(metrics=dict, environment=dict) | (OF_A_SWEEP if of_a_sweep else {})
+    entries: dict[str, Any] = dict(metrics=dict, environment=dict) | (
+        OF_A_SWEEP if of_a_sweep else {}
+    )
     for key, kind in entries.items():
         if not isinstance(result.get(key), kind):
             raise InputError(f"{path}: {key} is missing, or is {result.get(key)!s:.40}")

@@ -141,7 +141,7 @@ def map_of_class(maps: Tensor, labels: Tensor | None, class_agnostic: bool) -> T
         raise ValueError(
             "labels must be given unless class_agnostic is True: use mmlevelset.LevelSetRoIHead"
         )
-    return maps[torch.arange(len(maps), device=maps.device), labels][:, None].float()
+    return maps[torch.arange(maps.shape[0], device=maps.device), labels][:, None].float()
 
 
 def label_map(sample: DetDataSample, size: tuple[int, ...], loaders: str) -> Tensor:

@@ -163,7 +163,7 @@ def of_config(path: Path, split: str, whole_files: bool) -> tuple[Source | None,
     maps = [part for part in parts if isinstance(part.dataset, SegDataset)]
     files = [part for part in parts if isinstance(part.dataset, CocoDataset)]
     if not maps and len(files) != 1:
-        kinds = ", ".join(str(part.settings.type) for part in parts)
+        kinds = ", ".join(str(part.settings["type"]) for part in parts)
         raise InputError(
             f"{split}_dataloader.dataset of {path} is a {kinds}, but must be a single data set with"
             " an ann_file in COCO's layout, or label maps; give the annotation file and --images"

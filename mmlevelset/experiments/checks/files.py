@@ -152,7 +152,7 @@ def file_findings(
     problems.append(make_finding("images with the same file_name as another", names))
     trimmed = "annotations that lose some of their polygons, which are invalid"
     problems.append(make_finding(trimmed, view.trimmed))
-    notes = []
+    notes: list[Finding] = []
     for reason, ids in view.skipped.items():
         found = make_finding(f"annotations skipped: {reason}", ids)
         (notes if reason in EXPECTED else problems).append(found)

@@ -110,7 +110,9 @@ def published(
     if weights.classes is None:
         raise InputError(f"the checkpoint {weights.source} names no classes")
     palette = (weights.meta.get("dataset_meta") or {}).get("palette")
-    kept = {key: weights.meta[key] for key in ("epoch", "iter", "seed") if key in weights.meta}
+    kept: dict[str, Any] = {
+        key: weights.meta[key] for key in ("epoch", "iter", "seed") if key in weights.meta
+    }
     meta: dict[str, Any] = dict(
         dataset_meta=dict(classes=weights.classes, palette=_plain(palette)),
         cfg=config.pretty_text,

@@ -170,7 +170,7 @@ class GlobalHyperparameters(_Predicted, BaseModule):
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Return the same :class:`Hyperparameters` for each of M regions ``x`` (M, C, h, w)."""
-        return self.settings(self.logits.expand(len(x), -1))
+        return self.settings(self.logits.expand(x.shape[0], -1))
 
 
 @MODELS.register_module()

@@ -69,8 +69,8 @@ class FeatureSources(BaseModule):
         channels = sum(each.shape[1] for each in maps)
         gains = []
         for each, weight in zip(maps, self.weights(), strict=True):
-            gain = weight.to(each.device).expand(len(each))
-            if self.standardize and len(each):  # torch warns of the variance of nothing
+            gain = weight.to(each.device).expand(each.shape[0])
+            if self.standardize and each.shape[0]:  # torch warns of the variance of nothing
                 variance = _variance(each).sum(1)
                 share = len(maps) if self.reduction == "sum" else len(maps) / channels
                 gain = gain / (share * variance + MINIMUM_VARIANCE)

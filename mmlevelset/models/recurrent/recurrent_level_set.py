@@ -143,7 +143,7 @@ class RecurrentLevelSet(BaseModule):
         size = ("H", "W") if self.size is None else self.size
         check_shape("image", image, ("M", self.in_channels, *size))
         if initial is not None:
-            check_shape("initial", initial, (len(image), *image.shape[2:]))
+            check_shape("initial", initial, (image.shape[0], *image.shape[2:]))
         check_floating(image=image, initial=initial)
         check_same_device(image=image, initial=initial)
         with torch.autocast(image.device.type, enabled=False):

@@ -149,7 +149,7 @@ class RecurrentRefinement(BaseModule):
     def correction(self, masks: Tensor, image: Tensor | None, features: Tensor | None) -> Tensor:
         """Return the maps (M, H, W) that :meth:`forward` adds to the masks."""
         check_shape("masks", masks, ("M", "H", "W"))
-        return self._answer(masks, *self._inputs(image, features, len(masks)))
+        return self._answer(masks, *self._inputs(image, features, masks.shape[0]))
 
     def _inputs(
         self, image: Tensor | None, features: Tensor | None, *batch: int
