@@ -30,8 +30,11 @@ def evolve(
     eta: float,
     printed_delta: bool,
     backend: str,
+    spacing: list[float],
 ) -> tuple[Tensor, Tensor, Tensor]:
     """phi_0..phi_N (M, N+1, H, W), means (M, N, 2, C) and areas (M, N, 2) of an evolution."""
+    if any(side != 1 for side in spacing):
+        raise NotImplementedError("a traced model has evolutions in images with a spacing of 1")
     features = features.to(phi0.dtype).flatten(2)
     features = features - features.mean(2, keepdim=True)
     squares = features.square().sum(1)

@@ -24,7 +24,7 @@ def test_step(tables):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("detector", ["RTMDet-Ins-s", "CondInst", "Mask2Former"])
+@pytest.mark.parametrize("detector", ["RTMDet-Ins-s", "CondInst"])
 def test_detectors(tables, detector):
     small = ["--size", "64", "96", "--batch", "1", "--objects", "2", "--detectors", detector]
     _, rows = tables(main, "detectors", *QUICK, *small)

@@ -23,7 +23,7 @@ def slow(name: str):
     return pytest.param(name, marks=pytest.mark.slow)
 
 
-@pytest.mark.parametrize("name", [slow(LARGE), slow("solov2_shapes"), SMALL])
+@pytest.mark.parametrize("name", [slow(LARGE), SMALL])
 def test_results_are_pytorchs(exported, name):
     model = exported(name)
     for size in SIZES:

@@ -120,7 +120,7 @@ def test_plain_evolution(delta):
         return_trajectory=True,
     )  # fmt: skip
     got, _, _ = plain.evolve(
-        phi, features, lambda1, lambda2, mu, eps, dt, 1e-4, delta == "printed", "torch"
+        phi, features, lambda1, lambda2, mu, eps, dt, 1e-4, delta == "printed", "torch", [1.0, 1.0]
     )
     torch.testing.assert_close(got, wanted, atol=1e-5, rtol=1e-4)
 

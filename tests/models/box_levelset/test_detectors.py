@@ -323,12 +323,11 @@ def test_queries_are_matched_with_the_boxes_that_their_masks_fill():
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("steps", [12, pytest.param(200, marks=pytest.mark.slow)])
-def test_nothing_is_infinite_at_ten_times_the_learning_rate(name, steps):
+def test_nothing_is_infinite_at_ten_times_the_learning_rate(name):
     """Every other batch has an empty image, every fifth batch no object."""
     model = make(name, **ALL)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
-    for step in range(steps):
+    for step in range(60):
         boxes = [[], []] if step % 5 == 4 else [[], BOXES[1]] if step % 2 else BOXES
         losses = losses_of(model, seed=step, boxes=boxes)
         assert all(loss.isfinite() for loss in losses.values()), (step, losses)
