@@ -3,7 +3,7 @@
 import json
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,20 @@ def write_bytes(path: Path, content: bytes) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write a JSON file, indented by two spaces, as :func:`write_whole` does."""
     write_text(path, json.dumps(value, indent=2) + "\n")
+
+
+def write_picture(path: Path, picture: Any, settings: Sequence[int] = ()) -> None:
+    """Write an image as :func:`write_whole` does; the suffix names the format.
+
+    Args:
+        path: The file.
+        picture: The pixels (H, W) or (H, W, 3) in BGR, an array of uint8.
+        settings: OpenCV's settings of the format.
+    """
+    import cv2
+
+    _, encoded = cv2.imencode(path.suffix, picture, list(settings))
+    write_bytes(path, encoded.tobytes())
 
 
 def write_figure(path: Path, figure: Any) -> None:

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from mmlevelset.annotations import CocoFile
 from mmlevelset.experiments.checks.images import decode_mask
+from mmlevelset.files import write_figure, write_picture
 from mmlevelset.visualization.panels import Panel, draw_panels, instance_colors, mask_polygons
 
 PANEL = 400
@@ -21,7 +22,7 @@ COLUMNS = 4
 def draw_histogram(categories: Sequence[dict[str, Any]], path: Path) -> None:
     """Draw the number of instances of each category, most frequent first, on a log scale."""
     ordered = sorted(categories, key=lambda category: -category["instances"])
-    figure = Figure(figsize=(7, max(1.5, 0.2 * len(ordered) + 0.8)), layout="constrained")
+    figure = Figure((7, max(1.5, 0.2 * len(ordered) + 0.8)), dpi=100, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     numbers = [category["instances"] for category in ordered]
@@ -34,7 +35,7 @@ def draw_histogram(categories: Sequence[dict[str, Any]], path: Path) -> None:
     axes.tick_params(axis="y", labelsize=8)
     axes.margins(y=0.01)
     axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=100)
+    write_figure(path, figure)
 
 
 def choose(file: CocoFile, count: int, seed: int) -> list[dict]:
@@ -81,7 +82,7 @@ def draw_sheet(
             panels.append(_overlay(picture, used[image["id"]], names, title))
     if panels:
         rows = [panels[start : start + COLUMNS] for start in range(0, len(panels), COLUMNS)]
-        cv2.imwrite(str(path), draw_panels(rows, PANEL), [cv2.IMWRITE_JPEG_QUALITY, 88])
+        write_picture(path, draw_panels(rows, PANEL), [cv2.IMWRITE_JPEG_QUALITY, 88])
     return len(panels)
 
 

@@ -27,7 +27,7 @@ from mmlevelset.experiments.command_line import (
     short_errors,
 )
 from mmlevelset.experiments.runs import latest_checkpoint
-from mmlevelset.files import write_bytes, write_figure
+from mmlevelset.files import write_figure, write_picture
 
 if TYPE_CHECKING:
     import numpy as np
@@ -322,8 +322,5 @@ def draw_losses(work_dir: Path, path: Path) -> None:
 
 
 def write(picture, path: Path) -> None:
-    import cv2
-
-    _, encoded = cv2.imencode(path.suffix, picture)
-    write_bytes(path, encoded.tobytes())
+    write_picture(path, picture)
     print(f"wrote {path}")

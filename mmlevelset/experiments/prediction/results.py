@@ -13,11 +13,9 @@ from mmlevelset.errors import InputError
 from mmlevelset.experiments.prediction.photographs import CONTOURS, EVOLUTION, POLYGONS
 from mmlevelset.experiments.prediction.pictures import draw_contours, draw_evolutions
 from mmlevelset.experiments.prediction.polygons import collection
-from mmlevelset.files import write_json, write_text, write_whole
+from mmlevelset.files import write_json, write_picture, write_text
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from mmlevelset.experiments.prediction.detector import Detections
 
 
@@ -40,13 +38,13 @@ class Results:
     def add(self, photograph: Path, name: str, found: Detections) -> None:
         """Write the pictures and the polygons of a photograph, and note its objects."""
         files = dict(contours=f"{name}{CONTOURS}", polygons=f"{name}{POLYGONS}")
-        write_picture(draw_contours(found), self.folder / files["contours"])
+        write_picture(self.folder / files["contours"], draw_contours(found))
         write_text(self.folder / files["polygons"], json.dumps(collection(found, str(photograph))))
         evolutions = self.folder / f"{name}{EVOLUTION}"
         strips = draw_evolutions(found)
         if strips is not None:
             files["evolution"] = evolutions.name
-            write_picture(strips, evolutions)
+            write_picture(evolutions, strips)
         else:
             evolutions.unlink(missing_ok=True)  # of an earlier run, perhaps with other weights
         height, width = found.size
@@ -88,11 +86,3 @@ def make_folder(folder: Path) -> None:
         raise InputError(f"--out {folder} cannot be made: {error.strerror}") from error
     if not os.access(folder, os.W_OK | os.X_OK):
         raise InputError(f"--out {folder} cannot be written")
-
-
-def write_picture(picture: np.ndarray, path: Path) -> None:
-    """Write a PNG file, whole or not at all."""
-    import cv2
-
-    _, encoded = cv2.imencode(".png", picture)
-    write_whole(path, lambda unfinished: Path(unfinished).write_bytes(encoded.tobytes()))

@@ -38,7 +38,7 @@ from mmlevelset.experiments.single_object.methods import (
     compare,
 )
 from mmlevelset.experiments.single_object.report import SIDES, draw, numbers_of, report
-from mmlevelset.files import write_bytes, write_json, write_text
+from mmlevelset.files import write_json, write_picture, write_text
 
 SOLVERS = ("chan_vese", "drlse", "region_scalable_fitting", "legendre_level_set")
 DEGRADATIONS = ("noise", "blur", "light")
@@ -266,13 +266,6 @@ def save(
         print(f"wrote {folder / name}", file=sys.stderr)
     if arguments.json:
         write_json(Path(arguments.json), means_of(results))
-
-
-def write_picture(path: Path, picture: np.ndarray) -> None:
-    import cv2
-
-    encoded = cv2.imencode(path.suffix, picture)[1].tobytes()
-    write_bytes(path, encoded)
 
 
 def means_of(results: Sequence[Result]) -> dict[str, float]:
