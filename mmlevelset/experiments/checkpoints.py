@@ -94,12 +94,12 @@ def _content(source: str) -> Any:
     import torch
     from mmengine.runner.checkpoint import CheckpointLoader
 
-    if "://" not in source:
-        try:
-            return torch.load(source, map_location="cpu", weights_only=True)
-        except pickle.UnpicklingError:
-            pass  # it holds more than tensors and plain values
-    return CheckpointLoader.load_checkpoint(source, map_location="cpu")
+    if "://" in source:
+        return CheckpointLoader.load_checkpoint(source, map_location="cpu")
+    try:
+        return torch.load(source, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:  # it holds more than tensors and plain values
+        return torch.load(source, map_location="cpu", weights_only=False)
 
 
 def weights_of(checkpoint: dict[str, Any], path: str) -> dict[str, Any]:

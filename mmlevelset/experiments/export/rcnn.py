@@ -123,12 +123,13 @@ class MaskRCNN(nn.Module):
 
     def _maps(self, x: tuple[Tensor, ...], images: Tensor, boxes: Tensor, labels: Tensor) -> Tensor:
         """The mask head's logits or level sets (n, h, w)."""
+        return self._of_labels(self.model.roi_head.mask_head(self._features(x, boxes)), labels)
+
+    def _features(self, x: tuple[Tensor, ...], boxes: Tensor) -> Tensor:
+        """The features (n, C, s, s) that the mask head takes."""
         roi_head = self.model.roi_head
-        head = roi_head.mask_head
         features = self._crops(roi_head.mask_roi_extractor, x, boxes)
-        if roi_head.with_shared_head:
-            features = roi_head.shared_head(features)
-        return self._of_labels(head(features), labels)
+        return roi_head.shared_head(features) if roi_head.with_shared_head else features
 
     def _of_labels(self, maps: Tensor, labels: Tensor) -> Tensor:
         if self.model.roi_head.mask_head.class_agnostic:
@@ -159,9 +160,6 @@ class LevelSetRCNN(MaskRCNN):
     def _maps(self, x: tuple[Tensor, ...], images: Tensor, boxes: Tensor, labels: Tensor) -> Tensor:
         roi_head = self.model.roi_head
         head = roi_head.mask_head
-        features = self._crops(roi_head.mask_roi_extractor, x, boxes)
-        if roi_head.with_shared_head:
-            features = roi_head.shared_head(features)
         crops = {}
         if head.image_features:
             crops["image"] = self._crop(images, boxes, 1.0)
@@ -169,7 +167,7 @@ class LevelSetRCNN(MaskRCNN):
         if project is not None:
             stride = roi_head.mask_roi_extractor.featmap_strides[0]
             crops["fine"] = self._crop(project(x[0]), boxes, 1 / stride)
-        result = head(features, labels, **crops)
+        result = head(self._features(x, boxes), labels, **crops)
         return result.final if hasattr(result, "final") else result.refined
 
     def _crop(self, maps: Tensor, boxes: Tensor, scale: float) -> Tensor:

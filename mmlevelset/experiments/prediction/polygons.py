@@ -58,7 +58,9 @@ def geometry(polygons: Sequence[np.ndarray]) -> dict[str, Any] | None:
     """
     from matplotlib.path import Path
 
-    areas = [_area(polygon) for polygon in polygons]
+    from mmlevelset.ops.contours import signed_area
+
+    areas = [signed_area(polygon) for polygon in polygons]
     outer = sorted((n for n, area in enumerate(areas) if area > 0), key=areas.__getitem__)
     rings = {n: [polygons[n]] for n in outer}
     for polygon, area in zip(polygons, areas, strict=True):
@@ -73,11 +75,6 @@ def geometry(polygons: Sequence[np.ndarray]) -> dict[str, Any] | None:
     if len(parts) == 1:
         return dict(type="Polygon", coordinates=parts[0])
     return dict(type="MultiPolygon", coordinates=parts) if parts else None
-
-
-def _area(polygon: np.ndarray) -> float:
-    x, y = (polygon - polygon[0]).T
-    return float((x[:-1] * y[1:] - x[1:] * y[:-1]).sum() / 2)
 
 
 def _closed(ring: np.ndarray) -> list[list[float]]:
