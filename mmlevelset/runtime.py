@@ -322,15 +322,27 @@ def main(words: Sequence[str] | None = None) -> None:
     arguments = made.parse_args(words)
     try:
         model = Model(arguments.model)
+        written: set[Path] = set()
         for path in arguments.photos:
             image = read_image(path)
             found = model(image).above(arguments.score)
             print(json.dumps(as_json(path, image, found)), flush=True)
             if arguments.out:
-                _save(drawn(image, found), Path(arguments.out, Path(path).stem + ".png"))
+                target = _unused(Path(arguments.out, Path(path).stem + ".png"), written)
+                _save(drawn(image, found), target)
     except (ModelError, OSError) as error:
         print(f"runtime.py: error: {error}", file=sys.stderr)
         sys.exit(2)
+
+
+def _unused(path: Path, written: set[Path]) -> Path:
+    """The path, with a number if another photograph of the call has its name; it joins the set."""
+    free, number = path, 1
+    while free in written:
+        number += 1
+        free = path.with_stem(f"{path.stem}_{number}")
+    written.add(free)
+    return free
 
 
 def _save(picture: np.ndarray, path: Path) -> None:

@@ -82,6 +82,14 @@ def test_wrong_files_give_one_line(tmp_path):
         assert done.stderr.count("\n") == 1
 
 
+def test_photographs_of_one_name_have_pictures_of_their_own(tmp_path):
+    written: set[Path] = set()
+    names = [
+        runtime._unused(tmp_path / name, written).name for name in ("a.png", "a.png", "a_2.png")
+    ]
+    assert names == ["a.png", "a_2.png", "a_2_2.png"]
+
+
 @pytest.mark.parametrize(
     "image",
     [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3)), np.zeros((1, 4, 3), np.uint8), [[0]]],

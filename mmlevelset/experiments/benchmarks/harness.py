@@ -61,7 +61,17 @@ def machine(device: torch.device) -> str:
     """Return the GPU, or the processor with its threads, and the versions in one line."""
     on_gpu = device.type == "cuda"
     hardware = torch.cuda.get_device_name(device) if on_gpu else processor_and_threads()
-    packages = ("torch", "numpy", "scipy", "opencv", "scikit-image", "cucim", "triton")
+    packages = (
+        "torch",
+        "numpy",
+        "scipy",
+        "opencv",
+        "edt",
+        "SimpleITK",
+        "scikit-image",
+        "cucim",
+        "triton",
+    )
     return f"{hardware}; {in_words(versions(*packages))}"
 
 

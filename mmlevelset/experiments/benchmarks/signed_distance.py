@@ -1,4 +1,4 @@
-"""Benchmark of exact signed distances of a batch of masks, against loops over SciPy and OpenCV.
+"""Benchmark of exact signed distances of a batch of masks, against loops over other libraries.
 
 python tools/benchmarks/signed_distance.py                                  # CPU
 python tools/benchmarks/signed_distance.py --device cuda
@@ -51,6 +51,24 @@ def installed_peers() -> dict[str, Callable]:
         found["OpenCV, loop"] = partial(loop_over, opencv)
     except ImportError:
         print("OpenCV is not installed")
+    try:
+        import edt
+
+        found["edt, loop"] = partial(loop_over, edt.edt)
+    except ImportError:
+        print("edt is not installed")
+    try:
+        import SimpleITK as sitk
+
+        def simple_itk(mask: np.ndarray) -> np.ndarray:
+            # The filter measures to the nearest pixel of the object, so the outside is its object.
+            outside = sitk.GetImageFromArray((~mask).astype(np.uint8))
+            found = sitk.SignedMaurerDistanceMap(outside, False, False, False)
+            return sitk.GetArrayViewFromImage(found).clip(0)
+
+        found["SimpleITK, loop"] = partial(loop_over, simple_itk)
+    except ImportError:
+        print("SimpleITK is not installed")
     return found
 
 

@@ -6,6 +6,7 @@ import torch
 from mmlevelset import ops
 from mmlevelset.experiments.benchmarks import (
     chan_vese,
+    contours,
     evolution,
     region_energy,
     signed_distance,
@@ -19,6 +20,7 @@ SMALL = {
     signed_distance: ["--regions", "6", "--size", "20", "24", "--side", "30"],
     tree_filter: ["--masks", "4", "--size", "9", "10"],
     chan_vese: ["--iterations", "3"],
+    contours: ["--regions", "3", "--size", "40", "50"],
 }
 
 
@@ -91,6 +93,26 @@ def test_one_wrong_number_is_red(module, name, fault, where, monkeypatch, capsys
         module.main([*SMALL[module], *QUICK])
     printed = capsys.readouterr().out
     assert "RED" in printed and "median" not in printed
+
+
+@pytest.mark.parametrize("fault", ["point", "ring", "region"])
+def test_one_wrong_contour_is_red(fault, monkeypatch, capsys):
+    def wrong(phi):
+        found = ops.contours(phi)
+        if phi.ndim == 2:
+            return found
+        if fault == "point":
+            found[2][0][1] += 0.01
+        elif fault == "ring":
+            found[2].pop()
+        else:
+            found[0], found[1] = found[1], found[0]
+        return found
+
+    monkeypatch.setattr(contours, "contours", wrong)
+    with pytest.raises(SystemExit, match="nothing is timed"):
+        contours.main([*SMALL[contours], *QUICK])
+    assert "RED" in capsys.readouterr().out
 
 
 def test_one_wrong_energy_or_pixel_of_a_solver_is_red(monkeypatch, capsys):
