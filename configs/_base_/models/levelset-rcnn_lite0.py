@@ -10,8 +10,6 @@ model = dict(
         mask_head=dict(
             mask_size=112,
             feature_head=dict(num_convs=1, upsample_channels=(32, 16, 8)),
-            initial_weight=0.25,
-            final_weight=0.25,
         ),
     ),
 )

@@ -37,8 +37,6 @@ def _bases(name: str, r50: str = "") -> dict[str, str]:
 _SMALL_LEVEL_SETS = (
     "mask_size=112,",
     "feature_head=dict(num_convs=1, upsample_channels=(32, 16, 8)),",
-    "initial_weight=0.25,",
-    "final_weight=0.25,",
 )
 METHODS = {
     "refined": Method(
