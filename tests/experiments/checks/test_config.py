@@ -159,6 +159,23 @@ def test_annotations_that_are_all_skipped(folder):
     assert trouble.startswith("all 2 annotations of all.json are skipped: 2 bbox is not")
 
 
+def test_a_class_that_no_training_file_has_is_misspelt(folder):
+    folder["categories"][1]["name"] = "buz"
+    folder["annotations"] = folder["annotations"][:1]
+    Path("typing.json").write_text(json.dumps(folder))
+    config = instances()
+    config.train_dataloader.dataset.ann_file = "typing.json"
+    (trouble,) = config_troubles(config, "train")
+    assert trouble.startswith(f"the class {CLASSES[1]} cannot be trained: typing.json has")
+    both = dict(type="ConcatDataset", datasets=[config.train_dataloader.dataset.to_dict()])
+    both["datasets"].append(both["datasets"][0] | dict(ann_file="all.json"))
+    config.train_dataloader.dataset = both
+    assert config_troubles(config, "train") == []
+    config = instances()
+    config.val_dataloader.dataset.ann_file = config.val_evaluator.ann_file = "typing.json"
+    assert config_troubles(config, "val") == []
+
+
 def test_boxes_alone_and_a_pipeline_that_loads_masks(folder):
     for item in folder["annotations"]:
         del item["segmentation"]
