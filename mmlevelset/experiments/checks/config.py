@@ -12,6 +12,7 @@ from mmlevelset.errors import InputError
 from mmlevelset.experiments.checks.heads import head_outputs, head_troubles
 from mmlevelset.experiments.checks.image_files import image_troubles
 from mmlevelset.experiments.checks.label_maps import label_map_troubles
+from mmlevelset.experiments.checks.values import value_troubles
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -63,9 +64,9 @@ def config_troubles(
 ) -> list[str]:
     """Return a line for each thing that keeps a config from its data; see :func:`require_fit`.
 
-    The number of classes of each head, the palette, the annotation file, the metric's file, the
-    image files and the values of label maps are checked. Images are opened, not decoded, and of
-    many images a sample; label maps are decoded.
+    Batch size, learning rate and the like, the number of classes of each head, the palette, the
+    annotation file, the metric's file, the image files and the values of label maps are checked.
+    Images are opened, not decoded, and of many images a sample; label maps are decoded.
 
     Args:
         config: The config.
@@ -78,7 +79,7 @@ def config_troubles(
     """
     parts = list(parts_of(config, split))
     outputs = head_outputs(config.get("model") or {}, config.get("default_scope", "mmdet"))
-    troubles: list[str] = []
+    troubles = value_troubles(config, split)
     read: list[tuple[CocoFile, View]] = []
     for part in parts:
         if not part.classes:
@@ -221,8 +222,9 @@ def annotation_troubles(part: Part, view: View) -> list[str]:
         troubles.append(
             f"all {view.total} annotations of {dataset.ann_file} are skipped: {reasons}"
         )
-    elif part.split == "train" and not used:
-        troubles.append(f"{dataset.ann_file} has no annotation to train on")
+    elif part.split == "train" and all(a["iscrowd"] for group in view.used for a in group):
+        crowds = f": its {used} annotations are crowds" * (used > 0)
+        troubles.append(f"{dataset.ann_file} has no annotation to train on{crowds}")
     without = next((a for group in view.used for a in group if not a.get("segmentation")), None)
     if without and dataset.masks == "required" and _loads_masks(part.settings):
         troubles.append(
