@@ -74,7 +74,7 @@ def label_categories(
     if wanted and not names:
         problem = (
             f"none of the classes {listed(wanted)} is among its categories"
-            f" {listed(in_file)}; name them with metainfo=dict(classes=(...))"
+            f" {listed(in_file) or '(it has none)'}; name them with metainfo=dict(classes=(...))"
         )
     for owner, several in (("the classes", wanted), ("its categories", names)):
         twice = sorted({name for name in several if several.count(name) > 1})
@@ -85,8 +85,8 @@ def label_categories(
             problem = (
                 f"label {label} would be its category '{name}', but classes[{label}] is"
                 f" '{expected}': labels follow the categories' order in the file; sort the"
-                " categories, or give metainfo=dict(classes="
-                f"({', '.join(map(repr, names))})) for training and testing"
+                f" categories, or give metainfo=dict(classes={tuple(names)!r}) for training and"
+                " testing"
             )
     if problem:
         raise AnnotationError(f"ann_file {file.path} does not fit: {problem}")

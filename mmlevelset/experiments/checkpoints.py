@@ -82,7 +82,10 @@ def read_checkpoint(source: str) -> dict[str, Any]:
         checkpoint = _content(source)
     except Exception as error:  # torch and pickle raise many kinds on a damaged file
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(f"the checkpoint {source} cannot be read: {reason:.200}") from error
+        raise InputError(
+            f"the checkpoint {source} cannot be read: it is damaged, or no file of torch"
+            f" ({reason:.200})"
+        ) from error
     if not isinstance(checkpoint, dict):
         raise InputError(
             f"{source} must hold a checkpoint, and holds a {type(checkpoint).__name__}"

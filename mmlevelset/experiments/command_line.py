@@ -19,7 +19,7 @@ import shutil
 import subprocess
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -115,6 +115,7 @@ def short_errors(name: str, arguments: argparse.Namespace) -> Iterator[None]:
         elif not message.startswith(kind):
             message = f"{kind}: {message}"
         if re.search(r"DataLoader worker .*(killed by signal|exited unexpectedly)", message):
+            message += _images_of_workers(message)
             message += "; often for lack of memory: fewer num_workers take less"
         if isinstance(error, OSError) and error.errno in NO_SPACE and not error.filename:
             message += f" (a file in {config.work_dir if config is not None else Path.cwd()})"
@@ -123,6 +124,13 @@ def short_errors(name: str, arguments: argparse.Namespace) -> Iterator[None]:
         sys.exit(_complain(name, message, 1))
     finally:
         logging.raiseExceptions = True
+
+
+def _images_of_workers(message: str) -> str:
+    from mmlevelset.engine.lost_worker import images_of_killed_workers
+
+    images = images_of_killed_workers(message)
+    return f", while it read {', '.join(images)}" if images else ""
 
 
 def _keep_traceback(work_dir: Path) -> str:
@@ -402,15 +410,26 @@ def build_model(config: Config) -> Any:
     return model.to("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def load_weights(model: Any, checkpoint: str) -> None:
+def load_weights(model: Any, checkpoint: str, classes: Sequence[str] | None = None) -> None:
     """Load a checkpoint into the model. Both must have the same names and shapes.
 
+    Args:
+        model: The model.
+        checkpoint: The path or the address of the file.
+        classes: The classes of the data; the checkpoint's own must be the same.
+
     Raises:
-        InputError: A weight is missing, unknown or of another shape, or the file cannot be read.
+        InputError: A weight is missing, unknown or of another shape, the classes differ, or the
+            file cannot be read.
     """
+    from mmlevelset.experiments.class_names import difference
     from mmlevelset.experiments.weights.loading import load_strictly, read_weights
 
-    load_strictly(model, read_weights(checkpoint))
+    weights = read_weights(checkpoint)
+    load_strictly(model, weights)
+    unlike = difference(weights.classes, classes) if classes and weights.classes else None
+    if unlike:
+        raise InputError(f"{checkpoint}: {unlike}")
 
 
 def make_runner(config: Config) -> Any:
@@ -418,4 +437,8 @@ def make_runner(config: Config) -> Any:
     from mmengine.registry import RUNNERS
     from mmengine.runner import Runner
 
-    return RUNNERS.build(config) if "runner_type" in config else Runner.from_cfg(config)
+    from mmlevelset.engine.lost_worker import note_images
+
+    runner = RUNNERS.build(config) if "runner_type" in config else Runner.from_cfg(config)
+    note_images(runner)
+    return runner

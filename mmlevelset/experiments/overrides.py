@@ -40,6 +40,7 @@ READ_ELSEWHERE = {
     "partial_load",
 }
 """Top-level names that mmengine or a command reads, beside the arguments of mmengine's runner."""
+DATASET_ARGUMENTS = ("ann_file", "data_prefix", "data_root", "metainfo")
 NOT_THERE = object()
 SHOWN_KEYS = 6
 SHOWN_CHARACTERS = 60
@@ -179,7 +180,7 @@ def read_config(path: str | Path) -> Config:
 
     Raises:
         InputError: the file cannot be read; or it changes a variable of its base, and the base's
-            settings still have the old value; or a name is misspelt and nothing reads it; or the
+            settings still have the old value; or it sets a name that nothing reads; or the
             schedule does not fit the length of the training.
     """
     config, names = load_file(path)
@@ -212,6 +213,16 @@ def check_variables(config: Config, path: str | Path, names: Names) -> None:
         close = difflib.get_close_matches(name, known - {"tta_pipeline"}, 1, cutoff=0.85)
         if close:
             raise InputError(f"{path}: nothing reads {name}; did you mean {close[0]}?")
+        if name.startswith("_") or name not in config:  # of a comprehension
+            continue
+        keys = [key for key in _dotted_keys(own) if key.rpartition(".")[2] == name]
+        above = [key for key in _dotted_keys(own) if key.endswith("_dataloader.dataset")]
+        keys += [f"{key}.{name}" for key in above if name in DATASET_ARGUMENTS and not keys]
+        if keys:  # another name may be a note of the config's author
+            raise InputError(
+                f"{path} sets {name} at its top level, but nothing reads it there: set"
+                f" {', '.join(shortened(keys))}"
+            )
 
 
 def override(
@@ -302,6 +313,18 @@ def _without_effect(config: Config, name: str, what: str) -> str:
     if not places:
         return start
     return f"{start}; its value stands in {', '.join(shortened(places))}: set these keys"
+
+
+def _dotted_keys(value: Any, key: str = "") -> Iterator[str]:
+    """Yield the dotted keys of nested dicts and of the dicts in lists, those of dicts too."""
+    if isinstance(value, dict):
+        items: list[tuple[Any, Any]] = list(value.items())
+    else:
+        items = list(enumerate(value)) if isinstance(value, list | tuple) else []
+    for step, inner in items:
+        name = f"{key}.{step}" if key else str(step)
+        yield name
+        yield from _dotted_keys(inner, name)
 
 
 def _holds(value: Any, old: Any) -> bool:

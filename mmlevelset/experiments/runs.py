@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import statistics
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,18 +40,33 @@ def seed_of(name: str) -> int | None:
 
 
 def latest_checkpoint(work_dir: Path) -> Path:
-    """Return the newest checkpoint of a work dir, also after the work dir was moved.
+    """Return the newest whole checkpoint of a work dir, also after the work dir was moved.
+
+    A note on stderr names the newer checkpoints that are not whole.
 
     Raises:
         InputError: there is none.
     """
+    from mmlevelset.engine.checkpoint import is_whole, newest_whole
+
+    broken: list[Path] = []
+    for template in ("epoch_{}.pth", "iter_{}.pth"):
+        newest, damaged = newest_whole(work_dir, template)
+        broken += damaged
+        if newest is not None:
+            for path in damaged:
+                print(f"{path} is not whole: {newest.name} is taken", file=sys.stderr)
+            return newest
+    # The config may give checkpoints another name or another folder.
     note = work_dir / "last_checkpoint"
-    if not note.is_file():
-        raise InputError(f"the work dir {work_dir} holds no checkpoint: {note} does not exist")
-    checkpoint = work_dir / Path(note.read_text().strip()).name
-    if not checkpoint.is_file():
-        raise InputError(f"the checkpoint {checkpoint} does not exist")
-    return checkpoint
+    named = Path(note.read_text(errors="replace").strip() or "-") if note.is_file() else None
+    for path in (work_dir / named.name, named) if named is not None else ():
+        if is_whole(path):
+            return path
+    reason = f"; last_checkpoint names {named}" if named is not None else ""
+    if broken:
+        reason = f" that is whole ({', '.join(path.name for path in broken)})"
+    raise InputError(f"the work dir {work_dir} holds no checkpoint{reason}")
 
 
 @dataclass

@@ -54,7 +54,9 @@ def main(words: Sequence[str] | None = None) -> None:
         config.load_from = require_file(arguments.checkpoint, "the checkpoint")
         config.resume = False
         from mmlevelset.experiments.checks.config import require_fit
+        from mmlevelset.experiments.checks.values import require_keys
 
+        require_keys(config, "test")
         require_fit(config, "test")
         if arguments.show_dir:
             draw_into(config, Path(arguments.show_dir).absolute())

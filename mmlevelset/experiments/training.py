@@ -50,14 +50,16 @@ def main(words: Sequence[str] | None = None) -> None:
     with short_errors("train.py", arguments):
         choose_device(arguments)
         config = load_config(arguments)
+        from mmlevelset.experiments.checks.config import require_fit
+        from mmlevelset.experiments.checks.values import require_keys
+
+        require_keys(config, "train")
         if arguments.amp:
             use_amp(config)
         if arguments.auto_scale_lr:
             scale_learning_rate(config)
         if arguments.partial_load:
             config.partial_load = True
-        from mmlevelset.experiments.checks.config import require_fit
-
         require_fit(config, "train", "val")
         resume = arguments.resume or ("auto" if config.get("resume") else None)
         with claim(config):

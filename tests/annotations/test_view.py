@@ -90,7 +90,7 @@ def test_all_agree_and_perfect_predictions_score_one(content):
         dataset = dataset_of(path)
         infos = [dataset.get_data_info(i) for i in range(len(dataset))]
         file = read_coco(path).require_sound()
-        view, _ = view_of(file, CLASSES, "required")
+        view, _, _ = view_of(file, CLASSES, "required")
         truth = GroundTruth(file, CLASSES)
         values = scores(path, predictions(dataset))
     used = {a["id"] for group in view.used for a in group}
@@ -238,8 +238,15 @@ def test_data_set_metric_and_verify_refuse_the_same(tmp_path, case):
     if case == "file_name":
         assert metric is None
     file = read_coco(path)
-    _, unfit = view_of(file, CLASSES, "required")
+    _, unfit, _ = view_of(file, CLASSES, "required")
     assert any(f.count for f in unfit) or file.refusals
+
+
+def test_the_order_to_give_can_be_pasted(tmp_path):
+    content = sound() | dict(categories=[dict(id=1, name=CLASSES[1])], annotations=[])
+    with pytest.raises(AnnotationError) as caught:
+        label_categories(parse_coco(content, "a.json"), CLASSES)
+    assert f"metainfo=dict(classes=({CLASSES[1]!r},))" in str(caught.value)
 
 
 def test_encodings_of_json(tmp_path):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from mmengine.config import Config
 
 from mmlevelset import files
@@ -16,7 +17,7 @@ from mmlevelset.experiments import plot_runs, results_table
 from mmlevelset.experiments.command_line import parser, short_errors
 from mmlevelset.experiments.report import command as report
 from mmlevelset.experiments.report.charts import make_charts
-from mmlevelset.experiments.runs import RunRecord, read_result, read_runs
+from mmlevelset.experiments.runs import RunRecord, latest_checkpoint, read_result, read_runs
 from mmlevelset.experiments.sweep import command as sweep
 from mmlevelset.experiments.sweep.folders import link_finished
 from mmlevelset.experiments.sweep.plan import read_plan
@@ -328,3 +329,19 @@ def test_folders_without_a_whole_log_are_all_named(tmp_path):
     (tmp_path / "b").mkdir()
     with pytest.raises(InputError, match=r"a/result\.json is empty.*b holds no log"):
         read_runs([tmp_path / "a", tmp_path / "b"])
+
+
+def test_the_newest_whole_checkpoint_of_a_work_dir_is_taken(tmp_path, capsys):
+    for name in ("epoch_2.pth", "epoch_10.pth", "other.pth"):
+        torch.save({}, tmp_path / name)
+    assert latest_checkpoint(tmp_path).name == "epoch_10.pth"  # without last_checkpoint
+    write(tmp_path / "last_checkpoint", "/elsewhere/epoch_2.pth")
+    assert latest_checkpoint(tmp_path).name == "epoch_10.pth"
+    (tmp_path / "epoch_10.pth").write_bytes(b"PK")
+    assert latest_checkpoint(tmp_path).name == "epoch_2.pth"
+    assert "epoch_10.pth is not whole: epoch_2.pth is taken" in capsys.readouterr().err
+    (tmp_path / "epoch_2.pth").write_bytes(b"")
+    with pytest.raises(InputError, match=r"no checkpoint that is whole \(epoch_10.pth, epoch_2"):
+        latest_checkpoint(tmp_path)
+    write(tmp_path / "last_checkpoint", "/elsewhere/other.pth")  # a name of the config's own
+    assert latest_checkpoint(tmp_path) == tmp_path / "other.pth"

@@ -181,6 +181,15 @@ def test_a_misspelt_name_of_a_child_is_refused(base):
     read_config(child(base, "my_scale = (3, 3)"))
 
 
+def test_a_setting_at_the_top_level_that_no_file_reads_is_refused(base):
+    for text, key in (
+        ("ann_file = 'mine.json'", "val_evaluator.ann_file"),
+        ("data_prefix = dict(img='photos')", "train_dataloader.dataset.data_prefix"),
+    ):
+        with pytest.raises(InputError, match=f"nothing reads it there: set .*{key}"):
+            read_config(child(base, text))
+
+
 def test_the_length_of_a_training_scales_its_schedule(base, capsys):
     config = load(base, "train_cfg.max_epochs=12")
     assert config.param_scheduler[1].T_max == 12

@@ -14,28 +14,21 @@ import random
 from collections.abc import Sequence
 from pathlib import Path
 
+from mmlevelset.annotations import read_coco
 from mmlevelset.converters.coco_layout import number_categories
-from mmlevelset.converters.command_line import make_parser, require, whole_number
+from mmlevelset.converters.command_line import make_parser, whole_number
 from mmlevelset.converters.outputs import write_compact_json
 from mmlevelset.errors import InputError, exit_on_input_error
 
-NEEDED = ("images", "annotations", "categories")
-
 
 def read_instances(path: Path) -> dict:
-    """Return the content of a file of instances."""
-    try:
-        content = json.loads(require(path, "the annotation file").read_bytes())
-    except (ValueError, OSError) as error:
-        raise InputError(f"the annotation file {path} cannot be read: {error}") from error
-    for key in NEEDED:
-        entries = content.get(key) if isinstance(content, dict) else None
-        if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-            raise InputError(f"{path} must have a list of objects {key!r}, as COCO's files have")
-    for key, name in (("images", "id"), ("annotations", "image_id")):
-        if any(name not in entry for entry in content[key]):
-            raise InputError(f"{path}: each of its {key} must have the key {name!r}")
-    return content
+    """Return the content of a file of instances, with all its keys.
+
+    Raises:
+        InputError: The file is missing, or not in COCO's layout.
+    """
+    read_coco(path).require_sound()
+    return json.loads(path.read_bytes())
 
 
 def split_ids(ids: Sequence[int], val: int, seed: int) -> dict[str, set[int]]:

@@ -19,7 +19,6 @@ annotations have changed.
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -31,6 +30,7 @@ import cv2
 import numpy as np
 import pycocotools.mask as mask_utils
 
+from mmlevelset.annotations import read_coco
 from mmlevelset.converters.coco_layout import (
     make_annotation,
     number_categories,
@@ -310,30 +310,35 @@ def read_split(root: Path, split: str, path: Path | None, allow_partial: bool) -
     )
     if images_folder is None:
         raise InputError(f"{folder} holds no images/images and no images")
-    try:
-        content = json.loads(path.read_bytes())
-        categories = {item["id"]: item["name"] for item in content["categories"]}
-        if sorted(categories.values()) != sorted(CLASSES):
+    # The masks alone are read of an annotation.
+    file = read_coco(path, ("height", "width", "bbox", "area")).require_sound()
+    categories = {item["id"]: item["name"] for item in file.categories}
+    if sorted(categories.values()) != sorted(CLASSES):
+        raise InputError(
+            f"{path} has the categories {', '.join(categories.values())}; "
+            f"they must be {', '.join(CLASSES)}"
+        )
+    sources = {}
+    for image in file.images:
+        size = (image["height"], image["width"]) if {"height", "width"} <= image.keys() else None
+        file_name = check_name(image["file_name"], path, folders=True)
+        sources[image["id"]] = Source(images_folder / file_name, size, [])
+    for item in file.annotations:
+        if item["category_id"] not in categories:
             raise InputError(
-                f"{path} has the categories {', '.join(categories.values())}; "
-                f"they must be {', '.join(CLASSES)}"
+                f"{path}: 'category_id' of annotation {item['id']} must be a category of the file,"
+                f" and is {item['category_id']!r}"
             )
-        numbers = {key: CLASSES.index(name) + 1 for key, name in categories.items()}
-        sources = {}
-        for image in content["images"]:
-            size = (image["height"], image["width"]) if "height" in image else None
-            file_name = check_name(image["file_name"], path, folders=True)
-            sources[image["id"]] = Source(images_folder / file_name, size, [])
-        for item in content["annotations"]:
-            kept = {key: item[key] for key in ("id", "segmentation", "iscrowd") if key in item}
-            kept["category_id"] = numbers[item["category_id"]]
-            sources[item["image_id"]].annotations.append(kept)
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path} is not in COCO's layout: {error!r}") from error
-    print(f"{path}: {len(sources)} images, {len(content['annotations'])} instances")
-    empty = set(categories.values()) - {
-        categories[a["category_id"]] for a in content["annotations"]
-    }
+        if not isinstance(item.get("segmentation"), list | dict):
+            raise InputError(
+                f"{path}: 'segmentation' of annotation {item['id']} must be polygons or run"
+                f" lengths, and is {item.get('segmentation')!r:.60}"
+            )
+        kept = {key: item[key] for key in ("id", "segmentation", "iscrowd") if key in item}
+        kept["category_id"] = CLASSES.index(categories[item["category_id"]]) + 1
+        sources[item["image_id"]].annotations.append(kept)
+    print(f"{path}: {len(sources)} images, {len(file.annotations)} instances")
+    empty = set(categories.values()) - {categories[a["category_id"]] for a in file.annotations}
     if empty:
         print(f"warning: {path} has no {', '.join(sorted(empty))}", file=sys.stderr)
     there = [source for source in sources.values() if source.path.exists()]

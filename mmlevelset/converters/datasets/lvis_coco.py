@@ -13,13 +13,13 @@ LVIS v1 validates some images of COCO's train2017. These images are left out, be
 trained on COCO has seen them. --all-images keeps them.
 """
 
-import json
 import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmlevelset.converters.command_line import check_counts, make_parser, require
+from mmlevelset.annotations import read_coco
+from mmlevelset.converters.command_line import check_counts, make_parser
 from mmlevelset.converters.outputs import write_compact_json
 from mmlevelset.errors import InputError, exit_on_input_error
 
@@ -119,27 +119,29 @@ def read_lvis(path: Path) -> dict:
         InputError: The file is missing, no JSON, or not in LVIS's layout; the message names the
             key.
     """
-    try:
-        content = json.loads(require(path, "LVIS's file").read_text())
-    except ValueError as error:
-        raise InputError(f"{path} is no JSON, or is truncated: {error}") from error
+    file = read_coco(path, ("file_name", "name")).require_sound()  # LVIS v1 names no files
+    content = dict(images=file.images, categories=file.categories, annotations=file.annotations)
     needed = {
-        "images": ("id", "height", "width", *FEDERATED),
-        "categories": ("id", "synset", "frequency"),
-        "annotations": ("id", "image_id", "category_id", "bbox", "area", "segmentation"),
+        "images": FEDERATED,
+        "categories": ("synset", "frequency"),
+        "annotations": ("segmentation",),
     }
     for key, names in needed.items():
-        entries = content.get(key) if isinstance(content, dict) else None
-        if not isinstance(entries, list) or not entries:
-            raise InputError(f"{path} is no file of LVIS: it has no list {key!r}")
-        for entry in entries:
-            if not isinstance(entry, dict):
-                raise InputError(f"{path} is no file of LVIS: {key} holds {entry!r:.80}")
+        if not content[key]:
+            raise InputError(f"{path} is no file of LVIS: its list {key!r} is empty")
+        for entry in content[key]:
             missing = [name for name in names if name not in entry]
             if missing:
                 raise InputError(
-                    f"{path} is no file of LVIS: {key} with id {entry.get('id')} have no"
-                    f" {missing[0]!r}"
+                    f"{path} is no file of LVIS: {key} with id {entry['id']} have no {missing[0]!r}"
+                )
+    for image in content["images"]:
+        for key in FEDERATED:
+            ids = image[key]
+            if not isinstance(ids, list) or not all(type(number) is int for number in ids):
+                raise InputError(
+                    f"{path}: {key!r} of image {image['id']} must be a list of whole numbers, and"
+                    f" is {ids!r:.60}"
                 )
     return content
 
@@ -189,14 +191,8 @@ def restrict(content: dict, all_images: bool = False) -> tuple[dict, list[str]]:
             mapped[key] = sorted(ids[number] for number in image[key] if number in ids)
         images.append(mapped)
     kept = {image["id"] for image in images}
-    every = {image["id"] for image in content["images"]}
     annotations: list[dict] = []
     for annotation in content["annotations"]:
-        if annotation["image_id"] not in every:
-            raise InputError(
-                f"annotation {annotation['id']} is of image {annotation['image_id']}, which the"
-                " file does not list"
-            )
         number = ids.get(annotation["category_id"])
         if number is None or annotation["image_id"] not in kept:
             continue

@@ -17,7 +17,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mmlevelset.annotations import CocoFile, View, read_coco
 from mmlevelset.errors import InputError, exit_on_input_error
@@ -35,10 +35,16 @@ from mmlevelset.experiments.overrides import read_config
 from mmlevelset.files import write_json, write_text
 from mmlevelset.workers import map_jobs
 
+if TYPE_CHECKING:
+    from mmlevelset.experiments.checks.config import Part
+
 
 @dataclass(frozen=True)
 class Source:
-    """The annotation file of a data set, the folder of its images, and a config's settings."""
+    """The annotation file of a data set, the folder of its images, and a config's settings.
+
+    ``part`` is the data set in the config; None without a config.
+    """
 
     annotations: Path
     images: Path
@@ -46,6 +52,7 @@ class Source:
     masks: str = "required"
     optional: tuple[str, ...] = ()
     loader: dict = field(default_factory=dict)
+    part: Part | None = None
 
 
 def check(
@@ -180,6 +187,7 @@ def of_config(path: Path, split: str, whole_files: bool) -> tuple[Source | None,
         dataset.masks,
         ("annotations",) if dataset.test_mode else (),
         loader_of(part.settings),
+        part,
     )
     return source, troubles
 
@@ -202,9 +210,15 @@ def verify(arguments: argparse.Namespace) -> int:
         print("".join(f"- {trouble}\n" for trouble in troubles) or "None.\n")
         return len(troubles)
     file = read_coco(source.annotations, source.optional)
-    view, unfit = view_of(file, source.classes, source.masks)
+    trains = source.part is None or source.part.split == "train"
+    view, unfit, remarks = view_of(file, source.classes, source.masks, trains)
+    if source.part is not None:
+        from mmlevelset.experiments.checks.config import annotation_troubles
+
+        troubles += annotation_troubles(source.part, view)
     report = check(source, file, view, arguments.workers, arguments.whole_files)
-    report["problems"] = [asdict(found) for found in unfit if found.count] + report["problems"]
+    report["problems"] = [*map(asdict, unfit), *report["problems"]]
+    report["notes"] = [*map(asdict, remarks), *report["notes"]]
     report["problems"] += [asdict(Finding(trouble, 1)) for trouble in troubles]
 
     from mmlevelset.experiments.checks.pictures import choose, draw_histogram, draw_sheet

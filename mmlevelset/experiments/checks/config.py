@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmlevelset.annotations import CocoFile, judge, label_categories, read_coco
+from mmlevelset.annotations import CocoFile, View, judge, label_categories, listed, read_coco
 from mmlevelset.errors import InputError
 from mmlevelset.experiments.checks.heads import head_outputs, head_troubles
 from mmlevelset.experiments.checks.image_files import image_troubles
 from mmlevelset.experiments.checks.label_maps import label_map_troubles
+from mmlevelset.experiments.checks.values import value_troubles
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -63,9 +64,9 @@ def config_troubles(
 ) -> list[str]:
     """Return a line for each thing that keeps a config from its data; see :func:`require_fit`.
 
-    The number of classes of each head, the palette, the annotation file, the metric's file, the
-    image files and the values of label maps are checked. Images are opened, not decoded, and of
-    many images a sample; label maps are decoded.
+    Batch size, learning rate and the like, the number of classes of each head, the palette, the
+    annotation file, the metric's file, the image files and the values of label maps are checked.
+    Images are opened, not decoded, and of many images a sample; label maps are decoded.
 
     Args:
         config: The config.
@@ -78,7 +79,8 @@ def config_troubles(
     """
     parts = list(parts_of(config, split))
     outputs = head_outputs(config.get("model") or {}, config.get("default_scope", "mmdet"))
-    troubles: list[str] = []
+    troubles = value_troubles(config, split)
+    read: list[tuple[CocoFile, View]] = []
     for part in parts:
         if not part.classes:
             continue
@@ -86,15 +88,44 @@ def config_troubles(
         troubles += _class_troubles(part)
         ann_file = str(getattr(part.dataset, "ann_file", "") or "")
         if _is_coco(part.dataset) and NOT_A_FILE not in ann_file:
-            if files:
-                troubles += _coco_troubles(part, every_image)
+            if files and "img" in part.dataset.data_prefix:
+                file = annotation_file(part)
+                view = judge(
+                    file,
+                    label_categories(file, part.dataset._categories()),
+                    part.dataset.masks,
+                )
+                read.append((file, view))
+                troubles += annotation_troubles(part, view)
+                troubles += _image_troubles(part, file, every_image)
+            elif files:
+                troubles.append(
+                    f"{part.key}.data_prefix must give the folder of the images as dict(img=...)"
+                )
             troubles += _metric_troubles(config, part)
         elif files and _is_maps(part.dataset):
             try:
                 troubles += label_map_troubles(part.dataset, part.transforms, every_image)
             except (FileNotFoundError, ValueError) as error:
                 raise InputError(f"{part.key}: {error}") from error
+    if split == "train" and read and len(read) == len(parts):
+        troubles += _untrained_troubles(read)
     return list(dict.fromkeys(troubles))
+
+
+def _untrained_troubles(read: Sequence[tuple[CocoFile, View]]) -> list[str]:
+    """Return a line on classes that no annotation file of a training has: misspelt, most often."""
+    missing = [view.labels.missing for _, view in read]
+    lacking = [name for name in missing[0] if all(name in names for names in missing)]
+    if not lacking:
+        return []
+    there = dict.fromkeys(category["name"] for file, _ in read for category in file.categories)
+    files = dict.fromkeys(file.path for file, _ in read)
+    return [
+        f"the class{'es' * (len(lacking) > 1)} {listed(lacking)} cannot be trained:"
+        f" {listed(files)} has the categories {listed(there)}; name the classes in metainfo as the"
+        " file does, or leave them out"
+    ]
 
 
 def parts_of(config: Config, split: str) -> Iterator[Part]:
@@ -181,32 +212,33 @@ def annotation_file(part: Part) -> CocoFile:
     return read_coco(part.dataset.ann_file, optional).require_sound()
 
 
-def _coco_troubles(part: Part, every_image: bool) -> list[str]:
+def annotation_troubles(part: Part, view: View) -> list[str]:
+    """Return a line for each thing that keeps a data set from its annotations."""
     dataset = part.dataset
-    if "img" not in dataset.data_prefix:
-        return [f"{part.key}.data_prefix must give the folder of the images as dict(img=...)"]
-    file = annotation_file(part)
-    view = judge(file, label_categories(file, dataset._categories()), dataset.masks)
     troubles = []
     used = sum(map(len, view.used))
-    if file.annotations and not used:
+    if view.total and not used:
         reasons = ", ".join(f"{len(ids)} {reason}" for reason, ids in view.skipped.items())
         troubles.append(
             f"all {view.total} annotations of {dataset.ann_file} are skipped: {reasons}"
         )
-    elif part.split == "train" and not used:
-        troubles.append(f"{dataset.ann_file} has no annotation to train on")
+    elif part.split == "train" and all(a["iscrowd"] for group in view.used for a in group):
+        crowds = f": its {used} annotations are crowds" * (used > 0)
+        troubles.append(f"{dataset.ann_file} has no annotation to train on{crowds}")
     without = next((a for group in view.used for a in group if not a.get("segmentation")), None)
     if without and dataset.masks == "required" and _loads_masks(part.settings):
         troubles.append(
             f"{dataset.ann_file} has boxes alone, but the pipeline of {part.key} loads masks: take"
             " a BoxLevelSet config, or LoadAnnotations(with_mask=False)"
         )
-    folder = dataset.data_prefix["img"]
-    if NOT_A_FILE not in folder:
-        loader = loader_of(part.settings)
-        troubles += image_troubles(file.images, Path(folder), loader, every_image)
     return troubles
+
+
+def _image_troubles(part: Part, file: CocoFile, every_image: bool) -> list[str]:
+    folder = part.dataset.data_prefix["img"]
+    if NOT_A_FILE in folder:
+        return []
+    return image_troubles(file.images, Path(folder), loader_of(part.settings), every_image)
 
 
 def _loads_masks(settings: dict) -> bool:

@@ -106,30 +106,37 @@ def area_of(annotation: dict) -> float:
 
 
 def view_of(
-    file: CocoFile, classes: Sequence[str] | None, masks: str
-) -> tuple[View, list[Finding]]:
+    file: CocoFile, classes: Sequence[str] | None, masks: str, trains: bool = True
+) -> tuple[View, list[Finding], list[Finding]]:
     """Return the verdicts on a file, and what stands between its categories and the classes.
 
     Args:
         file: The file.
         classes: The classes of a config, in order; None without a config.
         masks: As for :class:`~mmlevelset.datasets.CocoDataset`.
+        trains: Whether the file is to train on: then it must have all classes.
+
+    Returns:
+        The verdicts, problems, and notes.
     """
     in_file = [category["name"] for category in file.categories]
     problems = [make_finding("categories with the same name as another", _repeated(in_file))]
+    notes: list[Finding] = []
     if classes is not None:
         lacking = [name for name in classes if name not in in_file]
-        problems.append(make_finding("classes of the config that the file lacks", lacking))
+        found = make_finding("classes of the config that the file lacks", lacking)
+        (problems if trains else notes).append(found)
         unused = [name for name in in_file if name not in classes]
-        problems.append(make_finding("categories of the file that the config lacks", unused))
+        notes.append(make_finding("categories of the file that the config lacks", unused))
         if not lacking and [name for name in in_file if name in classes] != list(classes):
             problems.append(Finding("classes of the config in another order than the file's", 1))
     try:
         labels = label_categories(file, classes)
     except AnnotationError as error:
-        problems = [p for p in problems if p.count] or [Finding(str(error), 1)]
+        problems = problems if any(p.count for p in problems) else [Finding(str(error), 1)]
         labels = Labels(tuple(in_file), {c["id"]: n for n, c in enumerate(file.categories)}, ())
-    return judge(file, labels, masks), problems
+    there = [[finding for finding in group if finding.count] for group in (problems, notes)]
+    return judge(file, labels, masks), there[0], there[1]
 
 
 def file_findings(

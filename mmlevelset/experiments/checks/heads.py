@@ -13,9 +13,9 @@ BINARY = ("CropInstance", "BinaryLabels")
 def head_outputs(model: dict, scope: str = "mmdet") -> dict[str, int]:
     """Return the number of classes of each head of a model's config, by the head's key.
 
-    A head counts if its type, or a base of it, has an argument ``num_classes``; its default holds
-    where the config has none. An RPN tells objects from background, and a class-agnostic head has
-    one output for all classes: both are left out.
+    A head counts if its type, or a base of it, has an argument ``num_classes`` or
+    ``num_things_classes``; its default holds where the config has none. An RPN tells objects from
+    background, and a class-agnostic head has one output for all classes: both are left out.
     """
     from mmengine.registry import DefaultScope
 
@@ -33,16 +33,17 @@ def _outputs(settings: Any, key: str) -> Iterator[tuple[str, int]]:
     if name == "rpn_head":
         return
     if name.endswith(("head", "heads")) and not settings.get("class_agnostic", False):
-        default = _default(settings.get("type"))
-        count = settings.get("num_classes", default) if default is not None else None
-        if type(count) is int and count > 0:
-            yield f"{key}.num_classes", count
+        for argument in ("num_classes", "num_things_classes"):
+            default = _default(settings.get("type"), argument)
+            count = settings.get(argument, default) if default is not None else None
+            if type(count) is int and count > 0:
+                yield f"{key}.{argument}", count
     for step, inner in settings.items():
         yield from _outputs(inner, f"{key}.{step}")
 
 
-def _default(kind: Any) -> Any:
-    """Return the default of a type's ``num_classes``; None if it has no outputs for classes."""
+def _default(kind: Any, argument: str) -> Any:
+    """Return the default of a type's number of classes; None if it has no outputs for classes."""
     from mmdet.registry import MODELS
 
     found = MODELS.get(kind) if isinstance(kind, str) else kind
@@ -50,8 +51,8 @@ def _default(kind: Any) -> Any:
         return None
     for base in getattr(found, "__mro__", ()):
         arguments = inspect.signature(base.__init__).parameters
-        if "num_classes" in arguments:
-            return arguments["num_classes"].default
+        if argument in arguments:
+            return arguments[argument].default
     return None
 
 

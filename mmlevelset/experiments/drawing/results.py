@@ -73,6 +73,11 @@ def main(words: Sequence[str] | None = None) -> None:
         choose_device(arguments)
         config = load_config(arguments)
         checkpoint = find_checkpoint(arguments.checkpoint)
+        from mmlevelset.experiments.checks.config import require_fit
+        from mmlevelset.experiments.checks.values import require_keys
+
+        require_keys(config, "val")
+        require_fit(config, "val")
         results = open_results(config, str(checkpoint), arguments.score_thr)
         folder = Path(arguments.out_dir or checkpoint.parent / "results")
         indices = choose(results, arguments)
@@ -100,7 +105,7 @@ class Results(ABC):
         from mmdet.utils import get_test_pipeline_cfg
 
         self.model = build_model(config)
-        load_weights(self.model, checkpoint)
+        load_weights(self.model, checkpoint, dataset.metainfo.get("classes"))
         self.dataset = dataset
         self.load = Compose([get_test_pipeline_cfg(config)[0]])
 

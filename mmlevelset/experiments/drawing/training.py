@@ -278,7 +278,7 @@ def draw(
         raise InputError("none of the images holds an object to draw")
     rows: list[list[list[Panel]]] = [[[] for _ in picture.objects] for picture in pictures]
     for path in checkpoints:
-        load_weights(images.model, str(path))
+        load_weights(images.model, str(path), images.dataset.metainfo.get("classes"))
         title = path.stem.replace("_", " ")
         for picture, of_picture in zip(pictures, rows, strict=True):
             masks = images.probabilities(picture)

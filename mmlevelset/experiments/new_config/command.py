@@ -15,6 +15,7 @@ import argparse
 import colorsys
 import math
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -71,18 +72,21 @@ def main(words: Sequence[str] | None = None) -> None:
         raise InputError(f"--val-share must be between 0 and 1, and was {arguments.val_share}")
     if arguments.val_images and not arguments.val:
         raise InputError("--val-images needs --val")
-    written = new_config(arguments)
+    written, epochs = new_config(arguments)
     check(arguments.out)
+    out = shlex.quote(str(arguments.out))
+    work_dir = f"work_dirs/{arguments.out.stem}"
     print(
         f"{written}\nNext:\n"
-        f"  python tools/verify_dataset.py {arguments.out}\n"
-        f"  python tools/train.py {arguments.out}\n"
-        f"  python tools/draw_results.py {arguments.out} work_dirs/{arguments.out.stem}"
+        f"  python tools/verify_dataset.py {out}\n"
+        f"  python tools/train.py {out}\n"
+        f"  python tools/test.py {out} {shlex.quote(f'{work_dir}/epoch_{epochs}.pth')}\n"
+        f"  python tools/draw_results.py {out} {shlex.quote(work_dir)}"
     )
 
 
-def new_config(arguments: argparse.Namespace) -> str:
-    """Write the config, and return a report on what was chosen.
+def new_config(arguments: argparse.Namespace) -> tuple[str, int]:
+    """Write the config, and return a report on what was chosen, and the number of epochs.
 
     Raises:
         InputError: A file cannot be used, or would be overwritten.
@@ -101,6 +105,11 @@ def new_config(arguments: argparse.Namespace) -> str:
             raise InputError(f"{path} exists: take another --out, or --overwrite")
     if not arguments.images.is_dir():
         raise InputError(f"--images {arguments.images} must be a folder")
+    if arguments.backbone not in method.bases:
+        raise InputError(
+            f"--method {arguments.method} has the backbones {', '.join(method.bases)}, and"
+            f" --backbone was {arguments.backbone}"
+        )
     masks = "unread" if method.from_boxes else "required"
     data = Data.read(arguments.annotations, arguments.images, masks, arguments.classes)
     if not method.from_boxes and not data.has_masks:
@@ -117,6 +126,12 @@ def new_config(arguments: argparse.Namespace) -> str:
             val = val.part({image["id"] for image in val.images}, parts["val"], "required")
     else:
         train, val = read_split(data, parts, masks, arguments.val_share, arguments.seed)
+    both = train.files & val.files
+    if both:
+        notes.append(
+            f"{len(both)} images are to train on and to validate, such as {min(both)}: scores say"
+            " little about new images"
+        )
     absent = [name for name in data.classes if name not in val.seen]
     if absent:
         notes.append(f"no object to validate of: {', '.join(absent)}")
@@ -137,7 +152,7 @@ def new_config(arguments: argparse.Namespace) -> str:
         f" train on, {len(val.images)} to validate, {plan.epochs} epochs",
         *(f"note: {note}" for note in notes),
     ]
-    return "\n".join(lines)
+    return "\n".join(lines), plan.epochs
 
 
 def make_plan(arguments: argparse.Namespace, train: Data, val: Data) -> Plan:
@@ -203,7 +218,7 @@ def palette(count: int) -> tuple[tuple[int, int, int], ...]:
 
 
 def _epochs(images: int, backbone: str, family: str) -> int:
-    seen = SCHEDULES[backbone] * (4 / 3 if family == "solo" else 1)
+    seen = SCHEDULES[backbone] * (4 / 3 if family in ("solo", "boxes") else 1)
     return min(MOST_EPOCHS, max(LEAST_EPOCHS, round(seen / images)))
 
 

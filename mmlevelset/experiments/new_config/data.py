@@ -26,6 +26,7 @@ class Data:
         view: The verdicts on its annotations.
         unused: Categories without an object that can be used, which are no classes.
         whole: Whether the classes are all categories of the file.
+        reasons: Reasons to skip annotations, with their numbers, before a class was left out.
     """
 
     path: Path
@@ -34,6 +35,7 @@ class Data:
     view: View
     unused: tuple[str, ...] = ()
     whole: bool = True
+    reasons: tuple[tuple[str, int], ...] = ()
 
     @classmethod
     def read(cls, path: Path, folder: Path, masks: str, classes: Sequence[str] | None) -> Data:
@@ -51,14 +53,16 @@ class Data:
         file = read_coco(path).require_sound()
         names = [category["name"] for category in file.categories]
         unused: tuple[str, ...] = ()
+        reasons: tuple[tuple[str, int], ...] = ()
         if classes is None:
             everything = cls(path, folder, file.images, judge(file, label_categories(file), masks))
             unused = tuple(name for name in names if name not in everything.seen)
             classes = everything.seen
+            reasons = tuple((r, len(ids)) for r, ids in everything.view.skipped.items())
             if not classes:
                 skipped = everything.view.skipped.items()
-                reasons = "".join(f"; {len(ids)} skipped: {reason}" for reason, ids in skipped)
-                raise InputError(f"{path} has no object that can be used{reasons}")
+                why = "".join(f"; {len(ids)} skipped: {reason}" for reason, ids in skipped)
+                raise InputError(f"{path} has no object that can be used{why}")
         unknown = [name for name in classes if name not in names]
         if unknown:
             raise InputError(
@@ -67,7 +71,9 @@ class Data:
             )
         labels = label_categories(file, [name for name in names if name in classes])
         whole = labels.classes == tuple(names)
-        return cls(path, folder, file.images, judge(file, labels, masks), unused, whole)
+        view = judge(file, labels, masks)
+        reasons = reasons or tuple((r, len(ids)) for r, ids in view.skipped.items())
+        return cls(path, folder, file.images, view, unused, whole, reasons)
 
     def part(self, images: set[Any], path: Path, masks: str) -> Data:
         """Write the part of the file that belongs to some images and the classes; return it."""
@@ -114,6 +120,11 @@ class Data:
         return len({row for row, _ in self.objects})
 
     @property
+    def files(self) -> set[Path]:
+        """The files of the images."""
+        return {self.folder.resolve() / image["file_name"] for image in self.images}
+
+    @property
     def sizes(self) -> np.ndarray:
         """Width and height of each image (N, 2) in pixels."""
         return np.array([(image["width"], image["height"]) for image in self.images])
@@ -127,8 +138,7 @@ class Data:
         lines = []
         if self.unused:
             lines.append(f"left out the categories without objects: {', '.join(self.unused)}")
-        for reason, ids in self.view.skipped.items():
-            lines.append(f"{len(ids)} annotations are skipped: {reason}")
+        lines += [f"{count} annotations are skipped: {reason}" for reason, count in self.reasons]
         return lines
 
 

@@ -12,10 +12,14 @@ class Method:
     Attributes:
         title: Its name in a sentence.
         bases: Backbone -> the base config of the model, in ``configs/_base_/models``.
-        family: ``rcnn``, ``solo`` or ``semantic``.
+        family: ``rcnn``, ``solo``, ``semantic``, or ``boxes`` for a detector without settings by
+            the sizes of boxes.
         from_boxes: Whether it trains from boxes alone.
         mask_head: Lines of the config inside its mask head.
         scratch_mask_head: Lines that the backbone ``resnet18-scratch`` needs there too.
+        model: The model's lines of the family ``boxes``, with ``{count}`` classes,
+            ``{class_weight}`` with the background's, and ``{warmup}`` iterations.
+        optimizer: The end of the config's line for the optimizer.
     """
 
     title: str
@@ -24,6 +28,8 @@ class Method:
     from_boxes: bool = False
     mask_head: tuple[str, ...] = ()
     scratch_mask_head: tuple[str, ...] = ()
+    model: str = ""
+    optimizer: str = ""
 
 
 def _bases(name: str, r50: str = "") -> dict[str, str]:
@@ -38,6 +44,13 @@ _SMALL_LEVEL_SETS = (
     "mask_size=112,",
     "feature_head=dict(num_convs=1, upsample_channels=(32, 16, 8)),",
 )
+_WARMUP = "# The projection alone at first, then with an energy of the image in L*a*b*."
+_ENERGY = 'loss_level_set=dict(image_weight=0.2, image_space="lab", detach_features=True),'
+_BY_BOXES = f"""box_supervision=dict(
+            {_WARMUP}
+            warmup_iters={{warmup}},
+            {_ENERGY}
+        ),"""
 METHODS = {
     "refined": Method(
         "Mask R-CNN with a recurrent refinement of its masks",
@@ -62,10 +75,57 @@ METHODS = {
         "solo",
         from_boxes=True,
         mask_head=(
-            "# The projection alone at first, then with an energy of the image in L*a*b*.",
+            _WARMUP,
             "warmup_iters={warmup},",
-            'loss_level_set=dict(image_weight=0.2, image_space="lab", detach_features=True),',
+            _ENERGY,
         ),
+    ),
+    "box-rtmdet-ins": Method(
+        "RTMDet-Ins, trained from boxes alone",
+        {
+            "lite0": "box-rtmdet-ins_lite0",
+            "resnet18-scratch": "box-rtmdet-ins_small",
+        },
+        "boxes",
+        from_boxes=True,
+        model=f"""    bbox_head=dict(
+        num_classes={{count}},
+        {_BY_BOXES}
+    ),
+""",
+    ),
+    "box-condinst": Method(
+        "CondInst, trained from boxes alone",
+        _bases("box-condinst"),
+        "boxes",
+        from_boxes=True,
+        model=f"""    bbox_head=dict(num_classes={{count}}),
+    mask_head=dict(
+        {_BY_BOXES}
+    ),
+""",
+    ),
+    "box2mask-t": Method(
+        "Mask2Former, trained from boxes alone",
+        _bases("box-mask2former", "box-mask2former_r50"),
+        "boxes",
+        from_boxes=True,
+        model=f"""    panoptic_head=dict(
+        num_things_classes={{count}},
+        loss_cls=dict(class_weight={{class_weight}}),  # the last is the background's
+        box_supervision=dict(
+            {_WARMUP}
+            warmup_iters={{warmup}},
+            loss_projection=dict(loss_weight=5.0),
+            loss_level_set=dict(
+                image_weight=0.2, image_space="lab", detach_features=True, filter_size=(96, 96)
+            ),
+        ),
+    ),
+    panoptic_fusion_head=dict(num_things_classes={{count}}),
+""",
+        optimizer="""
+    paramwise_cfg=dict(norm_decay_mult=0.0, custom_keys={"query": dict(decay_mult=0.0)}),""",
     ),
     "solov2": Method("SOLOv2", _bases("box-levelset"), "solo", mask_head=('supervision="mask",',)),
     "semantic": Method(

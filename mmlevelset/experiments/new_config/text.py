@@ -195,11 +195,15 @@ def _evaluator(plan: Plan) -> str:
 
 def _schedule(plan: Plan) -> str:
     interval = max(1, plan.epochs // 4)
-    rate = {"r50": 1e-4}.get(plan.backbone, 3e-4 if plan.method.family == "solo" else 1e-3)
+    slow = plan.method.family in ("solo", "boxes")
+    rate = {"r50": 1e-4}.get(plan.backbone, 3e-4 if slow else 1e-3)
+    extra = plan.method.optimizer
+    optimizer = f"optimizer=dict(lr={rate:g})"
+    optimizer = f"\n    {optimizer},{extra}\n" if extra else optimizer
     return f"""# {plan.iterations:,} iterations of two images each.
 max_epochs = {plan.epochs}
 train_cfg = dict(max_epochs=max_epochs, val_interval={interval})
-optim_wrapper = dict(optimizer=dict(lr={rate:g}))
+optim_wrapper = dict({optimizer})
 param_scheduler = [
     dict(type="LinearLR", start_factor=0.01, by_epoch=False, begin=0, end=50),
     dict(type="CosineAnnealingLR", by_epoch=True, T_max=max_epochs, convert_to_iter_based=True),
@@ -220,6 +224,10 @@ def _model(plan: Plan) -> str:
     if plan.backbone == "resnet18-scratch":
         extra = (*plan.method.scratch_mask_head, *extra)
     warmup = min(2000, plan.iterations // 4)
+    if plan.method.model:
+        weights = [1.0] * count + [0.1]
+        lines = plan.method.model.format(count=count, warmup=warmup, class_weight=weights)
+        return f"model = dict(\n{lines})\n"
     if plan.anchors is not None:
         return _rcnn(plan.anchors, count, [line.format(warmup=warmup) for line in extra])
     assert plan.grids is not None

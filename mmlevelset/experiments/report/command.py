@@ -74,6 +74,8 @@ def main(words: Sequence[str] | None = None) -> None:
             raise InputError("--images and --search must be at least 1, --size at least 32")
         if arguments.window is not None and arguments.window < 1:
             raise InputError(f"--window must be at least 1, and was {arguments.window}")
+        if arguments.out.is_dir():
+            raise InputError(f"--out must be a file, and {arguments.out} is a folder")
         choose_device(arguments)
         from mmlevelset.experiments.report.page import page
         from mmlevelset.experiments.report.tables import result_tables
@@ -110,7 +112,10 @@ def ask_model(run: RunRecord, arguments: argparse.Namespace) -> list[Prediction]
     if run.config is None:
         run.notes.append("no predictions without a config")
         return []
-    if not (run.checkpoints / "last_checkpoint").is_file():
+    if (
+        not any(run.checkpoints.glob("*.pth"))
+        and not (run.checkpoints / "last_checkpoint").exists()
+    ):
         run.notes.append("no checkpoint in the work dir: no predictions")
         return []
     drawn: list[Prediction] = []

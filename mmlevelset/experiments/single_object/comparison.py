@@ -137,6 +137,9 @@ def main(words: Sequence[str] | None = None) -> None:
             require_file(checkpoint, "the checkpoint")
         choose_device(arguments)
         config = load_config(arguments)
+        from mmlevelset.experiments.checks.config import require_fit
+
+        require_fit(config, *(("train", "test") if arguments.tune else ("test",)))
         degradations = read_degradations(arguments.degrade)
         solvers = read_solvers(arguments)
         check_names(solvers, arguments.model)

@@ -172,14 +172,12 @@ class Network(Method):
     def __init__(self, name: str, path: str, checkpoint: str) -> None:
         from mmcv.transforms import Compose
         from mmdet.utils import get_test_pipeline_cfg
-        from mmengine.config import Config
+
+        from mmlevelset.experiments.overrides import read_config
 
         self.name = self.key = name
         self.path, self.checkpoint = path, checkpoint
-        try:
-            config = Config.fromfile(path)
-        except Exception as error:
-            raise InputError(f"{path} cannot be read: {error}") from error
+        config = read_config(path)
         self.model = build_model(config)
         load_weights(self.model, checkpoint)
         steps = get_test_pipeline_cfg(config)

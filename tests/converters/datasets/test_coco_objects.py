@@ -84,9 +84,9 @@ def test_another_name(source):
     [
         (None, ["--val", "10"], "--val must be less than the 10 images of"),
         (None, ["--val", "0"], "must be a positive integer"),
-        ("{", ["--val", "1"], "cannot be read"),
-        ("[]", ["--val", "1"], "must have a list of objects 'images'"),
-        ('{"images": [1], "annotations": [], "categories": []}', ["--val", "1"], "'images'"),
+        ("{", ["--val", "1"], "is not JSON"),
+        ("[]", ["--val", "1"], "must hold a JSON object"),
+        ('{"images": [1], "annotations": [], "categories": []}', ["--val", "1"], "images[0]"),
         ('{"images": [{}], "annotations": [], "categories": []}', ["--val", "1"], "key 'id'"),
     ],
 )

@@ -432,11 +432,23 @@ def test_errors(convert, refused, tmp_path, published):
         convert
     )
 
+    for key, value in (("segmentation", None), ("category_id", 99)):
+
+        def spoil(content, key=key, value=value):
+            content["annotations"][3][key] = value
+
+        before = path.read_text()
+        change(tmp_path, "train", spoil)
+        assert f"{path}: '{key}' of annotation " in refused(convert)
+        path.write_text(before)
+
     def orphan(content):
         content["annotations"][3]["image_id"] = 77
 
+    before = path.read_text()
     change(tmp_path, "train", orphan)
-    assert f"{path} is not in COCO's layout: KeyError(77)" in refused(convert)
+    assert f"{path} is not in COCO's layout: 'image_id' of 1 annotations" in refused(convert)
+    path.write_text(before)
 
     def rename(content):
         content["categories"][0]["name"] = "boat"
@@ -445,7 +457,7 @@ def test_errors(convert, refused, tmp_path, published):
     message = refused(convert)
     assert f"{path} has the categories boat, " in message and "must be storage_tank," in message
     path.write_text("{")
-    assert f"{path} is not in COCO's layout: JSONDecodeError" in refused(convert)
+    assert f"ann_file {path} is not JSON" in refused(convert)
     path.unlink()
     assert f"the annotation file {path} does not exist" in refused(convert)
     shutil.rmtree(root / "train/images")

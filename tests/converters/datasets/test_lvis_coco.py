@@ -144,15 +144,24 @@ def test_errors_name_what_is_wrong(convert, refused, lvis, tmp_path):
         assert re.search(message, refused(convert, content))
         assert not (tmp_path / "coco").exists()
 
-    refuses(json.dumps(lvis)[:-40], "small.json is no JSON, or is truncated")
-    refuses({**lvis, "images": [7]}, "no file of LVIS: images holds 7")
-    refuses({"images": []}, "is no file of LVIS: it has no list 'images'")
+    refuses(json.dumps(lvis)[:-40], "small.json is not JSON")
+    refuses(
+        {**lvis, "images": [7]}, r"small.json is not in COCO's layout: images\[0\] must be a dict"
+    )
+    refuses({"images": []}, "key 'categories' must be a list, but it is missing")
     del lvis["images"][1]["neg_category_ids"]
     refuses(lvis, "images with id 285 have no 'neg_category_ids'")
     lvis["images"][1]["neg_category_ids"] = [77]
+    for ids in (None, ["x"]):
+        refuses(
+            changed(lvis, "images", 1, neg_category_ids=ids),
+            "'neg_category_ids' of image 285 must be a list of whole numbers",
+        )
     refuses(lvis, r"image 285 has categories \[77\] in neg_category_ids that the file does not")
     lvis["images"][1]["neg_category_ids"] = []
-    refuses(changed(lvis, "annotations", 0, image_id=5), "annotation 7 is of image 5")
+    refuses(
+        changed(lvis, "annotations", 0, image_id=5), "'image_id' of 1 annotations names no image"
+    )
     refuses(changed(lvis, "images", 0, coco_url="elsewhere/1.png"), "image 139 has neither")
     for category in lvis["categories"]:
         category["synset"] = "acorn.n.01"

@@ -342,18 +342,22 @@ def of_config(folder: Path, *words: str) -> tuple[object, dict]:
     return stop.value.code, json.loads(report.read_text()) if report.exists() else {}
 
 
+UNORDERED, LACKING, UNUSED = (
+    "classes of the config in another order than the file's",
+    "classes of the config that the file lacks",
+    "categories of the file that the config lacks",
+)
+
+
 @pytest.mark.parametrize(
     "classes, expected",
     [
-        (("cat", "dog", "owl"), {}),
-        (("cat", "dog"), {"categories of the file that the config lacks": ["owl"]}),
-        (
-            ("cat", "dog", "owl", "emu"),
-            {"classes of the config that the file lacks": ["emu"]},
-        ),
+        (("cat", "dog", "owl"), {"train": {}, "val": {}}),
+        (("cat", "dog"), {"train": {}, "val": {}}),
+        (("cat", "dog", "owl", "emu"), {"train": {LACKING: ["emu"]}, "val": {}}),
         (
             ("owl", "cat", "dog"),
-            {"classes of the config in another order than the file's": []},
+            {"train": {UNORDERED: []}, "val": {UNORDERED: []}},
         ),
     ],
 )
@@ -361,8 +365,18 @@ def test_classes_of_a_config(content, tmp_path, classes, expected):
     write_config(tmp_path, content, classes)
     for split in ("train", "val"):
         code, report = of_config(tmp_path, "--split", split)
-        assert code == bool(expected) and kinds(report) == expected
+        assert code == bool(expected[split]) and kinds(report) == expected[split]
         assert report["classes"] == list(classes)
+        notes = {note["kind"]: list(note["examples"]) for note in report["notes"]}
+        assert notes.get(UNUSED, []) == [name for name in ("owl",) if name not in classes]
+        assert notes.get(LACKING, []) == ["emu"] * ("emu" in classes and split == "val")
+
+
+def test_a_training_set_without_annotations_is_a_problem_as_in_training(content, tmp_path):
+    write_config(tmp_path, content | dict(annotations=[]), ("cat", "dog", "owl"))
+    code, report = of_config(tmp_path)
+    assert code == 1 and any("has no annotation to train on" in kind for kind in kinds(report))
+    assert of_config(tmp_path, "--split", "val")[0] == 0
 
 
 @pytest.mark.parametrize(

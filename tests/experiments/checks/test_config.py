@@ -159,6 +159,57 @@ def test_annotations_that_are_all_skipped(folder):
     assert trouble.startswith("all 2 annotations of all.json are skipped: 2 bbox is not")
 
 
+def test_a_class_that_no_training_file_has_is_misspelt(folder):
+    folder["categories"][1]["name"] = "buz"
+    folder["annotations"] = folder["annotations"][:1]
+    Path("typing.json").write_text(json.dumps(folder))
+    config = instances()
+    config.train_dataloader.dataset.ann_file = "typing.json"
+    (trouble,) = config_troubles(config, "train")
+    assert trouble.startswith(f"the class {CLASSES[1]} cannot be trained: typing.json has")
+    both = dict(type="ConcatDataset", datasets=[config.train_dataloader.dataset.to_dict()])
+    both["datasets"].append(both["datasets"][0] | dict(ann_file="all.json"))
+    config.train_dataloader.dataset = both
+    assert config_troubles(config, "train") == []
+    config = instances()
+    config.val_dataloader.dataset.ann_file = config.val_evaluator.ann_file = "typing.json"
+    assert config_troubles(config, "val") == []
+
+
+def test_crowds_alone_train_nothing(folder):
+    for item in folder["annotations"]:
+        item["iscrowd"] = 1
+    Path("all.json").write_text(json.dumps(folder))
+    (trouble,) = config_troubles(instances(), "train")
+    assert trouble == "all.json has no annotation to train on: its 2 annotations are crowds"
+    assert config_troubles(instances(), "val") == []
+
+
+VALUES = {
+    "train_cfg.max_epochs": ("abc", 0, -1, 1.5),
+    "train_cfg.val_interval": (0,),
+    "train_dataloader.batch_size": (0, "2"),
+    "train_dataloader.num_workers": (-1,),
+    "optim_wrapper.optimizer.lr": ("abc", -1, float("nan"), True),
+    "randomness.seed": ("x", -1),
+    "optim_wrapper.optimizer.type": ("Foo",),
+}
+
+
+def test_values_that_no_training_can_use_are_named_by_their_keys(folder):
+    for key, values in VALUES.items():
+        for value in values:
+            config = instances(optim_wrapper=dict(optimizer=dict(type="SGD", lr=0)))
+            config.merge_from_dict({key: value})
+            (trouble,) = config_troubles(config, "train")
+            assert trouble.startswith(key) and repr(value) in trouble
+    for command in (training.main, testing.main):
+        Path("empty.py").write_text("")
+        with pytest.raises(SystemExit) as stop:
+            command(["empty.py", "x.pth"] if command is testing.main else ["empty.py"])
+        assert stop.value.code == 2
+
+
 def test_boxes_alone_and_a_pipeline_that_loads_masks(folder):
     for item in folder["annotations"]:
         del item["segmentation"]
@@ -258,7 +309,8 @@ def test_missing_label_maps_are_one_line(folder):
 
 @pytest.mark.parametrize("command", ["train.py", "test.py"])
 def test_commands_check_before_they_start(folder, capsys, command):
-    config = instances(test_dataloader=instances().val_dataloader)
+    keys = ("optim_wrapper", "train_cfg", "test_cfg", "test_evaluator")
+    config = instances(test_dataloader=instances().val_dataloader, **{key: {} for key in keys})
     config.model.roi_head.bbox_head.num_classes = 5
     config.dump("mine.py")
     Path("mine.pth").write_bytes(b"")

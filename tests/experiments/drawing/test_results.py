@@ -69,12 +69,19 @@ def save_checkpoint(config: str | Path, path: Path) -> Path:
     loaded = Config.fromfile(QUICKSTART / config)
     init_default_scope("mmdet")
     model = MODELS.build(loaded.model)
-    classes = [str(label) for label in range(6)]
     path.parent.mkdir(parents=True, exist_ok=True)
-    torch.save(
-        dict(state_dict=model.state_dict(), meta=dict(dataset_meta=dict(classes=classes))), path
-    )
+    torch.save(dict(state_dict=model.state_dict(), meta={}), path)
     return path
+
+
+def test_a_checkpoint_of_other_classes_is_not_drawn(draw, tmp_path, capsys):
+    path = save_checkpoint("mask-rcnn_shapes.py", tmp_path / "epoch_1.pth")
+    content = torch.load(path)
+    torch.save(content | dict(meta=dict(dataset_meta=dict(classes=("a", "b")))), path)
+    with pytest.raises(SystemExit) as stop:
+        draw("mask-rcnn_shapes.py", path)
+    assert stop.value.code == 2
+    assert "the checkpoint's 2 classes (a, b) are not the data" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

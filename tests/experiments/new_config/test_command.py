@@ -8,13 +8,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from mmdet.registry import MODELS
+from mmdet.registry import DATASETS, MODELS
 from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
 from mmengine.registry import DefaultScope
 
 from mmlevelset.experiments.checks.config import config_troubles
 from mmlevelset.experiments.new_config.command import main, palette
-from mmlevelset.experiments.new_config.methods import BACKBONES, METHODS
+from mmlevelset.experiments.new_config.methods import METHODS
 
 SIZES = ((160, 120), (120, 160))
 
@@ -53,8 +54,10 @@ def new_config(*words: str) -> Config:
     return Config.fromfile("my.py")
 
 
-@pytest.mark.parametrize("backbone", BACKBONES)
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    ("method", "backbone"),
+    [(name, backbone) for name, method in METHODS.items() for backbone in method.bases],
+)
 def test_each_method_fits_its_data(folder, capsys, method, backbone):
     config = new_config("--method", method, "--backbone", backbone)
     out = capsys.readouterr().out
@@ -70,22 +73,54 @@ def test_each_method_fits_its_data(folder, capsys, method, backbone):
     schedule = config.param_scheduler[-1]
     assert schedule.T_max == config.train_cfg.max_epochs == config.max_epochs
     # 1,400 images for a pretrained R-CNN, of which there are 8; 200 epochs at most.
-    solo = method in ("box-levelset", "solov2")
+    solo = METHODS[method].family in ("solo", "boxes")
     assert schedule.T_max == (175 if backbone == "lite0" and not solo else 200)
-    assert ("warmup_iters" in text) == (method == "box-levelset")
+    assert ("warmup_iters" in text) == METHODS[method].from_boxes
     # A wrong number of classes is told with the line that mends it.
-    (key,) = (k for k in ("roi_head", "mask_head", "decode_head") if k in config.model)
+    heads = ("roi_head", "panoptic_head", "decode_head", "bbox_head", "mask_head")
+    key = next(key for key in heads if key in config.model)
     head = config.model[key].get("bbox_head", config.model[key])
-    head.num_classes += 1
+    argument = "num_things_classes" if key == "panoptic_head" else "num_classes"
+    head[argument] += 1
     (trouble,) = config_troubles(config, "train")
-    assert f"num_classes={head.num_classes - 1}" in trouble and "--cfg-options" in trouble
+    assert f"{argument}={head[argument] - 1}" in trouble and "--cfg-options" in trouble
 
 
-@pytest.mark.parametrize("method", ["refined", "box-levelset", "semantic"])
-def test_the_models_are_built(folder, method):
+def test_a_backbone_that_a_method_lacks_is_refused(folder, capsys):
+    with pytest.raises(SystemExit):
+        new_config("--method", "box-rtmdet-ins", "--backbone", "r50")
+    assert "box-rtmdet-ins has the backbones lite0, resnet18" in capsys.readouterr().err
+
+
+def test_an_image_in_both_files_is_told(folder, capsys):
+    new_config("--val", "all.json")
+    assert "note: 10 images are to train on and to validate" in capsys.readouterr().out
+
+
+def test_a_class_without_usable_objects_is_told_with_the_reason(folder, capsys):
+    content = json.loads(Path("all.json").read_text())
+    for item in content["annotations"]:
+        if item["category_id"] == 2:
+            item["segmentation"] = []
+    Path("all.json").write_text(json.dumps(content))
+    new_config()
+    out = capsys.readouterr().out
+    assert 'without objects: none, an "owl"' in out and "5 annotations are skipped: no seg" in out
+
+
+@pytest.mark.parametrize(
+    "method",
+    ["refined", "box-levelset", "box-rtmdet-ins", "box-condinst", "box2mask-t", "semantic"],
+)
+def test_the_models_take_a_training_step(folder, method):
     config = new_config("--method", method, "--backbone", "resnet18-scratch")
     with DefaultScope.overwrite_default_scope("mmdet"):
-        assert MODELS.build(config.model) is not None
+        model = MODELS.build(config.model)
+        batch = pseudo_collate([DATASETS.build(config.train_dataloader.dataset)[1]])
+        data = model.data_preprocessor(batch, True)
+        total, _ = model.parse_losses(model(**data, mode="loss"))
+    total.backward()
+    assert total.isfinite() and any(p.grad is not None for p in model.parameters())
 
 
 def test_the_split_is_of_whole_images_and_leaves_the_file_alone(folder):
