@@ -66,7 +66,7 @@ def note_images(runner: Runner) -> None:
         return loader
 
     # A loop builds its loader, and some loops start the workers, before the first hook.
-    runner.build_dataloader = build_noting  # type: ignore[method-assign]
+    runner.build_dataloader = build_noting
 
 
 def _watch(dataset: Any) -> None:

@@ -72,10 +72,10 @@ def check(peers: dict[str, Callable[[Tensor], list[Rings]]], phi: Tensor) -> har
         theirs = [[ring[:, ::-1] for ring in rings] for rings in function(phi)]
         counts = [len(a) == len(b) for a, b in zip(ours, theirs, strict=True)]
         gate.equal(f"numbers of rings against {name}", all(counts))
-        found = [torch.cat([points(rings) for rings in regions]) for regions in (ours, theirs)]
-        gate.close(f"points against {name}", *found, 1e-6)
-        areas = [torch.tensor([area(rings) for rings in regions]) for regions in (ours, theirs)]
-        gate.close(f"areas against {name}", *areas, 1e-6)
+        got, want = (torch.cat([points(rings) for rings in all_]) for all_ in (ours, theirs))
+        gate.close(f"points against {name}", got, want, 1e-6)
+        got, want = (torch.tensor([area(rings) for rings in all_]) for all_ in (ours, theirs))
+        gate.close(f"areas against {name}", got, want, 1e-6)
     return gate
 
 

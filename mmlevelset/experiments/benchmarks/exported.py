@@ -5,7 +5,7 @@ python tools/benchmarks/exported.py CONFIG CHECKPOINT --images PHOTO...
 Both take an image as an array and return boxes, labels, scores and masks of the image's size.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -40,7 +40,7 @@ def main(words: Sequence[str] | None = None) -> None:
         exported = Model(path, threads=options.threads)
         reference = comparison.Reference(model, rule)
         for name, image in images.items():
-            calls = {
+            calls: dict[str, Callable[[], object]] = {
                 "PyTorch": partial(_in_torch, reference, image),
                 "onnxruntime": partial(exported, image[..., ::-1]),
             }

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,6 +37,11 @@ def lines(
             axes.plot(ring[:, 0], ring[:, 1], color=colour, linewidth=1.3)
 
 
+def blossom() -> np.ndarray:
+    """Return the signed distances of the flower."""
+    return ops.signed_distance(torch.from_numpy(flower()[1])).numpy()
+
+
 def step_functions(axes: Axes) -> None:
     phi = torch.linspace(-3, 3, 201)
     axes.plot(phi, ops.heaviside(phi, 0.5), label="heaviside")
@@ -46,14 +52,14 @@ def step_functions(axes: Axes) -> None:
 
 
 def distance(axes: Axes) -> None:
-    phi = ops.signed_distance(flower()[1])
+    phi = blossom()
     limit = np.abs(phi).max()
     picture(axes, phi, "signed_distance", cmap="RdBu_r", vmin=-limit, vmax=limit)
     lines(axes, phi, "black", range(-40, 41, 10))
 
 
 def bend(axes: Axes) -> None:
-    phi = ops.signed_distance(flower()[1])
+    phi = blossom()
     smooth = torch.nn.functional.avg_pool2d(torch.from_numpy(phi)[None], 9, 1)[0]
     curvature = ops.curvature(smooth)
     picture(axes, curvature.numpy(), "curvature", cmap="RdBu_r", vmin=-0.15, vmax=0.15)
@@ -62,16 +68,16 @@ def bend(axes: Axes) -> None:
 
 def length(axes: Axes) -> None:
     mask = flower()[1]
-    measured = ops.contour_length(mask.astype(np.float32), isotropic=True)
+    measured = ops.contour_length(torch.from_numpy(mask).float(), isotropic=True)
     picture(axes, mask, f"contour_length: {float(measured):.0f} pixels")
     lines(axes, mask)
 
 
 def means(axes: Axes) -> None:
-    image, mask = data.coins() / 255.0, data.coins() > 115
-    inside = mask.astype(np.float64)
+    mask = data.coins() > 115
+    image, inside = torch.from_numpy(data.coins() / 255.0), torch.from_numpy(mask).double()
     first, second = ops.region_means(image[None], inside)
-    energy = float(ops.region_energy(image[None], inside)) / image.size
+    energy = ops.region_energy(image[None], inside).item() / mask.size
     title = f"region_means; region_energy\n{energy:.4f} a pixel"
     picture(axes, np.where(mask, first.item(), second.item()), title, vmin=0, vmax=1)
 
@@ -79,9 +85,9 @@ def means(axes: Axes) -> None:
 def evolution(axes: Axes) -> None:
     image = flower()[0] - 3 * np.arange(128) / 128
     features = torch.from_numpy(image).float()[None]
-    start = ops.signed_distance(rectangle(image, slice(40, 88), slice(40, 88)), 20.0)
+    square = torch.from_numpy(rectangle(image, slice(40, 88), slice(40, 88)))
     phi = ops.evolve_chan_vese(
-        torch.from_numpy(start), features, 1.0, 1.0, 0.05, 0.3, 0.5, steps=12,
+        ops.signed_distance(square, 20.0), features, 1.0, 1.0, 0.05, 0.3, 0.5, steps=12,
         return_trajectory=True,
     )  # fmt: skip
     picture(axes, image, "evolve_chan_vese, steps 0, 4, 12")
@@ -138,11 +144,11 @@ def outlines(axes: Axes) -> None:
         axes.plot(ring[:, 0], ring[:, 1], color=colour, linewidth=2)
 
 
-def body(axes: Axes) -> None:
+def body(axes: Any) -> None:
     z, y, x = np.mgrid[-1:1:33j, -1:1:33j, -1:1:33j]
     phi = 0.32 - np.hypot(np.hypot(x, y) - 0.6, z)
     vertices, faces = ops.surface(phi, spacing=(1.0, 1.0, 1.0))
-    axes.plot_trisurf(*vertices.T[::-1], triangles=faces, cmap="viridis", linewidth=0)  # type: ignore[attr-defined]
+    axes.plot_trisurf(*vertices.T[::-1], triangles=faces, cmap="viridis", linewidth=0)
     axes.set_title("surface", fontsize=10)
     axes.set_box_aspect((1, 1, 0.5))
     axes.set_axis_off()
