@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -22,6 +22,22 @@ def model_names() -> list[str]:
     """Return the names of the shipped weights, the default first."""
     default = default_name()
     return sorted(shipped_weights(), key=lambda name: (name != default, name))
+
+
+class Facts(NamedTuple):
+    """What the file of a model says: the names of its classes, and its lowest score."""
+
+    classes: tuple[str, ...]
+    score_thr: float
+
+
+@functools.cache
+def model_facts(name: str) -> Facts:
+    """Return the facts of shipped weights."""
+    from mmlevelset.experiments.weights.loading import read_weights
+
+    weights = read_weights(str(shipped_weights()[name]))
+    return Facts(weights.classes or (), weights.meta.get("score_thr", 0.5))
 
 
 def detect(name: str, pixels: np.ndarray, score_thr: float) -> Detections:

@@ -12,7 +12,7 @@ import gradio as gr
 
 from mmlevelset.errors import InputError, one_line
 from mmlevelset.experiments.app.evolution import Evolution, draw, predict, solve
-from mmlevelset.experiments.app.models import model_names
+from mmlevelset.experiments.app.models import model_facts, model_names
 from mmlevelset.experiments.app.photographs import Photograph, read_photograph, samples
 from mmlevelset.experiments.app.solvers import ITERATIONS, SOLVERS, Setting
 
@@ -20,6 +20,8 @@ SIDES = (128, 256, 384, 512)
 """The choices of the longer side on which a classic solver works, in pixels."""
 MODEL_SIDE = 1333
 """The longer side of the photograph that a model gets."""
+LEAST = 0.2
+"""The fewest seconds between two pictures of a running solver."""
 PAUSE = 0.12
 """Seconds between two frames of the animation."""
 FONTS = ("system-ui", "sans-serif")
@@ -27,6 +29,7 @@ MONO = ("ui-monospace", "monospace")
 CSS = """
 .gradio-container {max-width: 1280px !important; margin: 0 auto}
 #picture img {object-fit: contain}
+@media (max-width: 640px) {#picture {height: 340px !important}}
 """
 NO_PHOTOGRAPH = "Choose a photograph or a sample first."
 
@@ -40,7 +43,7 @@ def build() -> gr.Blocks:
         result = gr.State(None, time_to_live=3600)
         with gr.Row():
             with gr.Column(scale=2, min_width=320):
-                file = gr.File(label="Photograph", height=110, elem_id="file")
+                file = gr.File(label="Photograph", height=140, elem_id="file")
                 sample = gr.Dropdown(
                     list(known),
                     value=next(iter(known), None),
@@ -69,7 +72,7 @@ def build() -> gr.Blocks:
                 picture = gr.Image(
                     interactive=False,
                     show_label=False,
-                    format="png",
+                    format="jpeg",
                     height=520,
                     buttons=["download", "fullscreen"],
                     elem_id="picture",
@@ -90,12 +93,16 @@ def build() -> gr.Blocks:
 
         def choose(name: str) -> list[Any]:
             solver = SOLVERS.get(name)
+            if solver is None and name not in models:
+                return [gr.skip()] * (5 + len(groups))
+            facts = None if solver else model_facts(name)
             starts = list(solver.starts) if solver else []
             return [
-                solver.advice if solver else "A model that was trained on pedestrians.",
+                solver.advice if solver else f"A model that finds: {', '.join(facts.classes)}.",
                 gr.update(visible=solver is not None),
                 gr.update(visible=solver is None),
                 gr.update(choices=starts, value=starts[0] if starts else None),
+                gr.update(value=facts.score_thr) if facts else gr.skip(),
                 *(gr.update(visible=name == group) for group in groups),
             ]
 
@@ -140,10 +147,13 @@ def build() -> gr.Blocks:
                     evolutions = solve(name, photograph, values, start, swapped)
                 else:
                     evolutions = iter([predict(name, photograph, score)])
+                drawn = 0.0
                 for made in evolutions:
                     last = len(made.frames) - 1
-                    line = f"{made.frames[last].title} …"
-                    yield [None, made.draw(last), off, line, off, off]
+                    if time.perf_counter() - drawn > LEAST:
+                        line = f"{made.frames[last].title} …"
+                        yield [None, made.draw(last), off, line, off, off]
+                        drawn = time.perf_counter()
             except InputError as error:
                 yield [None, gr.skip(), off, _sentence(error), off, off]
                 return
@@ -178,7 +188,7 @@ def build() -> gr.Blocks:
         method.change(
             choose,
             method,
-            [advice, solver_settings, model_settings, start, *groups.values()],
+            [advice, solver_settings, model_settings, start, score, *groups.values()],
             show_progress="hidden",
         )
         shown = [picture, status, result, step, *downloads]
@@ -248,9 +258,11 @@ def _sizes(photograph: Photograph) -> str:
 
 
 def _summary(made: Evolution, seconds: float) -> str:
-    count = 1 if made.features is None else len(made.features)
     share = (made.mask() > 0).mean()
-    found = f"{count} object{'s' * (count != 1)}, " if made.features is not None else ""
+    count = len(made.features or [])
+    found = "" if made.features is None else f"{count} object{'s' * (count != 1)}, "
+    if made.features == []:
+        found = "no object (a lower score shows more), "
     return (
         f"{_sizes(made.photograph)} {made.frames[-1].title}: {found}the mask covers"
         f" {share:.1%} of the photograph. {seconds:.1f} s."

@@ -6,7 +6,7 @@ import importlib.util
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -75,8 +75,10 @@ def read_photograph(path: Path, longest: int) -> Photograph:
             width, height = image.size
             _check_size(width, height)
             image.draft("RGB", (longest, longest))  # JPEG: decode a small version at once
+            drafted = image.size
+            _decoded(image.load)  # first, because Pillow turns a TIFF file by itself
             turned = _decoded(lambda: ImageOps.exif_transpose(image))
-            if turned.size != image.size:
+            if turned.size != drafted:
                 width, height = height, width
             pixels = _decoded(lambda: _as_rgb(turned))
     scale = longest / max(width, height)
@@ -111,7 +113,7 @@ def _too_large(has: str) -> str:
     return f"The image must have at most {MOST_PIXELS // 10**6} million pixels, and has {has}."
 
 
-def _decoded(decode: Callable[[], Image.Image]) -> Image.Image:
+def _decoded(decode: Callable[[], Any]) -> Any:
     try:
         return decode()
     except InputError:
