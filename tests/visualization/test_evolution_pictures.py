@@ -94,7 +94,7 @@ def test_mlflow(trained):
     store = next(path for path in trained.visualizer._vis_backends if "MLflow" in path)
     backend = trained.visualizer.get_backend(store)
     client = mlflow.MlflowClient(f"file://{Path(backend._save_dir).absolute()}")
-    (experiment,) = client.search_experiments()
+    experiment = client.get_experiment_by_name("Default")
     (run,) = client.search_runs([experiment.experiment_id])
     assert {*LOSSES, *LEARNED, "coco/segm_mAP"} <= set(run.data.metrics)
     assert [one.step for one in client.get_metric_history(run.info.run_id, "mu")] == [1, 2]
