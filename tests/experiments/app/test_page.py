@@ -180,6 +180,21 @@ def test_hostile_files_give_a_sentence(browser, address, tmp_path):
     until(lambda: "no image that can be read" in status(browser))
 
 
+def test_a_name_that_leads_out_of_the_folder(address):
+    name = "../../../../tmp/evil.png"
+    body = (
+        f'--x\r\nContent-Disposition: form-data; name="files"; filename="{name}"\r\n'
+        "Content-Type: image/png\r\n\r\nhello\r\n--x--\r\n"
+    )
+    request = urllib.request.Request(
+        f"{address}/gradio_api/upload",
+        body.encode(),
+        {"Content-Type": "multipart/form-data; boundary=x"},
+    )
+    (path,) = json.load(urllib.request.urlopen(request))
+    assert ".." not in path and "mmlevelset-app-" in path and Path(path).read_text() == "hello"
+
+
 def choose(browser: Any, element: str, value: str) -> None:
     from selenium.webdriver import Keys
 
