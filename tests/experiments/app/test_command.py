@@ -1,4 +1,3 @@
-import socket
 import sys
 
 import pytest
@@ -30,15 +29,3 @@ def test_without_gradio(monkeypatch, capsys):
     assert capsys.readouterr().err == (
         'app.py: error: the page needs Gradio: pip install "mmlevelset[app]"\n'
     )
-
-
-@pytest.mark.slow
-def test_a_port_that_is_taken(capsys):
-    pytest.importorskip("gradio")
-    with socket.socket() as taken:
-        taken.bind((LOCAL, 0))
-        taken.listen()
-        with pytest.raises(SystemExit) as caught:
-            main(["--port", str(taken.getsockname()[1])])
-    assert caught.value.code == 2
-    assert "give another --port" in capsys.readouterr().err

@@ -195,6 +195,18 @@ def test_a_name_that_leads_out_of_the_folder(address):
     assert ".." not in path and "mmlevelset-app-" in path and Path(path).read_text() == "hello"
 
 
+def test_a_port_that_is_taken(address, checkout):
+    port = address.rpartition(":")[2]
+    words = [sys.executable, "tools/app.py", "--port", port]
+    variables = dict(PYTHONPATH=str(checkout), CUDA_VISIBLE_DEVICES="")
+    done = subprocess.run(
+        words, cwd=checkout, env={**os.environ, **variables}, capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"app.py: error: the page cannot be served at 127.0.0.1, port {port}")
+
+
 def choose(browser: Any, element: str, value: str) -> None:
     from selenium.webdriver import Keys
 
