@@ -92,17 +92,19 @@ def build() -> gr.Blocks:
                     )
 
         def choose(name: str) -> list[Any]:
-            solver = SOLVERS.get(name)
-            if solver is None and name not in models:
-                return [gr.skip()] * (5 + len(groups))
-            facts = None if solver else model_facts(name)
-            starts = list(solver.starts) if solver else []
+            advice, starts, lowest = "", [], gr.skip()
+            if name in SOLVERS:
+                advice, starts = SOLVERS[name].advice, list(SOLVERS[name].starts)
+            elif name in models:
+                facts = model_facts(name)
+                advice = f"A model that finds: {', '.join(facts.classes)}."
+                lowest = gr.update(value=facts.score_thr)
             return [
-                solver.advice if solver else f"A model that finds: {', '.join(facts.classes)}.",
-                gr.update(visible=solver is not None),
-                gr.update(visible=solver is None),
-                gr.update(choices=starts, value=starts[0] if starts else None),
-                gr.update(value=facts.score_thr) if facts else gr.skip(),
+                advice,
+                gr.update(visible=name in SOLVERS),
+                gr.update(visible=name in models),
+                gr.update(choices=starts, value=next(iter(starts), None)),
+                lowest,
                 *(gr.update(visible=name == group) for group in groups),
             ]
 
