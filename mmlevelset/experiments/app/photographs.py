@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -92,7 +93,8 @@ def read_photograph(path: Path, longest: int) -> Photograph:
 def _opened(path: Path) -> Image.Image:
     known = ", ".join(FORMATS)
     try:
-        return Image.open(path, formats=FORMATS)
+        # Not from the path: Pillow does not turn a TIFF file that it maps into memory.
+        return Image.open(io.BytesIO(path.read_bytes()), formats=FORMATS)
     except Image.DecompressionBombError:
         raise InputError(_too_large("more than twice as many")) from None
     except Exception as error:  # the readers of odd files raise whatever they meet

@@ -95,17 +95,28 @@ def test_reduction(size, longest, expected, kind, tmp_path):
     assert read.full_size == size[::-1]
 
 
+PLACES = ["top left", "top right", "bottom right", "bottom left"]
+"""The corner to which each orientation brings the first pixel, twice."""
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP"])
-def test_turned_as_the_exif_data_says(kind, tmp_path):
+def test_turned_as_the_exif_data_says(kind, orientation, tmp_path):
     exif = Image.Exif()
-    exif[0x0112] = 6  # to the right
+    exif[0x0112] = orientation
     pixels = np.zeros((60, 200), np.uint8)
-    pixels[:, :20] = 255  # left, which becomes the top
+    pixels[:20, :20] = 255
     file = tmp_path / "photograph"
     Image.fromarray(pixels).save(file, kind, exif=exif)
     read = read_photograph(file, 50)
-    assert read.full_size == (200, 60) and read.pixels.shape[:2] == (50, 15)
-    assert read.pixels[:4].min() > 200 and read.pixels[8:].max() < 50
+    turned = orientation > 4
+    assert read.full_size == ((200, 60) if turned else (60, 200))
+    height, width = read.pixels.shape[:2]
+    assert (height, width) == ((50, 15) if turned else (15, 50))
+    rows, columns = np.nonzero(read.pixels[..., 0] > 128)
+    vertical = "top" if rows.mean() < height / 2 else "bottom"
+    horizontal = "left" if columns.mean() < width / 2 else "right"
+    assert f"{vertical} {horizontal}" == PLACES[(orientation - 1) % 4]
 
 
 def test_values_and_colours(tmp_path):
