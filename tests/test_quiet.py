@@ -74,6 +74,7 @@ def test_nothing_is_silenced_as_a_whole():
     assert all(module for _, _, module in WARNED)
 
 
+@pytest.mark.slow
 def test_mmdet_is_imported_without_a_line(checkout):
     """In a fresh process, since mmdet says the line when it is imported."""
     code = "from mmlevelset.quiet import quieten\nquieten()\nimport mmdet.datasets\n"

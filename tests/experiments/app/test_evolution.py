@@ -9,7 +9,7 @@ from mmlevelset.errors import InputError
 from mmlevelset.experiments.app import evolution, models
 from mmlevelset.experiments.app.photographs import Photograph
 from mmlevelset.experiments.prediction.detector import Detections
-from mmlevelset.ops import chan_vese, signed_distance
+from mmlevelset.ops import chan_vese
 from tests.experiments.app.test_solvers import defaults, photograph
 from tests.experiments.prediction.test_polygons import area
 
@@ -108,12 +108,8 @@ def test_the_steps_of_models():
     refined = detections(initial=[[]])
     assert [title for title, _ in models.steps_of(refined)] == ["before the refinement", *masks]
     y, x = np.mgrid[:30, :30] + 0.5
-    grids = torch.stack(
-        [
-            signed_distance(torch.from_numpy(np.hypot(y - 15, x - 15) < radius))
-            for radius in (5, 8, 10)
-        ]
-    ).float()
+    distance = torch.from_numpy(np.hypot(y - 15, x - 15)).float()
+    grids = torch.stack([radius - distance for radius in (5, 8, 10)])
     steps = models.steps_of(detections(level_sets=grids[None], refined=grids[None, 2]))
     assert [title for title, _ in steps] == ["step 0", "step 1", "step 2", "refined"]
     for (_, outlines), radius in zip(steps, (5, 8, 10, 10), strict=True):
