@@ -19,7 +19,10 @@ METRICS = root.Registry(
     "metric", parent=root.METRICS, scope="mmlevelset", locations=["mmlevelset.evaluation"]
 )
 HOOKS = root.Registry(
-    "hook", parent=root.HOOKS, scope="mmlevelset", locations=["mmlevelset.engine"]
+    "hook",
+    parent=root.HOOKS,
+    scope="mmlevelset",
+    locations=["mmlevelset.engine", "mmlevelset.visualization"],
 )
 WEIGHT_INITIALIZERS = root.Registry(
     "weight initializer",

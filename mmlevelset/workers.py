@@ -4,7 +4,6 @@ import multiprocessing
 import multiprocessing.connection
 import os
 import signal
-import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -15,9 +14,9 @@ from itertools import islice
 from typing import TypeVar
 
 import cv2
-from mmengine.utils import ProgressBar
 
 from mmlevelset.errors import InputError
+from mmlevelset.progress import Progress
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -37,7 +36,7 @@ def map_jobs(
     """Yield ``function(job)`` for each job, in the jobs' order, computed in worker processes.
 
     Each worker has at most two jobs: waiting, running, or with a result that is not taken yet. The
-    first error cancels the waiting jobs. A progress bar goes to stderr.
+    first error cancels the waiting jobs. The progress goes to stderr.
 
     Args:
         function: A function at a module's top level (or a partial of one): it is sent to workers.
@@ -53,13 +52,10 @@ def map_jobs(
     workers = min(cores() if workers is None else workers, len(jobs))
     if not jobs:
         return
-    bar = ProgressBar(len(jobs), file=sys.stderr)
-    try:
+    with Progress(len(jobs)) as progress:
         for result in _results(function, jobs, workers, name):
-            bar.update()
+            progress.update()
             yield result
-    finally:
-        print(file=sys.stderr)  # ends the bar's line
 
 
 def _results(

@@ -15,6 +15,8 @@ GROUND = (
     "files",
     "image_files",
     "logs",
+    "progress",
+    "quiet",
     "registry",
     "requirements",
     "runtime",

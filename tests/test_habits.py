@@ -79,3 +79,27 @@ def test_workflow_reads_only_and_pins_its_actions(workflow, checkout):
     for job in workflow["jobs"].values():
         assert "permissions" not in job
         assert job["timeout-minutes"] <= 60
+
+
+def test_the_lock_has_the_pins_and_hashes_and_no_address(checkout):
+    """docs/releases.md has the command that makes it."""
+
+    def normal(name: str) -> str:
+        return re.sub("[-_.]+", "-", name).lower()
+
+    pinned: dict[str, set[str]] = {}
+    for line in (checkout / "constraints.txt").read_text().splitlines():
+        if found := re.match(r"([\w.-]+)==([^;\s]+)", line):
+            pinned.setdefault(normal(found[1]), set()).add(found[2])
+    files = ("requirements.lock", "requirements-mmcv.lock")
+    text = "\n".join((checkout / name).read_text() for name in files)
+    assert not re.search(r"://|file:|--(extra-)?index|--find-links|(^|\s)/", text, re.MULTILINE)
+    locked: dict[str, set[str]] = {}
+    for entry in re.split(r"\n(?=\w)", re.sub("^#.*", "", text, flags=re.MULTILINE))[1:]:
+        name, version = re.match(r"([\w.-]+)==(\S+)", entry).groups()
+        assert "--hash=sha256:" in entry, name
+        locked.setdefault(normal(name), set()).add(version)
+    assert {name for name in locked if locked[name] - pinned.get(name, locked[name])} == set()
+    free = {name for name in locked if name not in pinned}
+    assert not {name for name in free if not re.match("nvidia-|cuda-|efficientnet|pip|setup", name)}
+    assert {"torch", "onedl-mmcv", "gradio", "onnxruntime"} <= set(locked)

@@ -1,17 +1,16 @@
 """Writing of converted files. A file is complete or does not exist."""
 
 import json
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
-from mmengine.utils import ProgressBar
 from PIL import Image
 
 from mmlevelset.files import write_bytes, write_text, write_whole
+from mmlevelset.progress import Progress
 
 
 def write_compact_json(path: Path, value: object) -> None:
@@ -44,13 +43,10 @@ def write_label_maps(
     """
     jobs = list(jobs)
     todo = jobs if overwrite else [job for job in jobs if not job[0].exists()]
-    bar = ProgressBar(len(todo), file=sys.stderr)
-    try:
+    with Progress(len(todo)) as progress:
         for path, make in todo:
             labels = make()
             assert labels.dtype == np.uint8 and labels.ndim == 2
             write_whole(path, partial(Image.fromarray(labels).save, format="PNG"))
-            bar.update()
-    finally:
-        print(file=sys.stderr)  # ends the bar's line
+            progress.update()
     print(f"wrote {len(todo)} label maps, {len(jobs) - len(todo)} were there already")

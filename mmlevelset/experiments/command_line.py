@@ -225,12 +225,14 @@ def read_config(arguments: argparse.Namespace, text: str | None = None) -> Confi
     """
     if text is None and not Path(arguments.config).is_file():
         raise InputError(f"the config {arguments.config} does not exist")
+    from mmlevelset.quiet import quieten
     from mmlevelset.requirements import require_openmmlab
 
     try:
         require_openmmlab()
     except ImportError as error:
         raise InputError(str(error)) from error
+    quieten()
     from mmengine.config import Config
 
     from mmlevelset.experiments.overrides import is_variable, override

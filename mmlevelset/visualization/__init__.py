@@ -4,6 +4,7 @@ from mmlevelset.requirements import require_openmmlab
 
 require_openmmlab()
 
+from mmlevelset.visualization.evolution_pictures import EvolutionPictureHook  # noqa: E402
 from mmlevelset.visualization.losses import (  # noqa: E402
     curve_over_steps,
     mean_curve,
@@ -22,6 +23,7 @@ from mmlevelset.visualization.results import (  # noqa: E402
 from mmlevelset.visualization.semantic import color_labels, semantic_panels  # noqa: E402
 
 __all__ = [
+    "EvolutionPictureHook",
     "Panel",
     "color_labels",
     "comparison_panels",

@@ -12,7 +12,7 @@ import pytest
 TOOLS = Path(__file__).parents[2] / "tools"
 COMMANDS = sorted(path for path in TOOLS.rglob("*.py") if "dev" not in path.parts)
 START = ast.dump(ast.parse('if __name__ == "__main__":\n    main()').body[0])
-LIGHT = ["train", "test", "new_config", "sweep", "report", "results_table", "plot_runs"]
+LIGHT = ["train", "test", "new_config", "sweep", "report", "results_table", "plot_runs", "app"]
 
 
 def module_of(command: Path) -> str:

@@ -9,13 +9,11 @@ has no split of its own; docs/datasets.md lists ours. The photographs become JPE
 92.
 """
 
-import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-from mmengine.utils import ProgressBar
 from PIL import Image
 
 from mmlevelset.converters.coco_layout import (
@@ -27,6 +25,7 @@ from mmlevelset.converters.command_line import check_counts, make_parser, requir
 from mmlevelset.converters.inputs import read_label_map
 from mmlevelset.errors import InputError, exit_on_input_error
 from mmlevelset.files import write_whole
+from mmlevelset.progress import Progress
 
 PUBLISHED = {"FudanPed": 74, "PennPed": 96}
 VAL = {
@@ -59,7 +58,7 @@ def read_photograph(path: Path) -> Image.Image:
         raise InputError(f"the image {path} cannot be read: {error}") from error
 
 
-def convert(source: Path, folder: Path, names: Sequence[str], bar: ProgressBar) -> dict:
+def convert(source: Path, folder: Path, names: Sequence[str], progress: Progress) -> dict:
     """Write the photographs of these names into a folder; return COCO's images and annotations."""
     images, annotations = [], []
     for image_id, name in enumerate(names):
@@ -85,7 +84,7 @@ def convert(source: Path, folder: Path, names: Sequence[str], bar: ProgressBar) 
         images.append(
             {"id": image_id, "file_name": f"{name}.jpg", "width": width, "height": height}
         )
-        bar.update()
+        progress.update()
     return {"images": images, "annotations": annotations}
 
 
@@ -111,14 +110,11 @@ def main(words: Sequence[str] | None = None) -> None:
     check_counts(
         f"images in {photographs}", len(found), sum(PUBLISHED.values()), arguments.allow_partial
     )
-    bar = ProgressBar(len(found), file=sys.stderr)
     parts = {}
-    try:
+    with Progress(len(found)) as progress:
         for split, names in splits.items():
             there = [name for name in names if name in found]
-            parts[split] = convert(arguments.source, arguments.target / split, there, bar)
-    finally:
-        print(file=sys.stderr)  # ends the bar's line
+            parts[split] = convert(arguments.source, arguments.target / split, there, progress)
     for split, part in parts.items():
         path = arguments.target / "annotations" / f"instances_{split}.json"
         write_instances(path, [part], number_categories(["person"]))

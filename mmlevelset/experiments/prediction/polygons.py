@@ -17,31 +17,44 @@ DIGITS = 3
 def collection(found: Detections, photograph: str) -> dict[str, Any]:
     """Return the objects of a photograph as a GeoJSON FeatureCollection.
 
-    Coordinates are pixels of the photograph: x to the right, y down, (0, 0) the outer corner of
-    the first pixel, (W, H) that of the last. So no map can show them, but each reader of GeoJSON
-    can read them.
-
     Args:
         found: The objects.
         photograph: The name in the member ``photograph``.
     """
-    height, width = found.size
-    features = [
-        dict(
-            type="Feature",
-            geometry=geometry(polygons),
-            properties=dict(label=label, score=score),
-        )
+    return feature_collection(features_of(found), found.size, photograph=photograph)
+
+
+def features_of(found: Detections) -> list[dict[str, Any]]:
+    """Return the objects of a photograph as features of GeoJSON."""
+    return [
+        feature(geometry(polygons), label=label, score=score)
         for polygons, label, score in zip(
             found.polygons, found.names, found.scores.tolist(), strict=True
         )
     ]
+
+
+def feature(shape: dict[str, Any] | None, **properties: Any) -> dict[str, Any]:
+    """Return a feature of GeoJSON from a geometry and its properties."""
+    return dict(type="Feature", geometry=shape, properties=properties)
+
+
+def feature_collection(
+    features: Sequence[dict[str, Any]], size: tuple[int, int], **members: Any
+) -> dict[str, Any]:
+    """Return a GeoJSON FeatureCollection in pixels of an image.
+
+    x runs to the right, y down, (0, 0) is the outer corner of the first pixel, (W, H) that of the
+    last. So no map can show them, but each reader of GeoJSON can read them.
+
+    Args:
+        features: The features.
+        size: Height and width of the image.
+        **members: Further members of the collection.
+    """
+    height, width = size
     return dict(
-        type="FeatureCollection",
-        features=features,
-        photograph=photograph,
-        width=width,
-        height=height,
+        type="FeatureCollection", features=list(features), **members, width=width, height=height
     )
 
 

@@ -39,6 +39,7 @@ from mmlevelset.experiments.single_object.methods import (
 )
 from mmlevelset.experiments.single_object.report import SIDES, draw, numbers_of, report
 from mmlevelset.files import write_json, write_picture, write_text
+from mmlevelset.progress import Progress
 
 SOLVERS = ("chan_vese", "drlse", "region_scalable_fitting", "legendre_level_set")
 DEGRADATIONS = ("noise", "blur", "light")
@@ -222,16 +223,13 @@ def read_degradations(words: Sequence[str]) -> dict[str, dict[str, float]]:
 
 
 def tune(solvers: Sequence[Classic], items: Sequence[Item]) -> None:
-    from mmengine.utils import ProgressBar
-
     from mmlevelset.experiments.single_object.solvers import grid_of
 
     print(f"tuning on {len(items)} training images", file=sys.stderr)
     runs = sum(len(grid_of(solver.key, solver.fixed)) for solver in solvers)
-    bar = ProgressBar(runs * len(items), file=sys.stderr)
-    for solver in solvers:
-        solver.tune(items, bar.update)
-    print(file=sys.stderr)
+    with Progress(runs * len(items)) as progress:
+        for solver in solvers:
+            solver.tune(items, progress.update)
 
 
 def compare_all(
@@ -240,13 +238,9 @@ def compare_all(
     images: Images,
     time_images: int,
 ) -> list[Result]:
-    from mmengine.utils import ProgressBar
-
     timed = min(time_images, len(items))
-    bar = ProgressBar(len(methods) * (len(items) * len(images) + timed), file=sys.stderr)
-    results = [compare(method, items, images, timed, bar.update) for method in methods]
-    print(file=sys.stderr)
-    return results
+    with Progress(len(methods) * (len(items) * len(images) + timed)) as progress:
+        return [compare(method, items, images, timed, progress.update) for method in methods]
 
 
 def save(

@@ -1,0 +1,84 @@
+import subprocess
+import sys
+import warnings
+from types import ModuleType
+
+import pytest
+
+from mmlevelset.quiet import LOGGED, PRINTED, WARNED, quieten
+
+ONEDL = "Could not import OneDL. Skipping OneDL datasets."
+
+
+@pytest.fixture(autouse=True)
+def undone():
+    """Undo what quieten does to other packages."""
+    import mmengine.logging
+    import pycocotools.coco
+    import pycocotools.cocoeval
+    from mmengine.fileio import file_client
+
+    before = mmengine.logging.print_log, file_client.print_log
+    with warnings.catch_warnings():
+        yield
+    mmengine.logging.print_log, file_client.print_log = before
+    for module in (pycocotools.coco, pycocotools.cocoeval):
+        vars(module).pop("print", None)
+
+
+def say(module: str, message: str) -> None:
+    """Call mmengine's print_log from a module of this name."""
+    code = f"import mmengine.logging\nmmengine.logging.print_log({message!r})"
+    exec(code, vars(ModuleType(module)))
+
+
+def test_a_line_is_silent_by_its_text_and_its_module(capsys):
+    quieten()
+    quieten()
+    say("mmdet.datasets", ONEDL)
+    say("mmdet.datasets.transforms", ONEDL)
+    assert capsys.readouterr().out == ""
+    say("mmdet.datasets", "Could not import X")
+    say("mmdet.apis", ONEDL)
+    assert capsys.readouterr().out == f"Could not import X\n{ONEDL}\n"
+
+
+def test_pycocotools_keeps_its_table(capsys):
+    from pycocotools import cocoeval
+    from pycocotools.coco import COCO
+
+    COCO().createIndex()
+    assert "creating index" in capsys.readouterr().out
+    quieten()
+    COCO().createIndex()
+    assert capsys.readouterr().out == ""
+    cocoeval.print(" Average Precision  (AP) @[ IoU=0.50:0.95 ] = 0.5", flush=True)
+    assert "Average Precision" in capsys.readouterr().out
+
+
+def test_warnings_by_message_and_module():
+    import torch
+
+    warnings.simplefilter("error")
+    with pytest.raises(UserWarning):
+        torch.meshgrid(torch.arange(2), torch.arange(3))
+    quieten()
+    torch.meshgrid(torch.arange(2), torch.arange(3))
+    with pytest.raises(UserWarning):
+        warnings.warn("torch.meshgrid: in an upcoming release", stacklevel=1)
+
+
+def test_nothing_is_silenced_as_a_whole():
+    patterns = [*LOGGED.values(), *PRINTED.values(), *(message for message, *_ in WARNED)]
+    assert all(len(pattern) > 20 and not pattern.startswith(".") for pattern in patterns)
+    assert all(module for _, _, module in WARNED)
+
+
+@pytest.mark.slow
+def test_mmdet_is_imported_without_a_line(checkout):
+    """In a fresh process, since mmdet says the line when it is imported."""
+    code = "from mmlevelset.quiet import quieten\nquieten()\nimport mmdet.datasets\n"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=checkout, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
