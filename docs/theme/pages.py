@@ -1,6 +1,7 @@
 """Hooks of MkDocs: pages from files outside docs/, notebooks as pages, links, formulas."""
 
 import html
+import logging
 import posixpath
 import re
 from pathlib import Path
@@ -12,6 +13,8 @@ RENAMED |= {"CHANGELOG.md": "changelog.md"}
 MOUNTED = ["weights/*.md", "configs/*/README.md"]
 FENCE = re.compile(r"(^ *```.*?^ *```)", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\]\((?!\w+:|#)([^)\s#]+)(#[^)\s]*)?\)")
+ROLE = re.compile(r":[a-z]+:(?=<code>)")
+LOG = logging.getLogger("mkdocs.hooks.pages")  # a warning of mkdocs' loggers ends the build
 FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)
 
 
@@ -112,4 +115,7 @@ def on_page_content(content, page, config, files):
         display = "block" if found[1] == "div" else "inline"
         return convert(html.unescape(found[2]), display=display)
 
+    left = ROLE.search(content)
+    if left:
+        LOG.warning("%s: docs/theme/docstrings.py does not know %r", page.file.src_uri, left[0])
     return FORMULA.sub(formula, content)
