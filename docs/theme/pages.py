@@ -112,8 +112,9 @@ def on_page_content(content, page, config, files):
     from latex2mathml.converter import convert
 
     def formula(found: re.Match) -> str:
-        display = "block" if found[1] == "div" else "inline"
-        return convert(html.unescape(found[2]), display=display)
+        block = found[1] == "div"
+        made = convert(html.unescape(found[2]), display="block" if block else "inline")
+        return f'<div class="formula">{made}</div>' if block else made
 
     left = ROLE.search(content)
     if left:

@@ -36,6 +36,7 @@ def test_stored_as_it_ran(name):
     text = str([output.get("text", "") for output in outputs])
     # What depends on the machine, and what a reader cannot use.
     assert not re.search(r"/home/|/root/|/work/|/tmp/|Warning|Traceback|\x1b", text)
+    assert book.metadata.language_info == {"name": "python"}  # the site colours the code by it
     assert all(set(cell.metadata) <= {"tags"} for cell in book.cells)
 
 

@@ -17,9 +17,9 @@ def run(book: Any, folder: str | Path) -> None:
 
     resources = {"metadata": {"path": str(folder)}}
     NotebookClient(
-        book, timeout=240, kernel_name="python3", record_timing=False, resources=resources
+        book, timeout=900, kernel_name="python3", record_timing=False, resources=resources
     ).execute()
-    book.metadata.pop("language_info", None)  # the version of Python
+    book.metadata.language_info = {"name": "python"}  # without the version
     for cell in book.cells:
         for output in cell.get("outputs", ()):
             if "image/png" in output.get("data", {}):
