@@ -7,7 +7,7 @@ short_training = train_dataloader.batch_size=2 train_dataloader.dataset.length=2
 	train_cfg.max_epochs=4 train_cfg.val_interval=4 param_scheduler.1.T_max=4 \
 	val_dataloader.dataset.length=40
 
-.PHONY: help setup demo test lint clean distclean
+.PHONY: help setup demo test lint docs clean distclean
 
 help:  ## Say what there is to make
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
@@ -31,6 +31,16 @@ lint: setup  ## Check the style and the types
 	$(python) -m ruff check .
 	$(python) -m ruff format --check .
 	$(python) -m mypy
+
+docs: build/docs-venv/ready  ## Build the documentation site into build/site; a warning is an error
+	NO_MKDOCS_2_WARNING=1 build/docs-venv/bin/mkdocs build
+
+# An environment of its own: the site needs neither torch nor MMDetection.
+build/docs-venv/ready: pyproject.toml constraints.txt
+	$${PYTHON:-python3} -m venv --clear build/docs-venv
+	build/docs-venv/bin/python -m pip install -q -c constraints.txt --upgrade pip
+	build/docs-venv/bin/python -m pip install -q -c constraints.txt --group site
+	touch $@
 
 clean:  ## Remove build outputs and caches; .venv, data and work_dirs stay
 	rm -rf build dist .coverage* .pytest_cache .hypothesis .mypy_cache .ruff_cache
