@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 # Files of the repository that are pages of the site, and their places in it.
 RENAMED = {"README.md": "readme.md", "CONTRIBUTING.md": "contributing.md"}
-RENAMED |= {"CHANGELOG.md": "changelog.md"}
+RENAMED |= {"CHANGELOG.md": "changelog.md", "SECURITY.md": "security.md"}
 MOUNTED = ["weights/*.md", "configs/*/README.md"]
 FENCE = re.compile(r"(^ *```.*?^ *```)", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\]\((?!\w+:|#)([^)\s#]+)(#[^)\s]*)?\)")
