@@ -49,7 +49,6 @@ def trained(tmp_path_factory) -> Any:
         patch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
         runner = Runner.from_cfg(config)
         runner.train()
-        runner.visualizer.close()
     yield runner
     init_default_scope("mmengine")
 
