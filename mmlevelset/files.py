@@ -10,6 +10,26 @@ from typing import Any
 from mmlevelset.errors import InputError
 
 
+def make_folder(folder: Path, argument: str) -> None:
+    """Make a folder of results, before the work that fills it.
+
+    Args:
+        folder: The folder.
+        argument: The argument that names it, for errors.
+
+    Raises:
+        InputError: It is a file, or cannot be made or written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise InputError(f"{argument} must be a folder, and {folder} is a file") from error
+    except OSError as error:
+        raise InputError(f"{argument} {folder} cannot be made: {error.strerror}") from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise InputError(f"{argument} {folder} cannot be written")
+
+
 def write_whole(path: Path, write: Callable[[str], object]) -> None:
     """Let ``write`` make a file under a temporary name, then give it its own name.
 

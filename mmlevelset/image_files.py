@@ -4,6 +4,7 @@ docs/datasets.md has the rules. The loader and ``tools/verify_dataset.py`` share
 """
 
 import io
+import re
 import struct
 from functools import lru_cache
 from pathlib import Path
@@ -17,6 +18,8 @@ from mmlevelset.errors import InputError
 
 DEEP = 2**14
 """A file of 16 bits whose values are all smaller than this holds values of fewer bits."""
+HEAD = 1024
+"""Bytes that hold the depth of a PNG file or the header of a PPM file."""
 _SWAPPED = (5, 6, 7, 8)
 
 
@@ -64,7 +67,7 @@ def read_header(source: Path | bytes, loader: dict | None = None, name: str = ""
     try:
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
             kind, (width, height) = image.format or "", image.size
-            orientation = _exif(image).get(ExifTags.Base.Orientation, 1)
+            orientation = _orientation(image)
             if kind == "TIFF":  # Pillow swaps the sides of a TIFF file by itself
                 tags = image.tag_v2
                 width, height = tags[256], tags[257]
@@ -91,23 +94,36 @@ def read_header(source: Path | bytes, loader: dict | None = None, name: str = ""
     return Header(width, height, bits, turns)
 
 
-def _exif(image: Image.Image) -> Image.Exif:
-    if image.format != "PNG":
-        return image.getexif()
-    exif = Image.Exif()  # getexif would decode a PNG file
-    exif.load(image.info.get("exif", b""))
-    return exif
+def _orientation(image: Image.Image) -> int:
+    """Return the orientation in the EXIF data.
+
+    Pillow's ``getexif`` takes that of XMP data too, which decoders do not follow; and it decodes a
+    PNG file.
+    """
+    if image.format == "TIFF":
+        return image.tag_v2.get(ExifTags.Base.Orientation, 1)  # type: ignore[attr-defined]
+    exif = Image.Exif()
+    try:
+        exif.load(image.info.get("exif", b""))
+        return exif.get(ExifTags.Base.Orientation, 1)
+    except Exception:  # many kinds, on damaged data, which decoders ignore
+        return 1
 
 
 def _bits(image: Image.Image, source: Path | bytes) -> int:
     """Return the bits of a value; Pillow opens 16-bit colours in 8 bits."""
-    if image.format == "PNG":
+    if image.format in ("PNG", "PPM"):
         if isinstance(source, bytes):
-            head = source[:25]
+            head = source[:HEAD]
         else:
             with source.open("rb") as file:
-                head = file.read(25)
-        return max(8, head[24])  # the bit depth in the header's chunk
+                head = file.read(HEAD)
+        if image.format == "PNG":
+            return max(8, head[24])  # the bit depth in the header's chunk
+        # P2, P3, P5, P6: width, height and the largest value, with comments between them.
+        found = re.match(rb"P[2356](?:(?:\s|#[^\n]*\n)+(\d+)){3}", head)
+        if found:
+            return 8 if int(found[1]) < 256 else 16
     if image.format == "TIFF":
         bits = image.tag_v2.get(258, (1,))  # type: ignore[attr-defined]
         most = max(bits) if isinstance(bits, tuple) else bits

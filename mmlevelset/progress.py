@@ -34,12 +34,13 @@ class Progress:
 
             self._bar = ProgressBar(total, file=sys.stderr)
 
-    def update(self) -> None:
-        """Count one more step."""
-        self.done += 1
+    def update(self, steps: int = 1) -> None:
+        """Count further steps."""
+        before = self.done
+        self.done += steps
         if self._bar is not None:
-            self._bar.update()
-        elif self.done * LINES // self.total > (self.done - 1) * LINES // self.total:
+            self._bar.update(steps)
+        elif self.done * LINES // self.total > before * LINES // self.total:
             seconds = time.monotonic() - self._began
             print(f"{self.done} of {self.total}, {seconds:.0f} s", file=sys.stderr, flush=True)
 

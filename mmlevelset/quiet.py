@@ -43,11 +43,10 @@ def quieten() -> None:
     import mmengine.logging
     from mmengine.fileio import file_client
 
-    if getattr(mmengine.logging.print_log, "quiet", False):
-        return
-    # Modules that are imported later take print_log from mmengine.logging.
-    quiet = _quiet_log(mmengine.logging.print_log)
-    mmengine.logging.print_log = file_client.print_log = quiet
+    if not getattr(mmengine.logging.print_log, "quiet", False):
+        # Modules that are imported later take print_log from mmengine.logging.
+        quiet = _quiet_log(mmengine.logging.print_log)
+        mmengine.logging.print_log = file_client.print_log = quiet
     for name, lines in PRINTED.items():
         try:
             module = importlib.import_module(name)

@@ -57,6 +57,39 @@ def test_header_and_loader_agree_on_turned_images(tmp_path, suffix, orientation,
         assert image.shape == (WIDTH, HEIGHT, 3) and image[2, -3, 2] > 200
 
 
+@pytest.mark.parametrize("suffix", [".jpg", ".webp", ".tif"])
+def test_an_orientation_in_xmp_data_turns_nothing(tmp_path, suffix):
+    xmp = b'<x:xmpmeta><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+    options = dict(tiffinfo={700: xmp}) if suffix == ".tif" else dict(xmp=xmp)
+    path = save(tmp_path / f"a{suffix}", **options)
+    assert read_header(path) == Header(WIDTH, HEIGHT, 8, False)
+    assert load(path).shape == (HEIGHT, WIDTH, 3)
+
+
+@pytest.mark.parametrize("dpi", [None, (72, 72)])
+def test_damaged_exif_data_turn_nothing(tmp_path, dpi):
+    options = dict(dpi=dpi) if dpi else {}
+    path = save(tmp_path / "a.jpg", exif=b"Exif\0\0no data", **options)
+    assert read_header(path) == Header(WIDTH, HEIGHT, 8, False)
+    assert load(path).shape == (HEIGHT, WIDTH, 3)
+
+
+@pytest.mark.parametrize(("suffix", "shape"), [(".pgm", (8, 8)), (".ppm", (8, 8, 3))])
+def test_deep_values_in_netpbm_files(tmp_path, suffix, shape):
+    path = tmp_path / f"a{suffix}"
+    kind, values = b"P6" if len(shape) == 3 else b"P5", np.full(shape, 4095, ">u2")
+    for largest, value in ((4095, 4095), (65535, 65535)):
+        values[:] = value
+        path.write_bytes(kind + b" 8 # wide\n8\n%d\n" % largest + values.tobytes())
+        assert read_header(path).bits == 16
+        if value == 65535:
+            assert (load(path) == 255).all()
+        else:
+            with pytest.raises(ValueError, match="its largest value is 4095"):
+                load(path)
+            assert (load(path, bits=12) == 255).all()
+
+
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_values_of_twelve_bits_are_never_read_as_dark(tmp_path, suffix, channels):

@@ -3,10 +3,13 @@ import sys
 import warnings
 from types import ModuleType
 
+import pycocotools.coco
+import pycocotools.cocoeval
 import pytest
 
 from mmlevelset.quiet import LOGGED, PRINTED, WARNED, quieten
 
+PRINTING = (pycocotools.coco, pycocotools.cocoeval)
 ONEDL = "Could not import OneDL. Skipping OneDL datasets."
 
 
@@ -14,16 +17,17 @@ ONEDL = "Could not import OneDL. Skipping OneDL datasets."
 def undone():
     """Undo what quieten does to other packages."""
     import mmengine.logging
-    import pycocotools.coco
-    import pycocotools.cocoeval
     from mmengine.fileio import file_client
 
     before = mmengine.logging.print_log, file_client.print_log
+    prints = [vars(module).pop("print", None) for module in PRINTING]
     with warnings.catch_warnings():
         yield
     mmengine.logging.print_log, file_client.print_log = before
-    for module in (pycocotools.coco, pycocotools.cocoeval):
+    for module, own in zip(PRINTING, prints, strict=True):
         vars(module).pop("print", None)
+        if own is not None:
+            module.print = own
 
 
 def say(module: str, message: str) -> None:

@@ -70,7 +70,7 @@ def is_whole(path: Path) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
             return archive.testzip() is None
-    except (zipfile.BadZipFile, EOFError, OSError):
+    except Exception:  # a damaged archive fails in many ways, a damaged path too
         return False
 
 
@@ -137,7 +137,7 @@ class CheckpointHook(hooks.CheckpointHook):
         pointer = Path(runner.work_dir, "last_checkpoint")
         resumes = runner._resume and runner._load_from is None
         if is_main_process() and (resumes or pointer.is_file()):
-            named = pointer.read_text().strip() if pointer.is_file() else ""
+            named = pointer.read_text(errors="replace").strip() if pointer.is_file() else ""
             if "://" not in named and not (named and is_whole(Path(named))):
                 self._point_to_newest(runner, pointer, named)
         barrier()

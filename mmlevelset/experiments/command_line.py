@@ -223,8 +223,8 @@ def read_config(arguments: argparse.Namespace, text: str | None = None) -> Confi
     Raises:
         InputError: The config cannot be read, or an override does not fit it.
     """
-    if text is None and not Path(arguments.config).is_file():
-        raise InputError(f"the config {arguments.config} does not exist")
+    if text is None:
+        require_file(arguments.config, "the config")
     from mmlevelset.quiet import quieten
     from mmlevelset.requirements import require_openmmlab
 
@@ -396,7 +396,8 @@ def leave_process_group() -> None:
 def require_file(path: str, what: str) -> str:
     """Return the path of a file, which must exist; an address like https://... is not checked."""
     if "://" not in path and not Path(path).is_file():
-        raise InputError(f"{what} {path} does not exist")
+        fault = "must be a file, and is a folder" if Path(path).is_dir() else "does not exist"
+        raise InputError(f"{what} {path} {fault}")
     return path
 
 

@@ -238,8 +238,11 @@ def _checkpoints(work_dir: Path) -> Path:
     if task.is_file():
         settings = read_json(task)
         # A command may change the predictions, so its scores are not the scores of the checkpoint.
-        if settings.get("source") and not settings.get("command"):
-            return work_dir.absolute().parent / settings["source"]
+        source = settings.get("source")
+        if source is not None and not isinstance(source, str):
+            raise InputError(f"{task}: source must be a text or null, and is {source!s:.40}")
+        if source and not settings.get("command"):
+            return work_dir.absolute().parent / source
     return work_dir
 
 

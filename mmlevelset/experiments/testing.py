@@ -19,6 +19,7 @@ from mmlevelset.experiments.command_line import (
     require_file,
     short_errors,
 )
+from mmlevelset.files import make_folder
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -53,6 +54,10 @@ def main(words: Sequence[str] | None = None) -> None:
             raise InputError("--cfg-options load_from would have no effect: name the checkpoint")
         config.load_from = require_file(arguments.checkpoint, "the checkpoint")
         config.resume = False
+        if arguments.out:
+            make_folder(Path(arguments.out).parent, "the folder of --out")
+        if arguments.show_dir:
+            make_folder(Path(arguments.show_dir), "--show-dir")
         from mmlevelset.experiments.checks.config import require_fit
         from mmlevelset.experiments.checks.values import require_keys
 

@@ -13,7 +13,7 @@ from mmengine.model import BaseModel
 from mmengine.runner import Runner
 from torch.utils.data import Dataset
 
-from mmlevelset.engine.checkpoint import AtomicBackend
+from mmlevelset.engine.checkpoint import AtomicBackend, is_whole
 
 OURS, MMENGINE = "mmlevelset.CheckpointHook", "CheckpointHook"
 
@@ -161,6 +161,28 @@ def test_pointer_to_nothing_is_repaired(tmp_path):
     (moved / "epoch_4.pth").unlink()
     (moved / "last_checkpoint").write_text("")
     assert resumed_epoch(moved) == 3
+
+
+@pytest.mark.parametrize("content", [b"\0" * 60, b"\xff\xfe/a"])
+def test_a_pointer_that_is_no_text_is_repaired(tmp_path, content):
+    """A loss of power leaves a file of zeros."""
+    runner = make_runner(tmp_path)
+    runner.train_loop._max_epochs = 1
+    runner.train()
+    (tmp_path / "last_checkpoint").write_bytes(content)
+    assert resumed_epoch(tmp_path) == 1
+
+
+def test_damage_anywhere_is_no_whole_file(tmp_path):
+    path = tmp_path / "epoch_1.pth"
+    torch.save(dict(weight=torch.zeros(4)), path)
+    content, chosen = path.read_bytes(), random.Random(0)
+    assert is_whole(path)
+    for _ in range(400):
+        damaged = bytearray(content)
+        damaged[chosen.randrange(len(content))] ^= chosen.randrange(1, 256)
+        path.write_bytes(damaged)
+        assert is_whole(path) in (True, False)  # and no error
 
 
 def test_pointer_to_nothing_without_checkpoints_is_left(tmp_path):

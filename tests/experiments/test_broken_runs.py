@@ -65,12 +65,12 @@ def call(main, *words: object) -> int:
     return 0
 
 
-@pytest.mark.parametrize("text", BROKEN)
+@pytest.mark.parametrize("text", [*BROKEN, '{"source": 5}', '{"source": ["a"]}'])
 @pytest.mark.parametrize(
     "name", ["result.json", "run.json", "20260102_000000/20260102_000000.json"]
 )
 def test_a_broken_run_costs_its_own_row(tmp_path, capsys, text, name):
-    if name != "result.json" and "metrics" in text:
+    if ("metrics" in text and name != "result.json") or ("source" in text and name != "run.json"):
         return
     for run in ("a", "b"):
         write_run(tmp_path / run)

@@ -156,6 +156,10 @@ def test_missing_checkpoint_is_named(tmp_path):
     with pytest.raises(InputError, match=r"the checkpoint nowhere\.pth does not exist"):
         require_file("nowhere.pth", "the checkpoint")
     assert require_file("https://host/a.pth", "the checkpoint") == "https://host/a.pth"
+    with pytest.raises(InputError, match="the checkpoint .* must be a file, and is a folder"):
+        require_file(str(tmp_path), "the checkpoint")
+    with pytest.raises(InputError, match="the config .* must be a file, and is a folder"):
+        load(tmp_path)
 
 
 def test_error_is_one_line_and_its_traceback_a_file(config, tmp_path, capsys):
@@ -214,6 +218,8 @@ def test_wrong_type_is_named_with_its_key(checkout, tmp_path):
         (training, ["CONFIG", "--auto-scale-lr"], "auto_scale_lr.base_batch_size in the config"),
         (testing, ["CONFIG", "no.pth"], "the checkpoint no.pth does not exist"),
         (testing, ["CONFIG", "no.pth", "--out", "a.txt"], "--out must end in .pkl or .pickle"),
+        (testing, ["CONFIG", "CONFIG", "--out", "tiny.py/a.pkl"], "and tiny.py is a file"),
+        (testing, ["CONFIG", "CONFIG", "--show-dir", "tiny.py"], "--show-dir must be a folder"),
     ],
 )
 def test_commands_end_in_one_line(config, tmp_path, monkeypatch, capfd, command, words, message):

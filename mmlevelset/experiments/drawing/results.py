@@ -27,7 +27,7 @@ from mmlevelset.experiments.command_line import (
     short_errors,
 )
 from mmlevelset.experiments.runs import latest_checkpoint
-from mmlevelset.files import write_figure, write_picture
+from mmlevelset.files import make_folder, write_figure, write_picture
 
 if TYPE_CHECKING:
     import numpy as np
@@ -78,10 +78,10 @@ def main(words: Sequence[str] | None = None) -> None:
 
         require_keys(config, "val")
         require_fit(config, "val")
-        results = open_results(config, str(checkpoint), arguments.score_thr)
         folder = Path(arguments.out_dir or checkpoint.parent / "results")
+        make_folder(folder, "--out-dir")
+        results = open_results(config, str(checkpoint), arguments.score_thr)
         indices = choose(results, arguments)
-        folder.mkdir(parents=True, exist_ok=True)
         draw(results, indices, folder, arguments)
         work_dir = Path(arguments.work_dir or checkpoint.parent)
         draw_losses(work_dir, folder / f"losses.{arguments.format}")
@@ -132,9 +132,13 @@ class Results(ABC):
 
 
 class InstanceResults(Results):
-    """Results of a model that predicts a mask for each object."""
+    """Results of a model that predicts a mask for each object.
 
-    nothing_to_compare = "no image of the validation set has an object with a mask"
+    An object without a mask has its box as the true mask. If no object of the data has a mask, the
+    boxes around the predicted masks are compared.
+    """
+
+    nothing_to_compare = "no image of the validation set has an object"
 
     def __init__(self, config: Config, checkpoint: str, dataset: Any, score_thr: float) -> None:
         from mmcv.transforms import Compose
@@ -145,14 +149,24 @@ class InstanceResults(Results):
             if isinstance(head, BaseRoIHead) and head.with_mask:
                 # Heads without level sets ignore these settings.
                 head.test_cfg.update(initial_masks=True, level_sets=True)
-        annotations = dict(type="mmdet.LoadAnnotations", with_bbox=True, with_mask=True)
+        # An object without a mask gets an empty mask.
+        annotations = dict(type="mmlevelset.LoadMixedAnnotations")
         self.annotate = Compose([*self.load.transforms, annotations])
         self.score_thr = score_thr
+        self.boxes_alone = not any(
+            instance.get("mask")
+            for index in range(len(dataset))
+            for instance in dataset.get_data_info(index).get("instances", ())
+        )
 
     def truth(self, index: int) -> np.ndarray:
         """Return the true masks (m, H, W), without crowds."""
         data = self.annotate(self.dataset.get_data_info(index))
-        return data["gt_masks"].masks[~data["gt_ignore_flags"]]
+        masks, boxes = data["gt_masks"].masks, data["gt_bboxes"].numpy().round().astype(int)
+        for mask, (left, top, right, bottom) in zip(masks, boxes.clip(min=0), strict=True):
+            if not mask.any():
+                mask[top:bottom, left:right] = 1
+        return masks[~data["gt_ignore_flags"]]
 
     def predict(self, index: int) -> Any:
         """Return the instances with a score of at least the threshold."""
@@ -165,7 +179,7 @@ class InstanceResults(Results):
         """Return an image's mean IoU over all objects; a missed or invented object counts as 0."""
         from mmlevelset.visualization import match_masks
 
-        _, _, iou = match_masks(masks, truth)
+        _, _, iou = match_masks(boxes_around(masks) if self.boxes_alone else masks, truth)
         objects = len(masks) + len(truth) - len(iou)
         return float(iou.sum() / objects) if objects else 1.0
 
@@ -180,8 +194,9 @@ class InstanceResults(Results):
         named = {"prediction": found.masks}
         if "initial_masks" in found:
             named = {"initial": found.initial_masks, "final": found.masks}
+        what = "IoU of boxes" if self.boxes_alone else "IoU"
         masks = {
-            f"{name}, IoU {self.quality(found_masks, truth):.2f}": found_masks
+            f"{name}, {what} {self.quality(found_masks, truth):.2f}": found_masks
             for name, found_masks in named.items()
         }
         row = comparison_panels(image, masks, truth)
@@ -236,6 +251,18 @@ class SemanticResults(Results):
             return row, row
         box = np.array([[0, 0, *truth.shape[::-1]]], dtype=np.float32)
         return row, evolution_panels(image, sample.level_sets.data[None], box, truth[None] == 1)
+
+
+def boxes_around(masks: Any) -> np.ndarray:
+    """Return for each of the masks (n, H, W) the pixels of the box around it, as uint8."""
+    import numpy as np
+
+    filled = np.zeros(np.shape(masks), np.uint8)
+    for box, mask in zip(filled, map(np.asarray, masks), strict=True):
+        rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+        if rows.size:
+            box[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] = 1
+    return filled
 
 
 def mean_iou(pred: np.ndarray, truth: np.ndarray, ignored: int = 255) -> float | None:

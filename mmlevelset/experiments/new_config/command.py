@@ -73,7 +73,13 @@ def main(words: Sequence[str] | None = None) -> None:
     if arguments.val_images and not arguments.val:
         raise InputError("--val-images needs --val")
     written, epochs = new_config(arguments)
-    check(arguments.out)
+    try:
+        check(arguments.out)
+    except InputError as error:
+        raise InputError(
+            f"{error} ({arguments.out} is written: change it, or mend the data and take"
+            " --overwrite)"
+        ) from error
     out = shlex.quote(str(arguments.out))
     work_dir = f"work_dirs/{arguments.out.stem}"
     print(

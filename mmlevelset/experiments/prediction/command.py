@@ -84,9 +84,10 @@ def predict(arguments: argparse.Namespace) -> int:
     source = find_weights(arguments.weights)
     choose_device(arguments)
 
-    from mmlevelset.experiments.prediction.results import Results, make_folder
+    from mmlevelset.experiments.prediction.results import Results
+    from mmlevelset.files import make_folder
 
-    make_folder(arguments.out)
+    make_folder(arguments.out, "--out")
     detector = load_detector(source, arguments)
     for line in unreadable:
         print(f"{NAME}: {line}", file=sys.stderr)
@@ -97,13 +98,15 @@ def predict(arguments: argparse.Namespace) -> int:
         for number, (photograph, name) in enumerate(zip(photographs, names, strict=True), 1):
             start = time.perf_counter()
             try:
-                loaded = detector.read(photograph)
-            except (OSError, ValueError) as error:
-                line = " ".join(str(error).split())
+                found = detector.detect(detector.read(photograph))
+            except Exception as error:  # no image, too narrow to be resized, too large for memory
+                of_file = isinstance(error, OSError | ValueError)
+                if not of_file and (arguments.traceback or isinstance(error, InputError)):
+                    raise
+                line = " ".join(str(error).split()) or type(error).__name__
                 unreadable.append(line if str(photograph) in line else f"{photograph}: {line}")
                 print(f"{NAME}: {unreadable[-1]}", file=sys.stderr, flush=True)
                 continue
-            found = detector.detect(loaded)
             results.add(photograph, name, found)
             spent.append(time.perf_counter() - start)
             objects = f"{len(found)} object{'s' * (len(found) != 1)}"

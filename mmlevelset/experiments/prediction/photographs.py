@@ -37,7 +37,7 @@ def find_photographs(words: Sequence[str], out: Path) -> tuple[list[Path], list[
         elif not photographs:
             lines.append(f"{word}: the folder holds no photograph ({', '.join(EXTENSIONS)})")
         for path in photographs:
-            found.setdefault(path.resolve(), path)
+            found.setdefault(_real(path), path)
     return list(found.values()), lines
 
 
@@ -58,7 +58,7 @@ def result_names(photographs: Sequence[Path], out: Path) -> list[str]:
     The name is the photograph's. If several photographs share it, the later names get a number.
     No result takes the place of another, or of a photograph.
     """
-    taken = {path.resolve() for path in photographs}
+    taken = {_real(path) for path in photographs}
     names = []
     for path in photographs:
         name, number = path.stem, 1
@@ -71,4 +71,9 @@ def result_names(photographs: Sequence[Path], out: Path) -> list[str]:
 
 
 def _results_of(name: str, out: Path) -> set[Path]:
-    return {(out / f"{name}{end}").resolve() for end in (CONTOURS, EVOLUTION, POLYGONS)}
+    return {_real(out / f"{name}{end}") for end in (CONTOURS, EVOLUTION, POLYGONS)}
+
+
+def _real(path: Path) -> Path:
+    """Return a path without links. Path.resolve raises an error at a link to itself."""
+    return Path(os.path.realpath(path))

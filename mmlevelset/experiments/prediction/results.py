@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmlevelset.errors import InputError
 from mmlevelset.experiments.prediction.photographs import CONTOURS, EVOLUTION, POLYGONS
 from mmlevelset.experiments.prediction.pictures import draw_contours, draw_evolutions
 from mmlevelset.experiments.prediction.polygons import collection
@@ -70,19 +68,3 @@ class Results:
         categories = [dict(id=label, name=name) for label, name in enumerate(self.classes, 1)]
         layout = dict(images=self.images, annotations=[], categories=categories)
         write_json(self.folder / "photographs.json", layout)
-
-
-def make_folder(folder: Path) -> None:
-    """Make the folder of the results.
-
-    Raises:
-        InputError: It is a file, or cannot be made or written.
-    """
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"--out must be a folder, and {folder} is a file")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"--out {folder} cannot be made: {error.strerror}") from error
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise InputError(f"--out {folder} cannot be written")

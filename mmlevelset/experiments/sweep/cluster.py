@@ -82,7 +82,7 @@ def submit_runs(executor: Any, runs: Sequence[PlannedRun]) -> list[str]:
 def read_job(folder: Path) -> str | None:
     """Return the id of a run's last job."""
     file = folder / "job"
-    return file.read_text().strip() if file.exists() else None
+    return file.read_text(errors="replace").strip() if file.exists() else None
 
 
 def queued_jobs() -> frozenset[str]:

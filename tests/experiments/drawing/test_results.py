@@ -10,8 +10,8 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from mmlevelset.datasets import ShapesSegDataset
-from mmlevelset.experiments.drawing.results import main, mean_iou
-from mmlevelset.visualization import evolution_panels
+from mmlevelset.experiments.drawing.results import boxes_around, main, mean_iou
+from mmlevelset.visualization import comparison_panels, evolution_panels
 
 ROOT = Path(__file__).parents[3]
 QUICKSTART = ROOT / "configs/quickstart"
@@ -45,6 +45,31 @@ val_dataloader = dict(
         ],
     )
 )
+"""
+
+BOXES = """
+_base_ = ["{root}/configs/quickstart/mask-rcnn_shapes.py"]
+val_dataloader = dict(
+    dataset=dict(
+        _delete_=True,
+        type="mmlevelset.CocoDataset",
+        metainfo=dict(classes=("star",), palette=[(9, 9, 9)]),
+        ann_file="{folder}/a.json",
+        data_prefix=dict(img="{folder}"),
+        test_mode=True,
+        masks="unread",
+        pipeline=[
+            dict(type="LoadImageFromFile"),
+            dict(type="Resize", scale=(64, 64), keep_ratio=True),
+            dict(
+                type="PackDetInputs",
+                meta_keys=("img_id", "ori_shape", "img_shape", "scale_factor"),
+            ),
+        ],
+    )
+)
+val_evaluator = dict(_delete_=True, type="mmlevelset.LevelSetCocoMetric", masks="unread")
+model = dict(roi_head=dict(bbox_head=dict(num_classes=1), mask_head=dict(num_classes=1)))
 """
 
 
@@ -206,6 +231,79 @@ def test_crops_of_single_objects(draw, tmp_path):
     width = round(64 * 24 / 36)  # the crop is the box times 1.2
     assert sheet.shape == (8 + 30 + 64 + 8, 8 + 3 * (width + 8), 3)
     assert np.mean(sheet[38:102, 8 : 8 + width] > 128) == pytest.approx(1 / 1.44, abs=0.1)
+
+
+@pytest.fixture
+def boxed(tmp_path):
+    """A config whose data have a box for each of two objects, and its checkpoint."""
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((64, 64, 3), np.uint8))
+    boxes = [10, 20, 20, 30], [40, 8, 16, 16]
+    content = dict(
+        images=[dict(id=1, file_name="a.png", height=64, width=64)],
+        categories=[dict(id=1, name="star")],
+        annotations=[
+            dict(id=n, image_id=1, category_id=1, bbox=box, area=600, iscrowd=0)
+            for n, box in enumerate(boxes, 1)
+        ],
+    )
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    config = tmp_path / "config.py"
+    config.write_text(BOXES.format(root=ROOT, folder=tmp_path))
+    return config, save_checkpoint(config, tmp_path / "epoch_1.pth"), content
+
+
+def test_data_with_boxes_alone(draw, boxed, tmp_path, monkeypatch):
+    """The truth is the boxes, and the boxes around the predicted masks are compared with them."""
+    config, checkpoint, _ = boxed
+    seen = []
+
+    def panels(image, masks, truth):
+        seen.append((list(masks), truth))
+        return comparison_panels(image, masks, truth)
+
+    monkeypatch.setattr("mmlevelset.visualization.comparison_panels", panels)
+    draw(
+        config,
+        checkpoint,
+        f"--out-dir={tmp_path / 'out'}",
+        options=["val_dataloader.num_workers=0"],
+    )
+    (titles, truth) = seen[0]
+    assert all("IoU of boxes" in title for title in titles)
+    assert truth.sum((1, 2)).tolist() == [600, 256] and truth[0, 20:50, 10:30].all()
+    assert (tmp_path / "out/results.png").is_file()
+
+
+def test_an_object_without_a_mask_beside_one_with_a_mask(draw, boxed, tmp_path, monkeypatch):
+    config, checkpoint, content = boxed
+    content["annotations"][0]["segmentation"] = [[10, 20, 30, 20, 10, 50]]
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    truths = []
+    monkeypatch.setattr(
+        "mmlevelset.visualization.comparison_panels",
+        lambda image, masks, truth: truths.append(truth) or comparison_panels(image, masks, truth),
+    )
+    options = ["val_dataloader.dataset.masks=optional", "val_evaluator.masks=optional"]
+    draw(config, checkpoint, f"--out-dir={tmp_path / 'out'}", options=options)
+    half, whole = truths[0].sum((1, 2))
+    assert half == pytest.approx(300, rel=0.1) and whole == 256
+
+
+def test_a_file_in_the_place_of_the_folder_is_told_at_once(draw, tmp_path, capsys):
+    checkpoint = save_checkpoint("mask-rcnn_shapes.py", tmp_path / "epoch_1.pth")
+    (tmp_path / "file").touch()
+    with pytest.raises(SystemExit) as stop:
+        draw("mask-rcnn_shapes.py", checkpoint, f"--out-dir={tmp_path / 'file'}")
+    printed = capsys.readouterr()
+    assert stop.value.code == 2 and "best" not in printed.out
+    assert f"--out-dir must be a folder, and {tmp_path / 'file'} is a file" in printed.err
+
+
+def test_boxes_around_masks():
+    masks = torch.zeros(2, 4, 5, dtype=torch.bool)
+    masks[0, 1, 1] = masks[0, 2, 3] = True
+    assert boxes_around(masks)[0].tolist() == [[0] * 5, [0, 1, 1, 1, 0], [0, 1, 1, 1, 0], [0] * 5]
+    assert not boxes_around(masks)[1].any() and boxes_around(masks[:0]).shape == (0, 4, 5)
 
 
 def test_mean_iou_by_hand():

@@ -198,6 +198,16 @@ def test_nothing_is_overwritten_unasked(folder, capsys):
     assert "would overwrite my_train.json" in capsys.readouterr().err
 
 
+def test_a_config_that_does_not_fit_is_written_to_be_changed(folder, capsys):
+    path = next(iter(Path("photos").iterdir()))
+    path.write_bytes(path.read_bytes()[:20])
+    with pytest.raises(SystemExit) as stop:
+        new_config()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert stop.value.code == 2 and f"image file {path} cannot be read" in line
+    assert "(my.py is written: change it" in line and Path("my.py").is_file()
+
+
 def test_colours_differ():
     colours = palette(100)
     assert len(set(colours)) == 100 and np.all(np.array(colours) < 256)

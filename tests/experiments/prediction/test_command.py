@@ -182,12 +182,14 @@ def test_files_that_are_no_photographs_are_named(checkpoint, photo, tmp_path, ca
     (folder / "text.jpg").write_text("no image")
     (folder / "empty.jpg").touch()
     (folder / "short.png").write_bytes(photo.read_bytes()[:-20])
+    cv2.imwrite(str(folder / "line.png"), np.zeros((1, 400, 3), np.uint8))  # resized, of height 0
     words = [folder, tmp_path / "none.png", "--weights", checkpoint, "--out", tmp_path / "out"]
     assert predict(*words, *FEW) == 2
     printed = capsys.readouterr()
     lines = [line for line in printed.err.splitlines() if line.startswith("predict.py: ")]
-    assert len(lines) == 4
+    assert len(lines) == 5
     assert lines[0].endswith("none.png: there is no such file or folder")
+    assert lines.pop(2).startswith(f"predict.py: {folder / 'line.png'}: ")
     for line, name in zip(lines[1:], ("empty.jpg", "short.png", "text.jpg"), strict=True):
         assert line.startswith(f"predict.py: image file {folder / name} ")
     assert "1 photograph, " in printed.out

@@ -46,6 +46,13 @@ def test_words_without_photographs(photos):
     assert lines[2] == "x*.jpg: there is no such file or folder"
 
 
+def test_a_link_to_itself_costs_no_other_photograph(photos):
+    (photos / "sub/loop.png").symlink_to("loop.png")
+    found, lines = find_photographs(["sub"], Path("out"))
+    assert [path.name for path in found] == ["a.png", "loop.png", "c.webp"] and not lines
+    assert result_names(found, Path("out")) == ["a", "loop", "c"]
+
+
 def test_results_take_the_place_of_no_other_file():
     words = ["a.jpg", "sub/a.jpg", "a.png", "a-2.jpg", "b.c.jpg", "a_contours.png", "a"]
     photographs = [Path(word) for word in words]
