@@ -24,6 +24,15 @@ def test_a_pipe_gets_a_few_plain_lines(total, capsys):
         assert lines[-1].startswith(f"{total} of {total}, ")
 
 
+def test_several_steps_at_once(capsys):
+    with Progress(100) as progress:
+        for _ in range(4):
+            progress.update(25)
+    assert [line.split(",")[0] for line in capsys.readouterr().err.splitlines()] == [
+        f"{done} of 100" for done in (25, 50, 75, 100)
+    ]
+
+
 def test_a_terminal_gets_a_bar_and_its_line_ends(monkeypatch):
     monkeypatch.setattr(sys, "stderr", Terminal())
     with pytest.raises(ValueError), Progress(2) as progress:

@@ -23,6 +23,8 @@ CONFIG = """
 default_scope = "mmdet"
 model = dict(type="MaskRCNN", backbone=dict(type="ResNet", depth=18), heads=[dict(channels=4)])
 optim_wrapper = dict(type="OptimWrapper", optimizer=dict(type="SGD", lr=0.1))
+train_dataloader = dict(batch_size=2)
+train_cfg = dict(max_epochs=1)
 """
 
 
