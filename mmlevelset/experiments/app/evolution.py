@@ -75,7 +75,8 @@ class Evolution:
         features = self.features
         if features is None:
             assert self.inside is not None
-            features = [feature(contours(self.inside, output="geojson"), **self.properties)]
+            shape: Any = contours(self.inside, output="geojson")
+            features = [feature(shape, **self.properties)]
         scaled = [one | dict(geometry=_scaled(one["geometry"], self.scale)) for one in features]
         return feature_collection(scaled, self.photograph.full_size)
 

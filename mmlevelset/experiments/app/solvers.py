@@ -164,10 +164,10 @@ def evolve(name: str, image: np.ndarray, values: Mapping[str, float], start: str
     def run(phi: str | np.ndarray, most: int, **changes: float) -> tuple[np.ndarray, int]:
         given = arguments | fixed | changes
         try:
-            _, phi, energies = solve(scaled, init_level_set=phi, max_num_iter=most, **given)
+            _, found, energies = solve(scaled, init_level_set=phi, max_num_iter=most, **given)
         except ValueError as error:
             raise InputError(f"The solver refuses the image: {error}.") from error
-        return phi, len(energies)
+        return found, len(energies)
 
     phi, _ = run(start, 0)
     yield Step(0, phi)
