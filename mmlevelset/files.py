@@ -100,6 +100,14 @@ def write_figure(path: Path, figure: Any) -> None:
     write_whole(path, lambda unfinished: figure.savefig(unfinished, format=kind))
 
 
+def whole_number(digits: str) -> int | float:
+    """Return a whole number of a JSON text; infinity where a float cannot hold it.
+
+    It is the ``parse_int`` of all readers: a long number would end sums and curves with an error.
+    """
+    return int(digits) if len(digits) < 300 else float(digits)
+
+
 def read_json(path: Path, kind: type = dict) -> Any:
     """Return the value in a JSON file.
 
@@ -111,7 +119,7 @@ def read_json(path: Path, kind: type = dict) -> Any:
         InputError: The file cannot be read, is no JSON, or holds a value of another type.
     """
     try:
-        value = json.loads(path.read_bytes())
+        value = json.loads(path.read_bytes(), parse_int=whole_number)
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:

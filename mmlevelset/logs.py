@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 
+from mmlevelset.files import whole_number
+
 Log = str | PathLike | Sequence[str | PathLike]
 
 
@@ -76,7 +78,7 @@ def read_records(path: Path) -> list[dict]:
         if not line.strip():
             continue
         try:
-            records[number] = json.loads(line)
+            records[number] = json.loads(line, parse_int=whole_number)
         except (json.JSONDecodeError, RecursionError) as error:
             if number == len(lines):
                 break

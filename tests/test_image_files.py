@@ -1,5 +1,8 @@
 """Headers of image files, and one rule for turned images, deep values, alpha and other colours."""
 
+import io
+import warnings
+
 import cv2
 import numpy as np
 import pytest
@@ -159,3 +162,21 @@ def test_no_image(tmp_path, data):
             read_header(source, name=name)
     with pytest.raises(ImageFileError, match="does not exist"):
         read_header(tmp_path / "none.png")
+
+
+@pytest.mark.parametrize("kind", ["AVIF", "WEBP", "TIFF", "PNG", "JPEG", "GIF", "JPEG2000", "BMP"])
+def test_damaged_files_are_named_or_read(kind):
+    """Any damage within a file gives a header or the one error, whatever the decoder raises."""
+    data = io.BytesIO()
+    Image.new("RGB", (16, 8), (10, 90, 200)).save(data, kind)
+    random = np.random.default_rng(0)
+    for _ in range(60):
+        damaged = bytearray(data.getvalue())
+        for place in random.integers(0, len(damaged), 8):
+            damaged[place] = random.integers(256)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                read_header(bytes(damaged), name="photo")
+            except ImageFileError as error:
+                assert "photo" in str(error)

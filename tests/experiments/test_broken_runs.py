@@ -84,6 +84,21 @@ def test_a_broken_run_costs_its_own_row(tmp_path, capsys, text, name):
     assert str(broken) in printed and len(printed.splitlines()) == 1
 
 
+@pytest.mark.parametrize("name", ["coco/segm_mAP", "loss", "step", "time"])
+def test_a_number_without_end_is_no_score_and_no_error(tmp_path, capsys, name):
+    for run in ("a", "b"):
+        write_run(tmp_path / run)
+    log = tmp_path / "b/20260101_000000/vis_data/scalars.json"
+    record = {"loss": 1, "step": 4, "time": 1} if name != "coco/segm_mAP" else {"step": 4}
+    text = json.dumps({**record, name: 5}).replace(": 5", f": {'9' * 400}")
+    log.write_text(log.read_text() + text + "\n")
+    write(tmp_path / "b/result.json", '{"metrics": {"coco/segm_mAP": %s}}' % ("9" * 400))
+    runs = [tmp_path / "a", tmp_path / "b"]
+    assert call(results_table.main, *runs) == 0
+    assert call(plot_runs.main, "--out", tmp_path / "p.png", *runs) == 0
+    assert "| a |" in capsys.readouterr().out and (tmp_path / "p.png").is_file()
+
+
 LOGS = [
     "no json\n{}\n",
     '{"step": 1}\n[1]\n{"step": 2}\n',
