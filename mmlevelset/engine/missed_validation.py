@@ -5,6 +5,7 @@ from pathlib import Path
 from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
+from mmlevelset.errors import InputError
 from mmlevelset.logs import evaluation_at
 from mmlevelset.registry import HOOKS
 
@@ -31,7 +32,16 @@ class MissedValidationHook(Hook):
         if runner.val_loop is None or step == 0 or step < loop.val_begin:
             return
         loop._decide_current_val_interval()
-        if (step % loop.val_interval and step < end) or evaluation_at(Path(runner.work_dir), step):
+        if step % loop.val_interval and step < end:
+            return
+        try:
+            done = evaluation_at(Path(runner.work_dir), step)
+        except ValueError as error:
+            raise InputError(
+                f"the log of the training before is broken: {error}; mend that line or move the file"
+                " away, and --resume goes on"
+            ) from error
+        if done:
             return
         name = "epoch" if by_epoch else "iteration"
         runner.logger.info(f"The validation of {name} {step} is in no log: it is done now.")

@@ -42,7 +42,8 @@ def seed_of(name: str) -> int | None:
 def latest_checkpoint(work_dir: Path) -> Path:
     """Return the newest whole checkpoint of a work dir, also after the work dir was moved.
 
-    A note on stderr names the newer checkpoints that are not whole.
+    A note on stderr names the newer checkpoints that are not whole, and a checkpoint of another
+    folder that ``last_checkpoint`` names. It counts only if the work dir has none of its own.
 
     Raises:
         InputError: there is none.
@@ -61,7 +62,10 @@ def latest_checkpoint(work_dir: Path) -> Path:
     note = work_dir / "last_checkpoint"
     named = Path(note.read_text(errors="replace").strip() or "-") if note.is_file() else None
     for path in (work_dir / named.name, named) if named is not None else ():
-        if is_whole(path):
+        own = path.parent.resolve() == work_dir.resolve()
+        if (own or not broken) and is_whole(path):
+            if not own:
+                print(f"{note} names {path}, of another folder: it is taken", file=sys.stderr)
             return path
     reason = f"; last_checkpoint names {named}" if named is not None else ""
     if broken:

@@ -360,3 +360,18 @@ def test_the_newest_whole_checkpoint_of_a_work_dir_is_taken(tmp_path, capsys):
         latest_checkpoint(tmp_path)
     write(tmp_path / "last_checkpoint", "/elsewhere/other.pth")  # a name of the config's own
     assert latest_checkpoint(tmp_path) == tmp_path / "other.pth"
+
+
+def test_a_checkpoint_of_another_folder_is_named_and_never_stands_in_for_a_broken_one(
+    tmp_path, capsys
+):
+    original, copy = tmp_path / "original", tmp_path / "copy"
+    for folder in (original, copy):
+        folder.mkdir()
+    torch.save({}, original / "epoch_1.pth")
+    write(copy / "last_checkpoint", str(original / "epoch_1.pth"))
+    assert latest_checkpoint(copy) == original / "epoch_1.pth"  # a hook's out_dir
+    assert "of another folder" in capsys.readouterr().err
+    (copy / "epoch_1.pth").write_bytes(b"PK")
+    with pytest.raises(InputError, match="holds no checkpoint that is whole"):
+        latest_checkpoint(copy)
