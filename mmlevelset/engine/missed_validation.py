@@ -38,7 +38,7 @@ class MissedValidationHook(Hook):
             done = evaluation_at(Path(runner.work_dir), step)
         except ValueError as error:
             raise InputError(
-                f"the log of the training before is broken: {error}; mend that line or move the file"
+                f"the log of the earlier training is broken: {error}; mend it or move the file"
                 " away, and --resume goes on"
             ) from error
         if done:
