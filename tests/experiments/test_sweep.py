@@ -265,6 +265,7 @@ def test_a_killed_sweep_loses_nothing(write, tmp_path):
     (tmp_path / "go").touch()
     printed, _ = again.communicate(timeout=300)
     assert again.returncode == 0, printed
+    assert printed.count("runs of an earlier call take the places of --workers 1") == 1
     assert result(tmp_path / "out/first_seed0") == before
     assert result(tmp_path / "out/waits_seed0")["metrics"]["FM"] == 50
     assert (tmp_path / "calls").read_text().split() == ["first", "waits", "last"]

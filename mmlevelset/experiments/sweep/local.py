@@ -57,6 +57,7 @@ def do_runs(
     free = list(slots)
     active: Active = {}
     ended: set[str] = set()
+    told = False
     with signals() as received, display(plan, len(slots)) as refresh:
         while waiting or active:
             for pid, (run, process, slot, started) in list(active.items()):
@@ -81,6 +82,13 @@ def do_runs(
                     process.wait()
                 return False
             usable = usable_slots(plan, free, active, len(slots)) if free and waiting else []
+            if free and waiting and not usable and not active and not told:
+                told = True
+                print(
+                    "waiting: runs of an earlier call take the places of"
+                    f" --workers {len(slots)}; a larger number starts runs beside them",
+                    flush=True,
+                )
             for run in [run for run in waiting if is_ready(run)]:
                 if not usable:
                     break
