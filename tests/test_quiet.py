@@ -60,16 +60,21 @@ def test_pycocotools_keeps_its_table(capsys):
     assert "Average Precision" in capsys.readouterr().out
 
 
-def test_warnings_by_message_and_module():
-    import torch
+def warn(message: str, module: str) -> None:
+    """Warn from a module of this name."""
+    warnings.warn_explicit(message, UserWarning, f"{module}.py", 1, module)
 
+
+def test_warnings_by_message_and_module():
+    message = "torch.meshgrid: in an upcoming release, indexing is needed"
     warnings.simplefilter("error")
     with pytest.raises(UserWarning):
-        torch.meshgrid(torch.arange(2), torch.arange(3))
+        warn(message, "torch.functional")
     quieten()
-    torch.meshgrid(torch.arange(2), torch.arange(3))
-    with pytest.raises(UserWarning):
-        warnings.warn("torch.meshgrid: in an upcoming release", stacklevel=1)
+    warn(message, "torch.functional")
+    for other in ((message, "mine"), ("torch.meshgrid is slow", "torch.functional")):
+        with pytest.raises(UserWarning):
+            warn(*other)
 
 
 def test_nothing_is_silenced_as_a_whole():

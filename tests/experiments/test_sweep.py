@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import torch
 
 from mmlevelset.experiments.sweep.command import main
 from mmlevelset.experiments.sweep.folders import link_finished, prepare
@@ -472,7 +473,7 @@ def finish(file: Path, folder: Path, at: str = "today") -> None:
     (run,) = [run for run in plan.runs if run.name == folder.name]
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "last_checkpoint").write_text(f"{folder}/epoch_1.pth")
-    (folder / "epoch_1.pth").touch()
+    torch.save({}, folder / "epoch_1.pth")
     (folder / "run.json").write_text(json.dumps(dict(settings=run.settings)))
     left = dict(
         fingerprint=run.fingerprint,
