@@ -7,7 +7,7 @@ short_training = train_dataloader.batch_size=2 train_dataloader.dataset.length=2
 	train_cfg.max_epochs=4 train_cfg.val_interval=4 param_scheduler.1.T_max=4 \
 	val_dataloader.dataset.length=40
 
-.PHONY: help setup demo test lint docs clean distclean
+.PHONY: help setup demo test tutorials lint docs clean distclean
 
 help:  ## Say what there is to make
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
@@ -24,8 +24,11 @@ demo: setup  ## Predict on photographs, train on generated shapes, evaluate, dra
 	@echo; $(python) tools/results_table.py work_dirs/demo
 	@echo; echo "Pictures: work_dirs/demo/results/results.png, one image each beside it, losses.png"
 
-test: lint  ## Check the style and the types, then run all tests
-	$(python) -m pytest tests -n logical --maxprocesses=8 --dist worksteal --durations=15
+test: lint  ## Check the style and the types, then run all tests but the notebooks
+	$(python) -m pytest tests -m "not tutorial" -n logical --maxprocesses=8 --dist worksteal --durations=15
+
+tutorials: setup  ## Run the six notebooks of docs/tutorials, and compare the number of their outputs
+	$(python) -m pytest tests/docs/test_tutorials.py -m tutorial
 
 lint: setup  ## Check the style and the types
 	$(python) -m ruff check .

@@ -47,7 +47,7 @@ def test_uses_public_names_alone(name):
     assert "data/" not in source.replace("work_dirs/data/", "")
 
 
-@pytest.mark.slow
+@pytest.mark.tutorial
 @pytest.mark.parametrize("name", NAMES)
 def test_runs(name, checkout, tmp_path, monkeypatch):
     """In a folder of its own, so without the checkout's data, and with the same pictures."""
