@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, TiffImagePlugin
 
 from mmlevelset.errors import InputError
 
@@ -67,7 +67,9 @@ def read_header(source: Path | bytes, loader: dict | None = None, name: str = ""
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
             kind, (width, height) = image.format or "", image.size
             orientation = _orientation(image)
-            if kind == "TIFF":  # Pillow swaps the sides of a TIFF file by itself
+            if isinstance(
+                image, TiffImagePlugin.TiffImageFile
+            ):  # Pillow swaps the sides of a TIFF file by itself
                 tags = image.tag_v2
                 width, height = tags[256], tags[257]
             bits = _bits(image, source)
