@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from mmlevelset.errors import InputError
-from mmlevelset.experiments.overrides import NOT_THERE, short
+from mmlevelset.experiments.overrides import short
 
 NEEDED = {
     "train": ("model", "train_dataloader", "train_cfg", "optim_wrapper"),
@@ -58,7 +58,7 @@ def value_troubles(config: Any, split: str) -> list[str]:
     troubles = []
     for key, (passes, kind) in rules.items():
         value = _value(config, key)
-        if value is not NOT_THERE and value is not None and not passes(value):
+        if value is not None and not passes(value):
             troubles.append(f"{key} must be {kind}, and is {short(value)}")
     if split == "train":
         troubles += _optimizer_troubles(config)
@@ -75,11 +75,9 @@ def _optimizer_troubles(config: Any) -> list[str]:
 
 
 def _value(config: Any, key: str) -> Any:
-    value = config
+    """Return the value under a dotted key; None without one."""
     for step in key.split("."):
-        if not isinstance(value, Mapping) and not hasattr(value, "get"):
-            return NOT_THERE
-        value = value.get(step, NOT_THERE)
-        if value is NOT_THERE:
-            return NOT_THERE
-    return value
+        if not hasattr(config, "get"):
+            return None
+        config = config.get(step)
+    return config

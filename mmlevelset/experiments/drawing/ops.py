@@ -18,7 +18,13 @@ from matplotlib.patches import Rectangle
 from skimage import data
 
 from mmlevelset import ops
-from mmlevelset.experiments.drawing.classic_solvers import flower, rectangle, save
+from mmlevelset.experiments.drawing.classic_solvers import (
+    Case,
+    flower,
+    rectangle,
+    sample_cases,
+    save,
+)
 
 ROWS, COLUMNS = 3, 5
 
@@ -95,42 +101,39 @@ def evolution(axes: Axes) -> None:
         lines(axes, phi[step].numpy(), colour)
 
 
-def solver(function: Callable, image: np.ndarray, **options) -> Callable[[Axes], None]:
+def solved(case: Case) -> Callable[[Axes], None]:
     def draw(axes: Axes) -> None:
-        _, phi, energies = function(image.astype(np.float32), extended_output=True, **options)
-        picture(axes, image, f"{function.__name__}\n{len(energies)} iterations")
-        lines(axes, phi)
+        case.solve()
+        picture(axes, case.image, f"{case.solver.__name__}\n{case.iterations} iterations")
+        lines(axes, case.phi)
 
     return draw
 
 
 def solvers() -> list[Callable[[Axes], None]]:
-    cell, vessels, page = data.cell()[::3, ::3], data.microaneurysms(), data.page()[52:122, 150:260]
-    vessel = rectangle(vessels, slice(40, 62), slice(20, 80))
-    return [
-        solver(ops.chan_vese, data.camera()),
-        solver(ops.drlse, cell, alpha=1.0, sigma=2.0, init_level_set="box"),
-        solver(
-            ops.region_scalable_fitting, vessels,
-            sigma=5.0, nu=0.003 * 255.0**2, init_level_set=vessel,
-        ),
-        solver(ops.legendre_level_set, page, order=1, init_level_set="checkerboard"),
-    ]  # fmt: skip
+    """Return a panel of each solver, of the cases of docs/classic_solvers.md."""
+    rows = sample_cases()
+    return [solved(case) for case in (rows[0][0], rows[1][1], rows[2][0], rows[3][1])]
 
 
-def tree(axes: Axes, number: int) -> None:
-    """A square in a photograph, or its share in each pixel along the tree of the photograph."""
-    photograph = torch.from_numpy(data.chelsea()[20:280:2, 60:320:2].copy()) / 255
-    guide = photograph.movedim(2, 0)[None]
+def cat() -> torch.Tensor:
+    """Return a part of scikit-image's chelsea, (H, W, 3), in [0, 1]."""
+    return torch.from_numpy(data.chelsea()[20:280:2, 60:320:2].copy()) / 255
+
+
+def square(axes: Axes) -> None:
+    picture(axes, cat().numpy(), "a square in a photograph")
+    axes.add_patch(Rectangle((39.5, 59.5), 6, 6, fill=False, color="red", linewidth=1.5))
+
+
+def tree(axes: Axes) -> None:
+    """The share of that square in each pixel, along the tree of the photograph."""
+    guide = cat().movedim(2, 0)[None]
     marks = torch.zeros(1, 1, *guide.shape[2:])
     marks[0, 0, 60:66, 40:46] = 1
     grown = ops.tree_filter(marks, ops.minimum_spanning_tree(guide), guide, 0.02)[0, 0]
-    if number == 0:
-        picture(axes, photograph.numpy(), "a square in a photograph")
-        axes.add_patch(Rectangle((39.5, 59.5), 6, 6, fill=False, color="red", linewidth=1.5))
-    else:
-        title = "minimum_spanning_tree, tree_filter"
-        picture(axes, (grown / grown.max()).sqrt().numpy(), title, cmap="magma")
+    title = "minimum_spanning_tree, tree_filter"
+    picture(axes, (grown / grown.max()).sqrt().numpy(), title, cmap="magma")
 
 
 def outlines(axes: Axes) -> None:
@@ -156,7 +159,7 @@ def body(axes: Any) -> None:
 
 def draw(path: Path) -> None:
     panels = [step_functions, bend, length, distance, means, evolution, *solvers()]
-    panels += [lambda axes: tree(axes, 0), lambda axes: tree(axes, 1), outlines, body]
+    panels += [square, tree, outlines, body]
     figure = Figure(figsize=(14, 9), layout="constrained")
     for number, panel in enumerate(panels, 1):
         projection = "3d" if panel is body else None
