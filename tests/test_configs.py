@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
@@ -30,6 +31,8 @@ CONFIGS = sorted(
     for path in (ROOT / "configs").glob("*/*.py")
     if path.parent.name not in ("_base_", "sweeps")
 )
+UNFILLED = {name: lambda tensor, *_, **__: tensor for name in dir(nn.init) if name.endswith("_")}
+"""What stands in for functions that fill weights; on the device meta they only take time."""
 LEVEL_SET_WEIGHT = "model.decode_head.loss_decode.1.loss_weight"
 
 
@@ -56,11 +59,11 @@ def check_all(paths: Iterable[str], check: Callable[[str, Config], None]) -> Non
 
 
 def build(model: dict[str, Any]) -> nn.Module:
-    """Build the model without memory for its weights; of a wrapper, return the inner model."""
+    """Build the model without its weights' memory and numbers; return a wrapper's inner model."""
     model = copy.deepcopy(model)
     if "backbone" in model:
         model["backbone"]["init_cfg"] = None
-    with torch.device("meta"):
+    with torch.device("meta"), mock.patch.multiple(nn.init, **UNFILLED):
         built = MODELS.build(model)
     return getattr(built, "module", built)
 
