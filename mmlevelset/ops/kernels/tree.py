@@ -10,6 +10,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from mmlevelset.ops.kernels import on_device
+
 PIXELS = 256  # of a program
 CHANNELS = 8  # of a program that sweeps along a tree
 HOPS = 8  # that a program follows along the tour in a launch
@@ -30,6 +32,16 @@ def spanning_tree(guide: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     Boruvka's algorithm: each component takes its least edge. An edge's key is its weight's bits,
     followed by its number.
     """
+    batch, _, height, width = guide.shape
+    parent = torch.empty(batch, height * width, dtype=torch.int64, device=guide.device)
+    order, heights = torch.empty_like(parent), parent.new_empty(batch)
+    if batch:
+        with on_device(guide):
+            _find_tree(guide, parent, order, heights)
+    return parent, order, heights
+
+
+def _find_tree(guide: Tensor, parent: Tensor, order: Tensor, heights: Tensor) -> None:
     batch, channels, height, width = guide.shape
     pixels = height * width
     rounds = (pixels - 1).bit_length()
@@ -37,10 +49,6 @@ def spanning_tree(guide: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     def new(*shape: int, dtype: torch.dtype) -> Tensor:
         return torch.empty(batch, *shape, dtype=dtype, device=guide.device)
 
-    parent, order = new(pixels, dtype=torch.int64), new(pixels, dtype=torch.int64)
-    heights = new(dtype=torch.int64)
-    if not batch:
-        return parent, order, heights
     keys, least = new(2, pixels, dtype=torch.int64), new(2, pixels, dtype=torch.int64)
     component, above = new(2, pixels, dtype=torch.int32), new(pixels, dtype=torch.int32)
     chosen, alive = new(2, pixels, dtype=torch.int8), new(max(rounds, 1), dtype=torch.int32)
@@ -70,7 +78,6 @@ def spanning_tree(guide: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         depth = rise.cumsum(1, dtype=torch.int32)
         along = (triton.cdiv(length, PIXELS), batch)
         _number[along](depth, target, order, heights, length, PIXELS)
-    return parent, order, heights
 
 
 @triton.jit(do_not_specialize=RUNTIME)
@@ -377,9 +384,10 @@ def forward(
     if batch:
         values = x.new_ones(batch, count + 1, pixels)
         values[:, :count] = x
-        sweeps = _Sweeps(values, weight, parent, height)
-        sweeps.results(result, 0, count)
-        sweeps.results(norm[:, None], count, -1)
+        with on_device(x):
+            sweeps = _Sweeps(values, weight, parent, height)
+            sweeps.results(result, 0, count)
+            sweeps.results(norm[:, None], count, -1)
     return result, norm
 
 
@@ -406,13 +414,14 @@ def backward(
     if needs_weight:  # slopes, maps, the slope of the norm, ones
         values[:, count : 2 * count] = x
         values[:, 2 * count] = -(slope * result).sum(1)
-    sweeps = _Sweeps(values, weight, parent, height)
-    sweeps.results(grad_x, 0, -1)
-    if needs_weight:
-        _weight_slopes[(sweeps.grid[0], batch)](
-            *(sweeps.work, sweeps.weights, sweeps.ancestors, sweeps.height, sweeps.largest),
-            *(grad_weight, sweeps.bits, *sweeps.sizes, PIXELS),
-        )
+    with on_device(x):
+        sweeps = _Sweeps(values, weight, parent, height)
+        sweeps.results(grad_x, 0, -1)
+        if needs_weight:
+            _weight_slopes[(sweeps.grid[0], batch)](
+                *(sweeps.work, sweeps.weights, sweeps.ancestors, sweeps.height, sweeps.largest),
+                *(grad_weight, sweeps.bits, *sweeps.sizes, PIXELS),
+            )
     return grad_x, grad_weight
 
 
