@@ -38,18 +38,30 @@ IMPORTED = [
 
 
 class QuickPython:
-    """The server. ``path`` is the program that stands in for ``python``."""
+    """The server. ``path`` is the program that stands in for ``python``.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: A folder for the program.
+        python: The Python that the program stands in for.
+        variables: The environment in which it imports; default: this one, with the checkout.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        python: str | Path = sys.executable,
+        variables: dict[str, str] | None = None,
+    ) -> None:
         self.path = folder / "python"
         address = str(folder / "socket")
         words = [sys.executable, "-I", "-S", __file__, "call", address, str(self.path)]
         self.path.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n')
         self.path.chmod(0o755)
-        variables = dict(PYTHONPATH=str(ROOT), OMP_NUM_THREADS="1", CUDA_VISIBLE_DEVICES="")
+        if variables is None:
+            variables = {**os.environ, "PYTHONPATH": str(ROOT)}
         self._server = subprocess.Popen(
-            [sys.executable, __file__, "serve", address],
-            env={**os.environ, **variables},
+            [python, __file__, "serve", address],
+            env={**variables, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,

@@ -1,14 +1,18 @@
 """Both installs, each in an environment of its own, trained and tested through mim."""
 
+import copy
 import os
 import pickle
 import shutil
 import subprocess
 import sysconfig
 import venv
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.quick_python import QuickPython
 
 pytestmark = pytest.mark.slow
 
@@ -72,6 +76,14 @@ class Environment:
     def mim(self, *words: str | Path, cwd: Path, fails: bool = False) -> str:
         return self.run("-m", "mim", *words, cwd=cwd, fails=fails)
 
+    def start_quickly(self) -> QuickPython:
+        """From now on, run processes as forks of one that has imported the installed package."""
+        folder = self.home / "quick"
+        folder.mkdir()
+        server = QuickPython(folder, self.python, self.variables())
+        self.python = server.path
+        return server
+
     def variables(self) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
         return {**kept, "HOME": str(self.home), "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
@@ -104,6 +116,15 @@ def wheel(project, tmp_path_factory) -> Environment:
     environment.run("-m", "pip", "wheel", *options, project, cwd=environment.home)
     environment.install(next(environment.home.glob("mmlevelset-*.whl")))
     return environment
+
+
+@pytest.fixture(scope="module")
+def quick_wheel(wheel) -> Iterator[Environment]:
+    """The wheel's environment for tests of many processes; the editable one has Python itself."""
+    quick = copy.copy(wheel)
+    server = quick.start_quickly()
+    yield quick
+    server.close()
 
 
 @pytest.fixture
@@ -156,17 +177,17 @@ def test_mim_trains_from_the_checkout(editable, project, tmp_path):
     assert (tmp_path / "epoch_1.pth").is_file()
 
 
-def test_mim_trains_in_two_processes_and_tests_by_base_name(wheel, empty):
+def test_mim_trains_in_two_processes_and_tests_by_base_name(quick_wheel, empty):
     options = ["--work-dir", "out", "--cfg-options", *SMALL]
     launch = ["--launcher", "pytorch", "--gpus", "2", "--device", "cpu"]
-    output = wheel.mim("train", "mmlevelset", CONFIG, *launch, *options, cwd=empty)
-    assert f".mim/tools/train.py {wheel.home}" in output
+    output = quick_wheel.mim("train", "mmlevelset", CONFIG, *launch, *options, cwd=empty)
+    assert f".mim/tools/train.py {quick_wheel.home}" in output
     assert "Distributed launcher: pytorch" in output
     assert "GPU number: 2" in output
     assert "coco/segm_mAP" in output
 
     results = ["--checkpoint", "out/epoch_1.pth", "--out", "all.pkl", "--show-dir", "drawn"]
-    output = wheel.mim("test", "mmlevelset", CONFIG, *results, *options, cwd=empty)
+    output = quick_wheel.mim("test", "mmlevelset", CONFIG, *results, *options, cwd=empty)
     assert "coco/segm_mAP" in output
     made = {path.name for path in empty.iterdir()} - {".dist_test"}  # mmengine's, of processes
     assert made == {"out", "all.pkl", "drawn"}
@@ -175,21 +196,21 @@ def test_mim_trains_in_two_processes_and_tests_by_base_name(wheel, empty):
     assert len(list((empty / "drawn").iterdir())) == 2
 
 
-def test_mim_searches_a_grid(wheel, empty):
+def test_mim_searches_a_grid(quick_wheel, empty):
     small = ["train_dataloader.dataset.length=2", *SMALL[:3], *SMALL[4:]]
     search = "--optim_wrapper.optimizer.weight_decay 0.01"  # a training for each value
     options = ["--work-dir", "grid", "--search-args", search, "--cfg-options", *small]
-    output = wheel.mim("gridsearch", "mmlevelset", CONFIG, "--gpus", "0", *options, cwd=empty)
+    output = quick_wheel.mim("gridsearch", "mmlevelset", CONFIG, "--gpus", "0", *options, cwd=empty)
     assert "weight_decay=0.01" in output
     assert len(list(empty.glob("grid_search_*/epoch_1.pth"))) == 1
 
 
-def test_mim_trains_through_slurm(wheel, empty, slurm):
+def test_mim_trains_through_slurm(quick_wheel, empty, slurm):
     cluster = ["--partition", "any", "--gpus", "1", "--gpus-per-node", "1"]
     # mim 0.5.1 breaks without --srun-args.
     launch = ["--launcher", "slurm", *cluster, "--srun-args", "--time=10"]
     options = ["--work-dir", "out", "--device", "cpu", "--cfg-options", *SMALL]
-    output = wheel.mim("train", "mmlevelset", CONFIG, *launch, *options, cwd=empty)
+    output = quick_wheel.mim("train", "mmlevelset", CONFIG, *launch, *options, cwd=empty)
     assert "Training command is srun -p any --gres=gpu:1 --ntasks=1 --ntasks-per-node=1" in output
     assert "Distributed launcher: slurm" in output
     assert "GPU number: 1" in output
@@ -197,22 +218,22 @@ def test_mim_trains_through_slurm(wheel, empty, slurm):
     assert (empty / "out" / "epoch_1.pth").is_file()
 
 
-def test_mim_runs_commands_and_nothing_else(wheel, empty):
+def test_mim_runs_commands_and_nothing_else(quick_wheel, empty):
     sweep = ["sweep", "levelset-rcnn_table4_small", "--dry-run"]
-    output = wheel.mim("run", "mmlevelset", *sweep, cwd=empty)
+    output = quick_wheel.mim("run", "mmlevelset", *sweep, cwd=empty)
     listed = [line.split() for line in output.splitlines() if line.startswith("waiting ")]
     assert ["waiting", "work_dirs/sweeps/levelset-rcnn_table4_small/ours_seed0"] in listed
-    output = wheel.mim("run", "mmlevelset", "sweep_plan", cwd=empty, fails=True)
+    output = quick_wheel.mim("run", "mmlevelset", "sweep_plan", cwd=empty, fails=True)
     assert "No script in codebase mmlevelset has suffix /sweep_plan.py" in output
     assert not list(empty.iterdir())
 
 
-def test_several_gpus_without_a_launcher_are_refused(wheel, empty):
-    output = wheel.mim("train", "mmlevelset", CONFIG, "--gpus", "2", cwd=empty, fails=True)
+def test_several_gpus_without_a_launcher_are_refused(quick_wheel, empty):
+    output = quick_wheel.mim("train", "mmlevelset", CONFIG, "--gpus", "2", cwd=empty, fails=True)
     assert "train.py: error: --gpus 2 needs a process per GPU: add --launcher pytorch" in output
 
 
-@pytest.mark.parametrize("install", ["wheel", "editable"])
+@pytest.mark.parametrize("install", ["quick_wheel", "editable"])
 def test_mim_searches(install, request, empty):
     environment = request.getfixturevalue(install)
     output = environment.mim("search", "mmlevelset", "--valid-config", cwd=empty)

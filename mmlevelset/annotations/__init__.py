@@ -13,6 +13,7 @@ from mmlevelset.annotations.reading import (
     listed,
     parse_coco,
     read_coco,
+    read_json,
 )
 from mmlevelset.annotations.view import EXPECTED, MASKS, Labels, View, judge, label_categories
 
@@ -30,4 +31,5 @@ __all__ = [
     "listed",
     "parse_coco",
     "read_coco",
+    "read_json",
 ]

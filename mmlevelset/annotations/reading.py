@@ -2,6 +2,7 @@
 
 import json
 import math
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -92,6 +93,12 @@ def read_coco(path: str | Path, optional: Sequence[str] = (), name: str = "") ->
         AnnotationError: The file is not JSON, or has no list of images, categories or annotations.
     """
     shown = name or str(path)
+    return parse_coco(read_json(path, shown), shown, optional)
+
+
+def read_json(path: str | Path, name: str = "") -> dict:
+    """Return the JSON object in an annotation file, unchecked; arguments and errors as above."""
+    shown = name or str(path)
     try:
         data = Path(path).read_bytes()
     except OSError as error:
@@ -107,11 +114,14 @@ def read_coco(path: str | Path, optional: Sequence[str] = (), name: str = "") ->
         raise AnnotationError(
             f"ann_file {shown} must hold a JSON object, but it holds a {type(content).__name__}"
         )
-    return parse_coco(content, shown, optional)
+    return content
 
 
 def parse_coco(content: dict, path: str, optional: Sequence[str] = ()) -> CocoFile:
     """Return the content of a parsed file, see :func:`read_coco`; its dicts are changed in place.
+
+    An annotation without ``area`` gets that of its mask, or of its box if it has no mask; a warning
+    gives their number.
 
     Raises:
         AnnotationError: A list is missing.
@@ -124,6 +134,8 @@ def parse_coco(content: dict, path: str, optional: Sequence[str] = ()) -> CocoFi
                 f"ann_file {path} is not in COCO's layout: key '{key}' must be a list, but it"
                 f" {found}"
             )
+    if "area" not in optional:
+        _add_areas(content, path)
     refusals: list[Refusal] = []
     sound = {
         key: _sound_entries(key, content[key], [n for n in names if n not in optional], refusals)
@@ -156,6 +168,35 @@ def parse_coco(content: dict, path: str, optional: Sequence[str] = ()) -> CocoFi
     )
     sound["annotations"] = [a for a in sound["annotations"] if a["image_id"] in known]
     return CocoFile(path, sound["images"], sound["categories"], sound["annotations"], refusals)
+
+
+def _add_areas(content: dict, path: str) -> None:
+    lacking = [a for a in content["annotations"] if isinstance(a, dict) and "area" not in a]
+    if not lacking:
+        return
+    from mmlevelset.annotations.areas import area_of  # it needs this module
+
+    sizes = {
+        image["id"]: (int(image["height"]), int(image["width"]))
+        for image in content["images"]
+        if next(_faults("images", 0, image, ["id", "height", "width"]), None) is None
+    }
+    added = []
+    for annotation in lacking:
+        owner = annotation.get("image_id")
+        size = sizes.get(owner) if _is_id(owner) else None
+        if size is None:
+            continue  # the file is refused for its image
+        area = area_of(annotation, *size)
+        # An invalid mask has no pixels; the verdict on it names its fault.
+        annotation["area"] = 1.0 if area is None else area
+        added.append(annotation.get("id"))
+    if added:
+        warnings.warn(
+            f"ann_file {path}: {len(added)} annotations have no 'area' (ids {listed(added)}); it is"
+            " taken from the mask, or from the box of an annotation without a mask",
+            stacklevel=2,
+        )
 
 
 def _sound_entries(

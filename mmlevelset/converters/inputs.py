@@ -9,6 +9,9 @@ from mmlevelset.converters.command_line import require
 from mmlevelset.converters.names import check_name
 from mmlevelset.errors import InputError
 
+UNREADABLE = (OSError, SyntaxError, Image.DecompressionBombError)
+"""Pillow's errors for files that are damaged, of another kind, or of too many pixels."""
+
 
 def read_names(path: Path) -> list[str]:
     """Return the names in a list of images: the first word of each line.
@@ -32,7 +35,7 @@ def read_image_size(path: Path, whole: bool = False) -> tuple[int, int]:
             if whole:
                 image.load()
             return image.size
-    except (OSError, SyntaxError) as error:
+    except UNREADABLE as error:
         raise InputError(f"the image {path} cannot be read: {error}") from error
 
 
@@ -41,7 +44,7 @@ def read_label_map(path: Path) -> np.ndarray:
     try:
         with Image.open(require(path, "the label map")) as image:
             labels = np.array(image)
-    except (OSError, SyntaxError) as error:
+    except UNREADABLE as error:
         raise InputError(f"the label map {path} cannot be read: {error}") from error
     if labels.ndim != 2:
         raise InputError(f"{path} is a picture of {labels.shape[2]} channels, not a label map")

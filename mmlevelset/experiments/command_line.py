@@ -393,6 +393,12 @@ def leave_process_group() -> None:
         torch.distributed.destroy_process_group()
 
 
+def require_share(name: str, value: float) -> None:
+    """Raise InputError unless the value of an option is in 0..1."""
+    if not 0 <= value <= 1:
+        raise InputError(f"{name} must be in 0..1, and was {value}")
+
+
 def require_file(path: str, what: str) -> str:
     """Return the path of a file, which must exist; an address like https://... is not checked."""
     if "://" not in path and not Path(path).is_file():

@@ -13,6 +13,7 @@ from torch.nn.functional import pad
 
 from mmlevelset.ops import checks, tree_torch
 from mmlevelset.ops.arrays import takes_arrays
+from mmlevelset.ops.kernels import triton_obstacle
 from mmlevelset.ops.transforms import under_transforms, without_derivative
 
 
@@ -47,8 +48,9 @@ def minimum_spanning_tree(guide: Tensor, *, backend: str = "auto") -> Tree:
             NumPy array, with C, H and W at least 1. Half precision is computed in float32. Edges of
             NaN features come last.
         backend: ``numba``: Kruskal's algorithm on a CPU, compiled by Numba at the first call.
-            ``torch``: Boruvka's algorithm in plain PyTorch, on any device. ``auto``: Numba where it
-            can run, else PyTorch.
+            ``triton``: Boruvka's algorithm in Triton kernels, on CUDA, not for float64; the host
+            never waits. ``torch``: Boruvka's algorithm in plain PyTorch, on any device. ``auto``:
+            Numba or Triton where they can run, else PyTorch.
 
     Returns:
         A :class:`Tree` of B trees, or of one tree without B for (C, H, W). No gradient flows
@@ -57,7 +59,7 @@ def minimum_spanning_tree(guide: Tensor, *, backend: str = "auto") -> Tree:
     Raises:
         ValueError: The shape of ``guide`` or the backend is wrong.
         TypeError: ``guide`` is not a floating-point tensor.
-        RuntimeError: ``backend="numba"`` cannot run.
+        RuntimeError: ``backend="numba"`` or ``backend="triton"`` cannot run.
 
     Example:
         >>> minimum_spanning_tree(torch.tensor([[[[0.0, 0.0, 9.0], [5.0, 1.0, 8.0]]]])).parent
@@ -100,8 +102,9 @@ def tree_filter(
         backend: ``numba``: two sweeps in linear time on a CPU, compiled by Numba at the first call.
             ``torch``: pointer doubling in plain PyTorch, on any device; sums towards the root are
             held in fixed point, so each run gives the same result, with a resolution of at worst
-            V 2^-59 of the largest value of a map of V pixels. ``auto``: Numba where it can run,
-            else PyTorch.
+            V 2^-59 of the largest value of a map of V pixels. ``triton``: the same in Triton
+            kernels, on CUDA, not for float64; the host never waits. ``auto``: Numba or Triton where
+            they can run, else PyTorch.
 
     Returns:
         Maps in the shape of x; float32, or float64 if ``x`` or ``guide`` is float64. Gradients
@@ -111,7 +114,8 @@ def tree_filter(
         ValueError: A shape, a device, ``sigma`` or the backend is wrong.
         TypeError: ``x`` or ``guide`` is not a floating-point tensor, ``tree`` is not a
             :class:`Tree` of int64 tensors, or ``sigma`` is not a number.
-        RuntimeError: ``backend="numba"`` cannot run, or a second derivative is requested.
+        RuntimeError: ``backend="numba"`` or ``backend="triton"`` cannot run, or a second derivative
+            is requested.
 
     Example:
         >>> image = torch.tensor([[[[0.0, 0.0, 9.0, 9.0]]]])
@@ -160,10 +164,13 @@ def _tree_distances(guide: Tensor, parent: Tensor) -> Tensor:
 def _spanning_tree(guide: Tensor, backend: str) -> tuple[Tensor, Tensor, Tensor]:
     """Parents (B, H, W), order (B, H * W) and height (B,)."""
     height, width = guide.shape[2:]
-    weights = _edge_weights(guide)
-    parent, order, heights = _implementation(backend, guide.device).spanning_tree(
-        weights, height, width
-    )
+    found: tuple[Tensor, Tensor, Tensor]
+    if _resolve(backend, guide) == "triton":
+        found = _implementation(backend, guide).spanning_tree(guide)
+    else:
+        weights = _edge_weights(guide)
+        found = _implementation(backend, guide).spanning_tree(weights, height, width)
+    parent, order, heights = found
     return parent.unflatten(1, (height, width)), order, heights
 
 
@@ -197,7 +204,7 @@ def _filter(
     x: Tensor, weight: Tensor, parent: Tensor, order: Tensor, height: Tensor, backend: str
 ) -> tuple[Tensor, Tensor]:
     """S x / S 1 (B, K, V) and, in float64, S 1 (B, V), from weights to the parents (B, V)."""
-    return _implementation(backend, x.device).forward(x, weight, parent, order, height)
+    return _implementation(backend, x).forward(x, weight, parent, order, height)
 
 
 @_filter.register_fake
@@ -219,7 +226,7 @@ def _filter_backward(
     needs_weight: bool,
 ) -> tuple[Tensor, Tensor]:
     """Gradients of x and of the weights; the second has no elements if it is not needed."""
-    backward = _implementation(backend, x.device).backward
+    backward = _implementation(backend, x).backward
     return backward(grad, x, weight, parent, order, height, result, norm, needs_weight)
 
 
@@ -246,16 +253,31 @@ _filtering_backward = without_derivative("tree_filter", _filter_backward)
 _filtering = under_transforms("tree_filter", _filter, _setup_context, _backward)
 
 
-def _implementation(backend: str, device: torch.device) -> ModuleType:
-    """Return the module that runs: Numba's, imported only if it is used, or plain PyTorch's."""
-    if backend == "torch" or device.type != "cpu":
+def _implementation(backend: str, tensor: Tensor) -> ModuleType:
+    """Return the module that runs; Numba and Triton are imported only where they are used."""
+    name = _resolve(backend, tensor)
+    if name == "torch":
         return tree_torch
-    obstacle = _numba_obstacle()
+    modules = {"numba": "mmlevelset.ops.tree_numba", "triton": "mmlevelset.ops.kernels.tree"}
+    return importlib.import_module(modules[name])
+
+
+def _resolve(backend: str, tensor: Tensor) -> str:
+    """Return the backend that runs on a tensor in the dtype of the computation."""
+    if backend == "torch":
+        return "torch"
+    by_device = {"cpu": "numba", "cuda": "triton"}.get(tensor.device.type, "torch")
+    wanted = by_device if backend == "auto" else backend
+    if wanted == "torch":
+        return "torch"
+    obstacle = _numba_obstacle() if wanted == "numba" else triton_obstacle(tensor)
     if not obstacle:
-        return importlib.import_module("mmlevelset.ops.tree_numba")
-    if backend == "numba":
-        raise RuntimeError(f"backend='numba' cannot run here: {obstacle}")
-    return tree_torch
+        return wanted
+    if backend != "auto":
+        raise RuntimeError(f"backend={backend!r} cannot run here: {obstacle}")
+    if wanted == "triton" and tensor.dtype != torch.float64:
+        warnings.warn(f"tree filters run in plain PyTorch: {obstacle}", stacklevel=2)
+    return "torch"
 
 
 @functools.cache
@@ -270,8 +292,10 @@ def _numba_obstacle() -> str:
 
 
 def _check_backend(backend: str, tensor: Tensor) -> None:
-    if backend not in ("auto", "numba", "torch"):
-        raise ValueError(f"backend must be 'auto', 'numba' or 'torch', but is {backend!r}")
+    if backend not in ("auto", "numba", "torch", "triton"):
+        raise ValueError(
+            f"backend must be 'auto', 'numba', 'torch' or 'triton', but is {backend!r}"
+        )
     if backend == "numba" and tensor.device.type != "cpu":
         where = tensor.device
         raise RuntimeError(f"backend='numba' cannot run here: the tensors are on {where}")

@@ -236,7 +236,7 @@ def _spoilt(change):
         (_spoilt(lambda c: c["images"][1].pop("height")), r"images\[1\] \(id 2\) .* 'height'"),
         (_spoilt(lambda c: c["images"][1].update(width=0)), "'width' of image 2 .* not 0"),
         (_spoilt(lambda c: c["images"][1].update(id=1)), "'images' holds an id more than once: 1"),
-        (_spoilt(lambda c: c["annotations"][1].pop("area")), r"annotations\[1\] .* 'area'"),
+        (_spoilt(lambda c: c["annotations"][1].pop("bbox")), r"annotations\[1\] .* 'bbox'"),
         (_spoilt(lambda c: c["annotations"][1].update(id=1)), "'annotations' holds an id more"),
         (
             _spoilt(lambda c: c["annotations"][1].update(image_id=77)),

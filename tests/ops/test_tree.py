@@ -423,19 +423,21 @@ def test_compiles_without_a_place_for_a_cache(monkeypatch):
 
 
 @pytest.mark.gpu
+@pytest.mark.parametrize("backend", ["triton", "torch"])
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("shape", [*SHAPES, (2, 3, 60, 83)])
-def test_cuda_is_the_cpu(shape, kind):
+def test_cuda_is_the_cpu(shape, kind, backend):
     guide = make_guide(shape, kind)
     x = torch.randn(shape[0], 5, *shape[2:])
     slope = torch.randn_like(x)
     found = minimum_spanning_tree(guide)
-    on_cuda = minimum_spanning_tree(guide.cuda())
+    on_cuda = minimum_spanning_tree(guide.cuda(), backend=backend)
     assert all(torch.equal(a, b.cpu()) for a, b in zip(found, on_cuda, strict=True))
     runs = []
     for device in ("cpu", "cuda", "cuda"):
         values = [value.to(device).requires_grad_() for value in (x, guide)]
-        y = tree_filter(values[0], on_cuda if device == "cuda" else found, values[1], 0.3)
+        own = dict(tree=on_cuda, backend=backend) if device == "cuda" else dict(tree=found)
+        y = tree_filter(values[0], guide=values[1], sigma=0.3, **own)
         gradients = torch.autograd.grad((y * slope.to(device)).sum(), values)
         runs.append([value.cpu() for value in (y, *gradients)])
     for cpu, cuda, again in zip(*runs, strict=True):
@@ -457,7 +459,7 @@ def test_cuda_is_the_cpu(shape, kind):
         (dict(sigma=0.0), ValueError, "sigma must be positive and finite, but is 0.0"),
         (dict(sigma=float("nan")), ValueError, "sigma must be positive and finite, but is nan"),
         (dict(sigma=torch.ones(())), TypeError, "sigma must be a number or None, but is Tensor"),
-        (dict(backend="cuda"), ValueError, "backend must be 'auto', 'numba' or 'torch'"),
+        (dict(backend="cuda"), ValueError, "backend must be 'auto', 'numba', 'torch' or 'triton'"),
     ],
 )
 def test_bad_arguments_are_named(change, error, message):

@@ -9,12 +9,11 @@ sorted by id and shuffled by the seed; the first of them validate. Images withou
 kept.
 """
 
-import json
 import random
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmlevelset.annotations import read_coco
+from mmlevelset.annotations import parse_coco, read_json
 from mmlevelset.converters.coco_layout import number_categories
 from mmlevelset.converters.command_line import make_parser, whole_number
 from mmlevelset.converters.outputs import write_compact_json
@@ -27,8 +26,9 @@ def read_instances(path: Path) -> dict:
     Raises:
         InputError: The file is missing, or not in COCO's layout.
     """
-    read_coco(path).require_sound()
-    return json.loads(path.read_bytes())
+    content = read_json(path)
+    parse_coco(content, str(path)).require_sound()
+    return content
 
 
 def split_ids(ids: Sequence[int], val: int, seed: int) -> dict[str, set[int]]:

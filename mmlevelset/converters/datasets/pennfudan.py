@@ -22,7 +22,7 @@ from mmlevelset.converters.coco_layout import (
     write_instances,
 )
 from mmlevelset.converters.command_line import check_counts, make_parser, require
-from mmlevelset.converters.inputs import read_label_map
+from mmlevelset.converters.inputs import UNREADABLE, read_label_map
 from mmlevelset.errors import InputError, exit_on_input_error
 from mmlevelset.files import write_whole
 from mmlevelset.progress import Progress
@@ -54,7 +54,7 @@ def read_photograph(path: Path) -> Image.Image:
     try:
         with Image.open(path) as image:
             return image.convert("RGB")
-    except (OSError, SyntaxError) as error:
+    except UNREADABLE as error:
         raise InputError(f"the image {path} cannot be read: {error}") from error
 
 

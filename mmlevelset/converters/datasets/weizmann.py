@@ -19,6 +19,7 @@ import numpy as np
 from PIL import Image
 
 from mmlevelset.converters.command_line import make_parser, require
+from mmlevelset.converters.inputs import UNREADABLE
 from mmlevelset.converters.names import below
 from mmlevelset.converters.outputs import write_label_maps, write_names
 from mmlevelset.errors import InputError, exit_on_input_error
@@ -55,7 +56,7 @@ def read_mask(path: Path, image: Path) -> np.ndarray:
             size = file.size
         with Image.open(path) as file:
             colours = np.asarray(file.convert("RGB"), np.int16)
-    except (OSError, SyntaxError) as error:
+    except UNREADABLE as error:
         raise InputError(f"{path} or its image {image} cannot be read: {error}") from error
     height, width = colours.shape[:2]
     if (width, height) != size:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mmlevelset.experiments.prediction.detector import Detections, Detector
 
 Outlines = list[list[np.ndarray]]
+LOWEST_SCORE = 0.05
 
 
 def model_names() -> list[str]:
@@ -55,9 +56,12 @@ def detect(name: str, pixels: np.ndarray, score_thr: float) -> Detections:
 
     if name not in shipped_weights():  # so no address and no other file is read
         raise InputError(f"The model must be one of {', '.join(model_names())}, not {name!r:.50}.")
-    if not isinstance(score_thr, int | float) or not 0.05 <= score_thr <= 1:
-        raise InputError(f"The lowest score must be from 0.05 to 1, and was {score_thr!r:.50}.")
-    detector = _detector(name, float(score_thr))
+    if not isinstance(score_thr, int | float) or not LOWEST_SCORE <= score_thr <= 1:
+        raise InputError(
+            f"The lowest score must be from {LOWEST_SCORE} to 1, and was {score_thr!r:.50}."
+        )
+    detector = _detector(name)
+    detector.set_score_thr(float(score_thr))
     with TemporaryDirectory() as folder:
         file = Path(folder, "photograph.png")
         write_picture(file, np.ascontiguousarray(pixels[:, :, ::-1]))
@@ -65,11 +69,11 @@ def detect(name: str, pixels: np.ndarray, score_thr: float) -> Detections:
 
 
 @functools.lru_cache(maxsize=2)
-def _detector(name: str, score_thr: float) -> Detector:
+def _detector(name: str) -> Detector:
     from mmlevelset.experiments.prediction.command import load_detector, parse
 
     source = str(shipped_weights()[name])
-    return load_detector(source, parse(["-", "--score-thr", str(score_thr)]))
+    return load_detector(source, parse(["-"]))
 
 
 def steps_of(found: Detections) -> list[tuple[str, Outlines]]:

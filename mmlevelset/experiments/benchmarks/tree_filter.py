@@ -150,9 +150,8 @@ def one_tree(
 def candidates(
     options: argparse.Namespace, masks: Tensor, guide: Tensor, slope: Tensor
 ) -> dict[str, Callable[[], tuple[Tensor, ...]]]:
-    backends = {"plain PyTorch": "torch"}
-    if masks.device.type == "cpu":
-        backends = {"Numba": "numba", **backends}
+    own = {"Numba": "numba"} if masks.device.type == "cpu" else {"Triton": "triton"}
+    backends = {**own, "plain PyTorch": "torch"}
     arguments = masks, guide, slope, options.sigma
     calls: dict[str, Callable[[], tuple[Tensor, ...]]] = {
         "SciPy, a tree per mask": partial(tree_per_mask, *arguments)
@@ -173,10 +172,9 @@ def check(
 ) -> harness.Gate:
     """Compare ours with SciPy, which solves in float64."""
     gate = harness.Gate()
-    on_cpu = guide.device.type == "cpu"
     _, parent = scipy_tree(guide[0].cpu().numpy(), ranked=True)
     parent[0] = 0  # SciPy's root has no parent
-    for backend in ("numba", "torch") if on_cpu else ("torch",):
+    for backend in ("numba" if guide.device.type == "cpu" else "triton", "torch"):
         found = minimum_spanning_tree(guide, backend=backend).parent.flatten().cpu()
         gate.equal(f"tree, {backend}", np.array_equal(found.numpy(), parent))
     want, want_slope = tree_per_mask(masks, guide, slope, sigma, ranked=True)

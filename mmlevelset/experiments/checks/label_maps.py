@@ -82,7 +82,7 @@ def _values(path: str, image: str) -> tuple[list[int], str | None]:
             size = file.size
         with Image.open(image) as file:
             wanted = file.size
-    except (OSError, SyntaxError, ValueError) as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         return [], f"label map {path} or its image cannot be read: {error}"
     if labels.dtype == bool:
         labels = labels.astype(np.uint8)

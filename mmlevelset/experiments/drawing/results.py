@@ -24,6 +24,7 @@ from mmlevelset.experiments.command_line import (
     load_weights,
     parser,
     require_file,
+    require_share,
     short_errors,
 )
 from mmlevelset.experiments.runs import latest_checkpoint
@@ -70,6 +71,7 @@ def main(words: Sequence[str] | None = None) -> None:
     with short_errors("draw_results.py", arguments):
         if arguments.num < 1 or arguments.search < 1 or arguments.size < 32:
             raise InputError("--num and --search must be at least 1, --size at least 32")
+        require_share("--score-thr", arguments.score_thr)
         choose_device(arguments)
         config = load_config(arguments)
         checkpoint = find_checkpoint(arguments.checkpoint)

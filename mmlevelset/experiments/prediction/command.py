@@ -23,7 +23,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmlevelset.errors import InputError
-from mmlevelset.experiments.command_line import add_config_options, choose_device, short_errors
+from mmlevelset.experiments.command_line import (
+    add_config_options,
+    choose_device,
+    require_share,
+    short_errors,
+)
 from mmlevelset.experiments.prediction.photographs import find_photographs, result_names
 from mmlevelset.experiments.weights.shipped import find_weights
 
@@ -76,8 +81,8 @@ def predict(arguments: argparse.Namespace) -> int:
         InputError: The arguments or the weights are wrong, or there is no photograph.
     """
     score_thr = arguments.score_thr
-    if score_thr is not None and not 0 <= score_thr <= 1:
-        raise InputError(f"--score-thr must be in 0..1, and was {score_thr}")
+    if score_thr is not None:
+        require_share("--score-thr", score_thr)
     photographs, unreadable = find_photographs(arguments.photographs, arguments.out)
     if not photographs:
         raise InputError("; ".join(unreadable))

@@ -75,25 +75,37 @@ class Detector:
     def __init__(self, config: Config, weights: Weights, score_thr: float) -> None:
         self.model = build_model(config)
         load_strictly(self.model, weights)
-        self.score_thr = score_thr
         self._ask_for_level_sets()
+        self._own_score_thr = self._settings.score_thr if self._settings else None
+        self.set_score_thr(score_thr)
         self._load, self._prepare = _pipeline(config)
         self.classes = weights.classes or _classes_of(config)
 
-    def _ask_for_level_sets(self) -> None:
+    def set_score_thr(self, score_thr: float) -> None:
+        """From now on, leave out objects of a lower score."""
+        self.score_thr = score_thr
+        if self._settings:
+            # A box of a lower score never removes another: its mask need not be made.
+            self._settings.score_thr = max(self._own_score_thr, score_thr)
+
+    @property
+    def _settings(self) -> Any:
+        """The test settings in which the score chooses the boxes that get masks, or None."""
         from mmdet.models.detectors import TwoStageDetector
+
+        if not isinstance(self.model, TwoStageDetector):
+            return None
+        settings = self.model.roi_head.test_cfg
+        plain = settings.get("nms", {}).get("type") == "nms" and "score_thr" in settings
+        return settings if plain else None
+
+    def _ask_for_level_sets(self) -> None:
         from mmdet.models.roi_heads.base_roi_head import BaseRoIHead
 
         for head in self.model.modules():
             if isinstance(head, BaseRoIHead) and head.with_mask:
                 # Heads without level sets ignore these settings.
                 head.test_cfg.update(initial_masks=True, level_sets=True, polygons=True)
-        if not isinstance(self.model, TwoStageDetector):
-            return
-        settings = self.model.roi_head.test_cfg
-        if settings.get("nms", {}).get("type") == "nms" and "score_thr" in settings:
-            # A box of a lower score never removes another: its mask need not be made.
-            settings.score_thr = max(settings.score_thr, self.score_thr)
 
     def read(self, photograph: Path) -> dict[str, Any]:
         """Return a photograph as the test pipeline loads it.

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from mmlevelset.ops.classic.getreuer_block import SCRATCH, Block, DataTerm, Parameters, Sums
+from mmlevelset.ops.classic.iterations import iterate
 
 PIXELS_PER_THREAD = 32768
 """Number of elements for which torch's elementwise operations take another thread."""
@@ -45,14 +46,12 @@ def solve(
         with_energies: Compute energies.
         check_every: Iterations between two checks of the stopping rule by the host; by default 1 on
             a CPU and 16 on other devices. The result does not depend on it: between two checks, an
-            image that has stopped does not change.
+            image that has stopped does not change. On CUDA these iterations are one graph.
         block_pixels: Pixels of a block; by default a size that suits the device.
     """
     if not len(image):
         return Solution(phi, [], [])
     on_cpu = image.device.type == "cpu"
-    if check_every is None:
-        check_every = 1 if on_cpu else 16
     if block_pixels is None:
         block_pixels = PIXELS_PER_THREAD * torch.get_num_threads() if on_cpu else image.numel()
     together = max(1, block_pixels // math.prod(phi.shape[1:]))
@@ -77,29 +76,20 @@ def _solve_together(
     phi: Tensor,
     parameters: Parameters,
     with_energies: bool,
-    check_every: int,
+    check_every: int | None,
     block_pixels: int,
 ) -> Solution:
     scheme = _Scheme(image, phi, parameters, with_energies, block_pixels)
-    count = len(image)
-    running = torch.ones(count, dtype=torch.bool, device=image.device)
-    iterations = torch.zeros(count, dtype=torch.long, device=image.device)
-    energies: list[Tensor] = []
-    all_run = True
-    for number in range(1, parameters.max_num_iter + 1):
-        if with_energies:
-            energies.append(scheme.energy())
-        change = scheme.step(None if all_run else running)
-        iterations += running
-        running = running & (change > parameters.tol)
-        all_run = False
-        if number % check_every == 0:
-            alive = running.tolist()
-            if not any(alive):
-                break
-            all_run = check_every == 1 and all(alive)
+    iterations, energies = iterate(
+        scheme,
+        image[:, 0, 0, 0],
+        parameters.tol,
+        parameters.max_num_iter,
+        check_every,
+        with_energies,
+    )
     made = iterations.tolist()
-    history = torch.stack(energies, 1).tolist() if energies else [[]] * count
+    history = energies.T.tolist()
     kept = [values[:number] for values, number in zip(history, made, strict=True)]
     return Solution(scheme.level_sets(), made, kept)
 
@@ -142,7 +132,8 @@ class _Scheme:
             squares = image.double().square().mean(-3).sum((-2, -1))
             (self.total_square,) = self._values(squares[None])
         constant = phi.new_empty([*batch, 1] if batch else [])
-        self.data_term = DataTerm([], constant)
+        shares: list[Any] = [torch.empty_like(constant) if batch else 0.0 for _ in range(channels)]
+        self.data_term = DataTerm(shares, constant)
 
         pieces = max(1, round(phi.numel() / block_pixels))
         rows = math.ceil(height / pieces)
@@ -215,7 +206,8 @@ class _Scheme:
         shares = [(lambda1 * a - lambda2 * b) * factor for a, b in zip(first, second, strict=True)]
         constant = (lambda2 * _mean_of_squares(second) - lambda1 * _mean_of_squares(first)) * dt
         if isinstance(constant, Tensor):
-            self.data_term.shares = [share[:, None].to(self.data_term.constant) for share in shares]
+            for kept, share in zip(self.data_term.shares, shares, strict=True):
+                kept.copy_(share[:, None])
             self.data_term.constant.copy_(constant[:, None])
         else:
             self.data_term.shares = shares

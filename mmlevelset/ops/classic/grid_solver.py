@@ -13,6 +13,7 @@ from torch import Tensor
 
 from mmlevelset.ops.classic.getreuer_block import ETA, Parameters
 from mmlevelset.ops.classic.getreuer_solver import Solution
+from mmlevelset.ops.classic.iterations import iterate
 
 SLAB = 2**18
 """Pixels or voxels of a slab."""
@@ -24,22 +25,26 @@ def solve_on_grid(
     parameters: Parameters,
     spacing: tuple[float, ...],
     with_energies: bool,
+    check_every: int | None = None,
 ) -> Solution:
-    """Solve images (B, C, *S), normalised, from phi (B, *S), one after another."""
+    """Solve images (B, C, *S), normalised, from phi (B, *S), one after another.
+
+    ``check_every`` is as for :func:`mmlevelset.ops.classic.getreuer_solver.solve`.
+    """
     phis, iterations, histories = [phi[:0]], [], []
     for one, start in zip(image, phi, strict=True):
         solver = _Grid(one, start.clone(), parameters, spacing)
-        energies = []
-        made = 0
-        while made < parameters.max_num_iter:
-            if with_energies:
-                energies.append(solver.energy())
-            made += 1
-            if not solver.step() > parameters.tol:
-                break
+        made, energies = iterate(
+            solver,
+            one.new_empty(()),
+            parameters.tol,
+            parameters.max_num_iter,
+            check_every,
+            with_energies,
+        )
         phis.append(solver.phi[None])
-        iterations.append(made)
-        histories.append(energies)
+        iterations.append(int(made))
+        histories.append(energies[: int(made)].tolist())
     return Solution(torch.cat(phis), iterations, histories)
 
 
@@ -51,26 +56,28 @@ class _Grid:
         self.other = torch.empty_like(phi)
         self.planes = max(1, SLAB // max(1, math.prod(phi.shape[1:])))
 
-    def step(self) -> float:
-        """Make an iteration; return the root mean square change of phi."""
+    def step(self, running: Tensor | None) -> Tensor:
+        """Make an iteration if ``running``; return the root mean square change of phi."""
         p = self.parameters
         first, second = self._means(lambda phi: (phi > 0).to(phi))
-        change = 0.0
+        change = self.phi.new_zeros((), dtype=torch.float64)
         for start, stop in self._slabs():
             phi, image = self.phi[start:stop], self.image[:, start:stop]
             pull, weights = self._length(self._wide(start, stop), phi)
             force = p.lambda2 * _squares(image, second) - p.lambda1 * _squares(image, first)
             speed = p.dt / (1 + phi * phi)
             moved = (speed * (p.mu * pull + force)) / (1 + p.mu * speed * weights)
+            if running is not None:
+                moved.masked_fill_(running.logical_not(), 0.0)
             torch.add(phi, moved, out=self.other[start:stop])
-            change += moved.square().sum(dtype=torch.float64).item()
+            change += moved.square().sum(dtype=torch.float64)
         self.phi, self.other = self.other, self.phi
-        return math.sqrt(change / self.phi.numel())
+        return (change / self.phi.numel()).sqrt()
 
-    def energy(self) -> float:
+    def energy(self) -> Tensor:
         p = self.parameters
         first, second = self._means(lambda phi: 0.5 + torch.atan(phi) / math.pi)
-        total = 0.0
+        total = self.phi.new_zeros((), dtype=torch.float64)
         for start, stop in self._slabs():
             phi, image = self.phi[start:stop], self.image[:, start:stop]
             share = 0.5 + torch.atan(phi) / math.pi
@@ -78,7 +85,7 @@ class _Grid:
             length = torch.stack(slopes).square().sum(0).sqrt() / (1 + phi * phi)
             sums = p.lambda1 * share * _squares(image, first) + p.mu * length
             sums += p.lambda2 * (1 - share) * _squares(image, second)
-            total += sums.sum(dtype=torch.float64).item()
+            total += sums.sum(dtype=torch.float64)
         return total * math.prod(self.spacing)
 
     def _slabs(self) -> Iterator[tuple[int, int]]:
@@ -138,7 +145,7 @@ class _Grid:
                 area[row] += weight.sum()
                 for channel, values in enumerate(self.image[:, start:stop]):
                     total[row, channel] += (values * weight).sum()
-        means = (total / torch.where(area > 0, area, 1.0)).to(self.phi.dtype)
+        means = (total / area.masked_fill(area == 0, 1.0)).to(self.phi.dtype)
         return means[0], means[1]
 
 

@@ -95,9 +95,11 @@ def chan_vese(
         The squared distance is averaged over channels (Chan, Sandberg and Vese, J. Visual
         Communication and Image Representation 11, 2000), so equal channels give the result of a
         single channel. Each image of a batch stops by itself and gets the result that it gets
-        alone. On a CUDA device the host checks for the end only every 16 iterations; until then an
-        image that has stopped does not change. No gradient flows. The initial level set decides
-        which of the two regions is the inside.
+        alone. On a CUDA device the host checks for the end only every 16 iterations, which one
+        launch of a CUDA graph starts where a graph can be captured. Until the check an image that
+        has stopped does not change: its phi and its energies end with the first iteration that met
+        ``tol``, as on a CPU. No gradient flows. The initial level set decides which of the two
+        regions is the inside.
 
         The scheme amplifies rounding errors far from the contour, where phi is nearly flat. A
         change of the image in the last digit may move phi there by 1e-3 after some 150 iterations,

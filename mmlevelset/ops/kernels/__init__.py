@@ -1,6 +1,7 @@
 """Triton kernels, imported only where they run."""
 
 import os
+from contextlib import AbstractContextManager, nullcontext
 from importlib.util import find_spec
 
 import torch
@@ -22,3 +23,8 @@ def triton_obstacle(tensor: Tensor) -> str | None:
             return None
         return f"Triton needs a GPU of compute capability 8.0, unlike {tensor.device}"
     return f"the tensors are on {tensor.device}; Triton's kernels need CUDA"
+
+
+def on_device(tensor: Tensor) -> AbstractContextManager:
+    """Make the tensor's device current, since Triton launches on the current device."""
+    return torch.cuda.device(tensor.device) if tensor.is_cuda else nullcontext()

@@ -16,13 +16,13 @@ gradients b1 = 2 lambda1 (U1 - c1 U0) and b2 = -2 lambda2 (U1 - c2 U0) of the me
 """
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
+from mmlevelset.ops.kernels import on_device
 from mmlevelset.ops.kernels.stencil import (
     divergence,
     gradient,
@@ -522,7 +522,7 @@ def forward(
     sums = phi0.new_empty(count, tiles, 2, channels)
     tile_areas = phi0.new_empty(count, tiles, 2)
     centres = phi0.new_empty(count, channels)
-    with _on(features):
+    with on_device(features):
         _centres[(count,)](features, centres, channels, pixels, CHANNELS=rows, num_warps=1)
         for level in range(steps + 1):
             _forward_pass[(tiles * count,)](
@@ -575,7 +575,7 @@ def backward(
     sum_features, coefficients = new(count, steps, channels), new(count, steps, 5, channels)
     grad_features = torch.empty_like(features)
     centres = new(count, channels)
-    with _on(features):
+    with on_device(features):
         _centres[(count,)](features, centres, channels, pixels, CHANNELS=rows, num_warps=1)
         for level in reversed(range(steps + 1)):
             _backward_pass[(tiles * count,)](
@@ -603,8 +603,3 @@ def _map_programs(height: int, width: int, channels: int) -> int:
     """Number of programs for the maps of one region: all frame pixels, and all channels' sums."""
     frame = (height + 2) * (width + 2)
     return max(triton.cdiv(frame, MAP_PIXELS), triton.cdiv(channels, MAP_CHANNELS))
-
-
-def _on(tensor: Tensor) -> AbstractContextManager:
-    """Make the tensor's device current, since Triton launches on the current device."""
-    return torch.cuda.device(tensor.device) if tensor.is_cuda else nullcontext()

@@ -98,3 +98,11 @@ def test_bad_input_is_named(source, capsys, content, words, message):
     assert end.value.code == 2
     assert message in capsys.readouterr().err
     assert not (source.parent / "objects").exists()
+
+
+def test_the_file_is_parsed_once(source, monkeypatch):
+    parsed = []
+    original = json.loads
+    monkeypatch.setattr(json, "loads", lambda text: parsed.append(len(text)) or original(text))
+    main([str(source), str(source.parent / "objects"), "--val", "3"])
+    assert parsed == [len(source.read_bytes())]

@@ -139,3 +139,28 @@ def test_only_shipped_weights(name):
 def test_scores(score):
     with pytest.raises(InputError, match="lowest score must be from"):
         models.detect(models.model_names()[0], np.zeros((8, 8, 3), np.uint8), score)
+
+
+def test_another_lowest_score_keeps_the_model(monkeypatch):
+    """The weights are read once; each call leaves out what its own score says."""
+    from mmlevelset.experiments.prediction import command
+
+    loaded, scores = [], []
+
+    class Found:
+        def read(self, file):
+            return file
+
+        def set_score_thr(self, score_thr):
+            scores.append(score_thr)
+
+        def detect(self, _):
+            return scores[-1]
+
+    monkeypatch.setattr(command, "load_detector", lambda *_: loaded.append(1) or Found())
+    models._detector.cache_clear()
+    pixels = np.zeros((8, 8, 3), np.uint8)
+    name = models.model_names()[0]
+    assert [models.detect(name, pixels, score) for score in (0.3, 0.8, 0.05)] == [0.3, 0.8, 0.05]
+    assert len(loaded) == 1
+    models._detector.cache_clear()

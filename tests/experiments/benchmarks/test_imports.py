@@ -2,7 +2,10 @@
 
 from tests.test_imports import OPTIONAL, run
 
-OPS = ("chan_vese", "compile_kernels", "evolution", "region_energy", "signed_distance")
+OPS = (
+    *("chan_vese", "compile_kernels", "compile_trees", "evolution", "launches", "region_energy"),
+    "signed_distance",
+)
 
 
 def test_benchmarks_of_ops_load_no_openmmlab(checkout):

@@ -299,6 +299,14 @@ def test_a_file_in_the_place_of_the_folder_is_told_at_once(draw, tmp_path, capsy
     assert f"--out-dir must be a folder, and {tmp_path / 'file'} is a file" in printed.err
 
 
+@pytest.mark.parametrize("score", ["-0.1", "2", "nan"])
+def test_a_score_that_no_object_has_is_told_at_once(draw, tmp_path, capsys, score):
+    with pytest.raises(SystemExit) as stop:
+        draw("mask-rcnn_shapes.py", tmp_path / "none.pth", f"--score-thr={score}")
+    assert stop.value.code == 2
+    assert f"--score-thr must be in 0..1, and was {float(score)}" in capsys.readouterr().err
+
+
 def test_boxes_around_masks():
     masks = torch.zeros(2, 4, 5, dtype=torch.bool)
     masks[0, 1, 1] = masks[0, 2, 3] = True
