@@ -1,14 +1,14 @@
 """The unrolled evolution on CUDA: N+1 passes over the features, backward also one write of them.
 
 A step needs the region means, which are sums over all pixels, so each pass is a launch of its own.
-A pass moves phi, then sums the features under the moved phi for the next step. For the sums it
-reads its tile again from the cache: last channels first, because they were read last.
-Between two passes a small launch, which moves few bytes, adds up the tiles' sums and filters phi.
+A pass moves phi, then sums the features under the moved phi for the next step. Between two passes
+a small launch, which moves few bytes, adds up the tiles' sums and filters phi.
 Sums are added in a fixed order without atomics, so that two runs give the same bits.
 
 The features are centred, which keeps |F - c|^2 from cancelling and changes neither the result nor a
 gradient. The centre is the median of three pixels, since a single pixel may be an outlier. Shapes
 are as in ``mmlevelset.ops.evolution``; P is the number of pixels of a map, T its number of tiles.
+``products`` has the products of features with vectors, and says what a group of channels is.
 
 The backward pass reverses the step phi_s -> phi_{s+1}. G is the gradient of phi_{s+1}, and
 u = G dt delta(phi_s) is the gradient of the force. The sums U1 = sum u F and U0 = sum u give the
@@ -17,6 +17,7 @@ gradients b1 = 2 lambda1 (U1 - c1 U0) and b2 = -2 lambda2 (U1 - c2 U0) of the me
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 import triton
@@ -24,14 +25,17 @@ import triton.language as tl
 from torch import Tensor
 
 from mmlevelset.ops.kernels.products import (
+    add_outer,
     load_centres,
     load_factors,
     no_sums,
-    outer,
+    pixel_factors,
     project,
     read,
+    read_more,
     squared_norm,
     store_factors,
+    store_outer,
     store_sums,
     weigh,
     whole,
@@ -46,21 +50,12 @@ from mmlevelset.ops.kernels.stencil import (
 )
 from mmlevelset.ops.region import MINIMUM_AREA
 
-import os
-PIX = int(os.environ.get('PIX', 128))
-WARPS = int(os.environ.get('WARPS', 4))
-SUBS = int(os.environ.get('SUBS', 10))
 MAP_PIXELS = 256  # pixels of a program that filters maps
 MAP_CHANNELS = 32  # channels of the same program, which also adds up their tiles' sums
 RUNTIME = ["level", "steps"]  # arguments for which a kernel is not specialised
 SUMMED_TILES = tl.constexpr(64)  # tiles added at a time
 AREA = tl.constexpr(MINIMUM_AREA)
 PI = tl.constexpr(3.14159265358979)
-
-# Rows of the channels' coefficients (M, N, 3, C) in the backward pass.
-DIRECTION = tl.constexpr(0)  # 2 (lambda1 c1 - lambda2 c2): factor of F in the force
-PULL = tl.constexpr(1)  # b1 / A1 - b2 / A2: factor of F in the gradient through the means
-SHIFT = tl.constexpr(2)  # b2 / A2: the part of F's gradient that all pixels share
 
 # Rows of the tiles' sums of scalars (M, N, 5, T).
 SUM_CHANGE = tl.constexpr(0)  # sum u
@@ -118,7 +113,8 @@ def _forward_pass(
     lambda1, lambda2, mu, eps, dt, level, steps, tiles, channels, pixels, height, width,
     MOVE: tl.constexpr, SUM: tl.constexpr, PRINTED: tl.constexpr,
     PIXELS: tl.constexpr, PARTS: tl.constexpr, PIECES: tl.constexpr, TERMS: tl.constexpr,
-    ROWS: tl.constexpr, FULL: tl.constexpr, BLOCKS: tl.constexpr, FACTORS: tl.constexpr,
+    ROWS: tl.constexpr, FULL: tl.constexpr, WIDE: tl.constexpr, BLOCKS: tl.constexpr,
+    TABLE: tl.constexpr,
 ):  # fmt: skip
     """Make phi_level from phi_{level-1} (MOVE); sum the tile's features under phi_level (SUM)."""
     tile = tl.program_id(0) % tiles
@@ -129,10 +125,11 @@ def _forward_pass(
     squares += region * pixels
     pair = sums + (region * tiles + tile) * 2 * channels
     start = tile * PARTS * PIXELS
+    stride = pixels.to(tl.int64) if WIDE else pixels
     if MOVE:
         normals += region * 2 * (height + 2) * (width + 2)
-        factor_row = factors + region * FACTORS
-        matrices = load_factors(factor_row, 0, PIECES, TERMS)
+        factor_row = factors + region * TABLE
+        matrices = load_factors(factor_row, 0, channels, PIECES, TERMS)
         constant = _sum_blocks(constants + region * BLOCKS, BLOCKS)
         step = region * steps + level - 1
         difference = tl.load(lambda2 + region) - tl.load(lambda1 + region)
@@ -144,31 +141,26 @@ def _forward_pass(
         area1 = tl.zeros((PIXELS,), tl.float32)
         area2 = tl.zeros((PIXELS,), tl.float32)
         next_sharpness = tl.load(eps + region * steps + level)
-    middle = load_centres(centres, 0, channels, PIECES, TERMS)
+    centre = load_centres(centres, 0, channels, PIECES, TERMS)
     if MOVE:
         row, column = _place(start, width, PIXELS)
     for part in range(_parts(start, pixels, PARTS, PIXELS)):
         pixel = start + part * PIXELS + tl.arange(0, PIXELS)
         inside = tl.full((PIXELS,), True, tl.int1) if FULL else pixel < pixels
-        group = read(
-            features, middle, 0, pixel, inside, channels, pixels, PIECES, TERMS, FULL
-        )  # fmt: skip
+        group = read(features, centre, 0, pixel, inside, channels, stride, PIECES, TERMS, FULL)
         if MOVE:
             data, _ = project(group, matrices, TERMS)
             if ROWS:
                 for first in range(ROWS, channels, ROWS):
-                    middles = load_centres(centres, first, channels, PIECES, TERMS)
-                    more = read(
-                        features, middles, first, pixel, inside, channels, pixels,
+                    more = read_more(
+                        features, centres, first, pixel, inside, channels, stride,
                         PIECES, TERMS, FULL,
                     )  # fmt: skip
-                    others = load_factors(factor_row, first, PIECES, TERMS)
+                    others = load_factors(factor_row, first, channels, PIECES, TERMS)
                     data += project(more, others, TERMS)[0]
             square = tl.load(squares + pixel, mask=inside, other=0.0)
             data += difference * square + constant
-            bend = divergence(
-                normals, tl.minimum(row, height - 1), column, height, width
-            )  # fmt: skip
+            bend = divergence(normals, tl.minimum(row, height - 1), column, height, width)
             force = weight * bend + data
             phi = tl.load(phi_row - pixels + pixel, mask=inside, other=0.0)
             radius = phi * phi + sharpness * sharpness
@@ -188,9 +180,8 @@ def _forward_pass(
             total = weigh(group, within, without, total, TERMS)
             if ROWS:
                 for first in range(ROWS, channels, ROWS):
-                    middles = load_centres(centres, first, channels, PIECES, TERMS)
-                    more = read(
-                        features, middles, first, pixel, inside, channels, pixels,
+                    more = read_more(
+                        features, centres, first, pixel, inside, channels, stride,
                         PIECES, TERMS, FULL,
                     )  # fmt: skip
                     if not MOVE:
@@ -219,7 +210,7 @@ def _parts(start, pixels, PARTS: tl.constexpr, PIXELS: tl.constexpr):
 def _place(start, width, PIXELS: tl.constexpr):
     """Row and column of the pixels of a tile's first part."""
     pixel = start + tl.arange(0, PIXELS)
-    row = (pixel.to(tl.uint32) // width.to(tl.uint32)).to(tl.int32)
+    row = pixel // width
     return row, pixel - row * width
 
 
@@ -242,7 +233,7 @@ def _forward_maps(
     trajectory, normals, sums, tile_areas, means, areas, factors, constants, lambda1, lambda2,
     level, steps, blocks, tiles, channels, height, width, eta,
     MAP_PIXELS: tl.constexpr, MAP_CHANNELS: tl.constexpr, BLOCKS: tl.constexpr,
-    FACTORS: tl.constexpr, TERMS: tl.constexpr,
+    TABLE: tl.constexpr, TERMS: tl.constexpr,
 ):  # fmt: skip
     """Make the normals of phi_level; the first programs also finish its means, block by block."""
     block = tl.program_id(0) % blocks
@@ -260,7 +251,7 @@ def _forward_maps(
         _finish_means(
             sums, tile_areas, means, areas, factors, constants, lambda1, lambda2,
             region, region * steps + level, block, channels, tiles, MAP_CHANNELS, BLOCKS,
-            FACTORS, TERMS,
+            TABLE, TERMS,
         )  # fmt: skip
 
 
@@ -268,7 +259,7 @@ def _forward_maps(
 def _finish_means(
     sums, tile_areas, means, areas, factors, constants, lambda1, lambda2,
     region, step, block, channels, tiles, MAP_CHANNELS: tl.constexpr, BLOCKS: tl.constexpr,
-    FACTORS: tl.constexpr, TERMS: tl.constexpr,
+    TABLE: tl.constexpr, TERMS: tl.constexpr,
 ):  # fmt: skip
     """Store the areas, and the means and the force of one block of channels, from the tiles."""
     both = tl.arange(0, 2)
@@ -290,7 +281,7 @@ def _finish_means(
     l1 = tl.load(lambda1 + region)
     l2 = tl.load(lambda2 + region)
     direction, constant = _force(l1, l2, first, second)
-    store_factors(factors + region * FACTORS, direction, tl.zeros_like(direction), channel, TERMS)
+    store_factors(factors + region * TABLE, direction, tl.zeros_like(direction), channel, TERMS)
     tl.store(constants + region * BLOCKS + block, constant)
 
 
@@ -307,7 +298,8 @@ def _backward_pass(
     lambda1, lambda2, mu, eps, dt, level, steps, tiles, channels, pixels, height, width,
     MOVE: tl.constexpr, SUM: tl.constexpr, PRINTED: tl.constexpr,
     PIXELS: tl.constexpr, PARTS: tl.constexpr, PIECES: tl.constexpr, TERMS: tl.constexpr,
-    ROWS: tl.constexpr, FULL: tl.constexpr, BLOCKS: tl.constexpr, FACTORS: tl.constexpr,
+    ROWS: tl.constexpr, FULL: tl.constexpr, WIDE: tl.constexpr, BLOCKS: tl.constexpr,
+    TABLE: tl.constexpr,
 ):  # fmt: skip
     """Make phi_level's gradient from phi_{level+1}'s (MOVE); sum for the level below (SUM).
 
@@ -322,18 +314,18 @@ def _backward_pass(
     centres += region * channels
     squares += region * pixels
     grad += region * pixels
-    change += region * steps * pixels
-    occupancy += region * steps * pixels
-    coefficients += region * steps * 3 * channels
+    all_maps = region * steps * pixels
+    coefficients += region * steps * TABLE
     scalars = tile_scalars + (region * steps + level) * 5 * tiles + tile
     sum_row = sums + (region * tiles + tile) * channels
     start = tile * PARTS * PIXELS
+    stride = pixels.to(tl.int64) if WIDE else pixels
     difference = tl.load(lambda2 + region) - tl.load(lambda1 + region)
     if MOVE:
         normals += region * 2 * (height + 2) * (width + 2)
         pulled += region * 2 * (height + 2) * (width + 2)
-        factor_row = factors + region * FACTORS
-        matrices = load_factors(factor_row, 0, PIECES, TERMS)
+        factor_row = factors + region * TABLE
+        matrices = load_factors(factor_row, 0, channels, PIECES, TERMS)
         step = region * steps + level
         offset = _sum_blocks(constants + step * 2 * BLOCKS, BLOCKS)
         constant = _sum_blocks(constants + step * 2 * BLOCKS + BLOCKS, BLOCKS)
@@ -348,28 +340,26 @@ def _backward_pass(
         sum_change = tl.zeros((PIXELS,), tl.float32)
         sum_squares = tl.zeros((PIXELS,), tl.float32)
         below = region * steps + level - 1
+        below_change = change + below * pixels
         next_sharpness = tl.load(eps + below)
         next_pace = tl.load(dt + below)
-    middle = load_centres(centres, 0, channels, PIECES, TERMS)
+    centre = load_centres(centres, 0, channels, PIECES, TERMS)
     if MOVE:
         row, column = _place(start, width, PIXELS)
     for part in range(_parts(start, pixels, PARTS, PIXELS)):
         pixel = start + part * PIXELS + tl.arange(0, PIXELS)
         inside = tl.full((PIXELS,), True, tl.int1) if FULL else pixel < pixels
-        group = read(
-            features, middle, 0, pixel, inside, channels, pixels, PIECES, TERMS, FULL
-        )  # fmt: skip
+        group = read(features, centre, 0, pixel, inside, channels, stride, PIECES, TERMS, FULL)
         total = tl.load(grad_row + pixel, mask=inside, other=0.0)
         if MOVE:
             through_means, force = project(group, matrices, TERMS)
             if ROWS:
                 for first in range(ROWS, channels, ROWS):
-                    middles = load_centres(centres, first, channels, PIECES, TERMS)
-                    more = read(
-                        features, middles, first, pixel, inside, channels, pixels,
+                    more = read_more(
+                        features, centres, first, pixel, inside, channels, stride,
                         PIECES, TERMS, FULL,
                     )  # fmt: skip
-                    others = load_factors(factor_row, first, PIECES, TERMS)
+                    others = load_factors(factor_row, first, channels, PIECES, TERMS)
                     a, b = project(more, others, TERMS)
                     through_means += a
                     force += b
@@ -402,13 +392,12 @@ def _backward_pass(
             phi = tl.load(phi_row - pixels + pixel, mask=inside, other=0.0)
             speed = _speed(phi * phi + next_sharpness * next_sharpness, next_sharpness, PRINTED)
             moved = tl.where(inside, total * next_pace * speed, 0.0)
-            tl.store(change + (level - 1) * pixels + pixel, moved, mask=inside)
+            tl.store(below_change + pixel, moved, mask=inside)
             total_sums = weigh(group, moved, None, total_sums, TERMS)
             if ROWS:
                 for first in range(ROWS, channels, ROWS):
-                    middles = load_centres(centres, first, channels, PIECES, TERMS)
-                    more = read(
-                        features, middles, first, pixel, inside, channels, pixels,
+                    more = read_more(
+                        features, centres, first, pixel, inside, channels, stride,
                         PIECES, TERMS, FULL,
                     )  # fmt: skip
                     if not MOVE:
@@ -421,19 +410,21 @@ def _backward_pass(
                 tl.store(squares + pixel, square, mask=inside)
         else:
             _store_features_gradient(
-                grad_features, group, change, occupancy, coefficients, 2 * difference,
-                0, pixel, inside, steps, channels, pixels, PIECES, TERMS,
+                grad_features, group, change + all_maps, occupancy + all_maps, coefficients,
+                2 * difference,
+                0, pixel, inside, steps, channels, pixels, stride, PIECES, TERMS, TABLE,
             )  # fmt: skip
             if ROWS:
                 for first in range(ROWS, channels, ROWS):
-                    middles = load_centres(centres, first, channels, PIECES, TERMS)
-                    more = read(
-                        features, middles, first, pixel, inside, channels, pixels,
+                    more = read_more(
+                        features, centres, first, pixel, inside, channels, stride,
                         PIECES, TERMS, FULL,
                     )  # fmt: skip
                     _store_features_gradient(
-                        grad_features, more, change, occupancy, coefficients, 2 * difference,
-                        first, pixel, inside, steps, channels, pixels, PIECES, TERMS,
+                        grad_features, more, change + all_maps, occupancy + all_maps, coefficients,
+                        2 * difference,
+                        first, pixel, inside, steps, channels, pixels, stride, PIECES, TERMS,
+                        TABLE,
                     )  # fmt: skip
     if MOVE:
         tl.store(scalars + GRAD_MU * tiles, tl.sum(for_mu, 0))
@@ -449,32 +440,28 @@ def _backward_pass(
 @triton.jit
 def _store_features_gradient(
     grad_features, group, change, occupancy, coefficients, weight,
-    start, pixel, inside, steps, channels, pixels,
-    PIECES: tl.constexpr, TERMS: tl.constexpr,
+    start, pixel, inside, steps, channels, pixels, stride,
+    PIECES: tl.constexpr, TERMS: tl.constexpr, TABLE: tl.constexpr,
 ):  # fmt: skip
     """Store 2 (lambda2 - lambda1) F sum_n u_n, plus each step's part from its coefficients."""
     for i in tl.static_range(len(PIECES)):
         channel = start + tl.arange(0, PIECES[i])
-        valid = channel < channels
         factor = tl.zeros(pixel.shape, tl.float32)
-        shift = tl.zeros(channel.shape, tl.float32)
+        valid = channel < channels
         result = zeros(PIECES[i], pixel.shape[0])
+        change_row = change
+        occupancy_row = occupancy
         for n in range(steps):
-            moved = tl.load(change + n * pixels + pixel, mask=inside, other=0.0)
-            within = tl.load(occupancy + n * pixels + pixel, mask=inside, other=0.0)
-            row = coefficients + n * 3 * channels + channel
-            direction = tl.load(row + DIRECTION * channels, mask=valid, other=0.0)
-            toward = tl.load(row + PULL * channels, mask=valid, other=0.0)
-            shift += tl.load(row + SHIFT * channels, mask=valid, other=0.0)
+            moved = tl.load(change_row + pixel, mask=inside, other=0.0)
+            within = tl.load(occupancy_row + pixel, mask=inside, other=0.0)
             factor += moved
-            if TERMS:
-                result = outer(direction, moved, toward, within, result)
-            else:
-                result += direction[:, None] * moved[None, :]
-                result += toward[:, None] * within[None, :]
-        result += whole(group[i]) * (weight * factor)[None, :] + shift[:, None]
+            change_row += pixels
+            occupancy_row += pixels
+            maps = pixel_factors(moved, within, TERMS)
+            result = add_outer(result, coefficients + n * TABLE, maps, channel, valid, TERMS)
+        result += whole(group[i]) * (weight * factor)[None, :]
         tl.store(
-            grad_features + (channel * pixels)[:, None] + pixel[None, :],
+            grad_features + (channel * stride)[:, None] + pixel[None, :],
             result.to(grad_features.dtype.element_ty),
             mask=valid[:, None] & inside[None, :],
         )
@@ -487,7 +474,7 @@ def _backward_maps(
     sum_features, coefficients, factors, constants, lambda1, lambda2, eps,
     level, steps, blocks, tiles, channels, height, width, eta,
     MAP_PIXELS: tl.constexpr, MAP_CHANNELS: tl.constexpr, BLOCKS: tl.constexpr,
-    FACTORS: tl.constexpr, TERMS: tl.constexpr,
+    TABLE: tl.constexpr, TERMS: tl.constexpr,
 ):  # fmt: skip
     """Make the maps of phi_level for its pass; the first programs also finish b1/A1 and b2/A2."""
     block = tl.program_id(0) % blocks
@@ -514,16 +501,18 @@ def _backward_maps(
 
     if block < BLOCKS:
         _finish_coefficients(
-            sums, tile_scalars, means, areas, sum_features, coefficients, factors, constants, lambda1, lambda2,
-            region, step, block, channels, tiles, MAP_CHANNELS, BLOCKS, FACTORS, TERMS,
+            sums, tile_scalars, means, areas, sum_features, coefficients, factors, constants,
+            lambda1, lambda2,
+            region, step, block, channels, tiles, MAP_CHANNELS, BLOCKS, TABLE, TERMS,
         )  # fmt: skip
 
 
 @triton.jit
 def _finish_coefficients(
-    sums, tile_scalars, means, areas, sum_features, coefficients, factors, constants, lambda1, lambda2,
+    sums, tile_scalars, means, areas, sum_features, coefficients, factors, constants,
+    lambda1, lambda2,
     region, step, block, channels, tiles, MAP_CHANNELS: tl.constexpr, BLOCKS: tl.constexpr,
-    FACTORS: tl.constexpr, TERMS: tl.constexpr,
+    TABLE: tl.constexpr, TERMS: tl.constexpr,
 ):  # fmt: skip
     """Store U1 and the coefficients of one block of channels, from the tiles' sums."""
     channel = block * MAP_CHANNELS + tl.arange(0, MAP_CHANNELS)
@@ -544,11 +533,9 @@ def _finish_coefficients(
     offset = tl.where(area2 > AREA, pull2 * second, 0.0)
     offset -= tl.where(area1 > AREA, pull1 * first, 0.0)
     direction, constant = _force(l1, l2, first, second)
-    row = coefficients + step * 3 * channels + channel
-    tl.store(row + DIRECTION * channels, direction, mask=valid)
-    tl.store(row + PULL * channels, pull1 - pull2, mask=valid)
-    tl.store(row + SHIFT * channels, pull2, mask=valid)
-    store_factors(factors + region * FACTORS, pull1 - pull2, direction, channel, TERMS)
+    row = coefficients + step * TABLE
+    store_outer(row, direction, pull1 - pull2, pull2, channel, TERMS)
+    store_factors(factors + region * TABLE, pull1 - pull2, direction, channel, TERMS)
     row = constants + step * 2 * BLOCKS + block
     tl.store(row, tl.sum(offset, 0))
     tl.store(row + BLOCKS, constant)
@@ -591,29 +578,39 @@ def _backward_scalars(
     tl.store(grad_mu + region, for_mu)
 
 
-def tile_shape(features: Tensor) -> dict[str, object]:
-    """Channels and pixels of a tile, and the number of terms of a feature."""
+def tile_shape(features: Tensor) -> dict[str, Any]:
+    """Return how the passes cut a region into tiles, as the kernels' constants.
+
+    A tile has ``PARTS`` parts of ``PIXELS`` pixels, one after another in a program of 128 threads.
+    A group of up to 80 channels stays in registers or shared memory while a pass needs it, so its
+    features are read once. With more channels there are more groups, of ``ROWS`` channels each. All
+    groups but the first are read twice, the second time mostly from the cache.
+    """
     channels, pixels = features.shape[1], features.shape[2] * features.shape[3]
-    rows = min(triton.cdiv(channels, 16) * 16, 80)
-    parts = triton.cdiv(pixels, PIX)
+    groups = triton.cdiv(channels, 80)
+    rows = triton.cdiv(channels, 16 * groups) * 16
     terms = {torch.bfloat16: 2, torch.float16: 3}.get(features.dtype, 0)
+    columns = 64 if terms == 3 and rows > 64 else 128
+    # Many parts spare work that a tile needs once, few parts make enough programs.
+    parts = max(1, min(triton.cdiv(pixels, columns) // 8, 10))
     blocks = triton.next_power_of_2(triton.cdiv(channels, MAP_CHANNELS))
     return dict(
-        PIXELS=PIX,
-        PARTS=max(1, min(parts // 8, SUBS)) if channels <= rows else 1,
+        PIXELS=columns,
+        PARTS=parts if terms == 2 and channels <= rows else 1,
         PIECES=tuple(size for size in (64, 32, 16) if rows & size),
         TERMS=terms,
         ROWS=rows if channels > rows else 0,
-        FULL=channels == rows and pixels % PIX == 0,
+        FULL=channels == rows and pixels % columns == 0,
+        WIDE=channels * pixels >= 2**31,
         BLOCKS=blocks,
-        FACTORS=blocks * MAP_CHANNELS * (16 if terms else 2),
+        TABLE=blocks * MAP_CHANNELS * (16 if terms else 4),
     )
 
 
-def _new_factors(shape, features):
-    return features.new_empty(
-        len(features), shape["FACTORS"], dtype=torch.bfloat16 if shape["TERMS"] else torch.float32
-    )
+def _table(features: Tensor, *sizes: int) -> Tensor:
+    """Room for factors of products: bfloat16 where the features are of half precision."""
+    half = features.dtype in (torch.bfloat16, torch.float16)
+    return features.new_empty(sizes, dtype=torch.bfloat16 if half else torch.float32)
 
 
 def forward(
@@ -641,12 +638,14 @@ def forward(
     if not features.numel() or not steps:
         return trajectory, means, areas
     shape = tile_shape(features)
-    tiles, blocks = triton.cdiv(pixels, shape["PIXELS"] * shape["PARTS"]), _map_programs(height, width, channels)
+    maps = {key: shape[key] for key in ("BLOCKS", "TABLE", "TERMS")}
+    tiles = triton.cdiv(pixels, shape["PIXELS"] * shape["PARTS"])
+    blocks = max(triton.cdiv((height + 2) * (width + 2), MAP_PIXELS), shape["BLOCKS"])
     squares = phi0.new_empty(count, pixels)
     normals = phi0.new_empty(count, 2, height + 2, width + 2)
     sums = phi0.new_empty(count, tiles, 2, channels)
     tile_areas = phi0.new_empty(count, tiles, 2)
-    factors = _new_factors(shape, features)
+    factors = _table(features, count, shape["TABLE"])
     constants = phi0.new_empty(count, shape["BLOCKS"])
     centres = phi0.new_empty(count, channels)
     with _on(features):
@@ -657,13 +656,13 @@ def forward(
                 tile_areas,
                 lambda1, lambda2, mu, eps, dt, level, steps, tiles, channels, pixels,
                 height, width, MOVE=level > 0, SUM=level < steps, PRINTED=printed_delta,
-                **shape, num_warps=WARPS, num_stages=1,
+                **shape, num_warps=4, num_stages=1,
             )  # fmt: skip
             if level < steps:
                 _forward_maps[(blocks * count,)](
                     trajectory, normals, sums, tile_areas, means, areas, factors, constants,
                     lambda1, lambda2, level, steps, blocks, tiles, channels, height, width, eta,
-                    MAP_PIXELS=MAP_PIXELS, MAP_CHANNELS=MAP_CHANNELS, BLOCKS=shape["BLOCKS"], FACTORS=shape["FACTORS"], TERMS=shape["TERMS"], num_warps=4,
+                    MAP_PIXELS=MAP_PIXELS, MAP_CHANNELS=MAP_CHANNELS, **maps, num_warps=4,
                 )  # fmt: skip
     return trajectory, means, areas
 
@@ -695,14 +694,17 @@ def backward(
         return grad_trajectory[:, 0].clone(), torch.zeros_like(features), *scalars
     new = trajectory.new_empty
     shape = tile_shape(features)
-    tiles, blocks = triton.cdiv(pixels, shape["PIXELS"] * shape["PARTS"]), _map_programs(height, width, channels)
+    maps = {key: shape[key] for key in ("BLOCKS", "TABLE", "TERMS")}
+    tiles = triton.cdiv(pixels, shape["PIXELS"] * shape["PARTS"])
+    blocks = max(triton.cdiv((height + 2) * (width + 2), MAP_PIXELS), shape["BLOCKS"])
     grad, squares = new(count, height, width), new(count, pixels)
     normals, pulled = (new(count, 2, height + 2, width + 2) for _ in range(2))
     change, occupancy = new(count, steps, pixels), new(count, steps, pixels)
     sums, tile_scalars = new(count, tiles, channels), new(count, steps, 5, tiles)
-    sum_features, coefficients = new(count, steps, channels), new(count, steps, 3, channels)
+    sum_features = new(count, steps, channels)
+    coefficients = _table(features, count, steps, shape["TABLE"])
     constants = new(count, steps, 2, shape["BLOCKS"])
-    factors = _new_factors(shape, features)
+    factors = _table(features, count, shape["TABLE"])
     grad_features = torch.empty_like(features)
     centres = new(count, channels)
     with _on(features):
@@ -713,26 +715,20 @@ def backward(
                 normals, pulled, coefficients, factors, constants, sums, tile_scalars,
                 grad_features, lambda1, lambda2, mu, eps, dt, level, steps, tiles, channels, pixels,
                 height, width, MOVE=level < steps, SUM=level > 0, PRINTED=printed_delta,
-                **shape, num_warps=WARPS, num_stages=1,
+                **shape, num_warps=4, num_stages=1,
             )  # fmt: skip
             if level > 0:
                 _backward_maps[(blocks * count,)](
                     trajectory, change, occupancy, normals, pulled, sums, tile_scalars, means,
                     areas, sum_features, coefficients, factors, constants, lambda1, lambda2, eps,
                     level - 1, steps, blocks, tiles, channels, height, width, eta,
-                    MAP_PIXELS=MAP_PIXELS, MAP_CHANNELS=MAP_CHANNELS, BLOCKS=shape["BLOCKS"], FACTORS=shape["FACTORS"], TERMS=shape["TERMS"], num_warps=4,
+                    MAP_PIXELS=MAP_PIXELS, MAP_CHANNELS=MAP_CHANNELS, **maps, num_warps=4,
                 )  # fmt: skip
         _backward_scalars[(count,)](
             tile_scalars, sum_features, means, *scalars,
             steps, channels, tiles, CHANNELS=16, num_warps=4,
         )  # fmt: skip
     return grad, grad_features, *scalars
-
-
-def _map_programs(height: int, width: int, channels: int) -> int:
-    """Number of programs for the maps of one region: all frame pixels, and all channels' sums."""
-    frame = (height + 2) * (width + 2)
-    return max(triton.cdiv(frame, MAP_PIXELS), triton.next_power_of_2(triton.cdiv(channels, MAP_CHANNELS)))
 
 
 def _on(tensor: Tensor) -> AbstractContextManager:

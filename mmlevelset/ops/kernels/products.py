@@ -45,9 +45,7 @@ def _rounded(values):
 @triton.jit
 def difference(one, two):
     """Two numbers of bfloat16 whose sum is the difference of two others (Knuth's TwoSum)."""
-    top = _rounded(one - two)
-    if not INTERPRETED:
-        top = _keep(top)
+    top = _keep(_rounded(one - two))
     other = _rounded(one - top)
     back = _rounded(top + other)
     return top, _rounded(_rounded(one - back) + _rounded(other - two))
@@ -55,7 +53,13 @@ def difference(one, two):
 
 @triton.jit
 def _keep(values):
-    return tl.inline_asm_elementwise("", "=r,0", [values], dtype=values.dtype, is_pure=False, pack=2)
+    """Keep the compiler from repeating the work on 16-bit values in the layout of each product."""
+    if INTERPRETED:
+        return values
+    else:
+        return tl.inline_asm_elementwise(
+            "", "=r,0", [values], dtype=values.dtype, is_pure=False, pack=2
+        )
 
 
 @triton.jit
@@ -101,28 +105,29 @@ def _pair(products):
 
 @triton.jit
 def _piece(
-    features, centre, start, pixel, inside, channels, pixels,
+    features, centre, start, pixel, inside, channels, stride,
     ROWS: tl.constexpr, TERMS: tl.constexpr, FULL: tl.constexpr,
 ):  # fmt: skip
     """Centred features (channel, pixel) of one region: float32, or ``TERMS`` of bfloat16."""
     channel = start + tl.arange(0, ROWS)
     valid = channel < channels
     centre = centre[:, None]
-    entries = features + (channel * pixels)[:, None] + pixel[None, :]
+    entries = features + (channel * stride)[:, None] + pixel[None, :]
     if FULL:
         values = tl.load(entries)
     else:
         values = tl.load(entries, mask=valid[:, None] & inside[None, :], other=0.0)
-    if TERMS == 2 and not INTERPRETED:
+    if TERMS == 0:
+        return (), values.to(tl.float32) - centre, centre
+    if INTERPRETED:
+        values = values.to(tl.float32)
+    if TERMS == 2:
         top, low = difference(values, centre)
-        return top, _keep(low)
-    elif TERMS == 2:
-        return difference(values.to(tl.float32), centre)
-    elif TERMS == 3:
-        top, middle, last = split(values.to(tl.float32) - centre)
-        return _bfloat16(top), _bfloat16(middle), _bfloat16(last)
+        terms = (top, _keep(low))
     else:
-        return (values.to(tl.float32) - centre,)
+        top, middle, last = split(values.to(tl.float32) - centre)
+        terms = (_keep(_bfloat16(top)), _keep(_bfloat16(middle)), _keep(_bfloat16(last)))
+    return terms, values, centre
 
 
 @triton.jit
@@ -143,14 +148,14 @@ def load_centres(
 
 @triton.jit
 def read(
-    features, centres, start, pixel, inside, channels, pixels,
+    features, centres, start, pixel, inside, channels, stride,
     PIECES: tl.constexpr, TERMS: tl.constexpr, FULL: tl.constexpr,
 ):  # fmt: skip
     """Read a group of channels from ``start`` on: its pieces, each cut into ``TERMS`` terms."""
     pieces = ()
     for i in tl.static_range(len(PIECES)):
         piece = _piece(
-            features, centres[i], start, pixel, inside, channels, pixels, PIECES[i], TERMS, FULL
+            features, centres[i], start, pixel, inside, channels, stride, PIECES[i], TERMS, FULL
         )
         pieces += (piece,)
         start += PIECES[i]
@@ -158,58 +163,76 @@ def read(
 
 
 @triton.jit
+def read_more(
+    features, centres, start, pixel, inside, channels, stride,
+    PIECES: tl.constexpr, TERMS: tl.constexpr, FULL: tl.constexpr,
+):  # fmt: skip
+    """Read a group and its centres."""
+    centre = load_centres(centres, start, channels, PIECES, TERMS)
+    return read(features, centre, start, pixel, inside, channels, stride, PIECES, TERMS, FULL)
+
+
+@triton.jit
 def whole(piece):
-    """The float32 values of a piece."""
-    values = piece[0].to(tl.float32)
-    for i in tl.static_range(1, len(piece)):
-        values += piece[i].to(tl.float32)
-    return values
+    """The centred float32 values of a piece."""
+    if len(piece[0]) == 0:
+        return piece[1]
+    return _keep(piece[1]).to(tl.float32) - piece[2].to(tl.float32)
+
+
+@triton.jit
+def _entries(pointer, channel):
+    return pointer + channel[:, None] * 16 + tl.arange(0, 16)[None, :]
 
 
 @triton.jit
 def store_factors(pointer, one, two, channel, TERMS: tl.constexpr):
-    """Store two vectors of channels as the rows of a matrix for ``load_factors``."""
-    column = tl.arange(0, 16 if TERMS else 2)
-    entries = pointer + channel[:, None] * (16 if TERMS else 2) + column[None, :]
+    """Store two vectors of channels as rows of a matrix, for ``project``."""
     if TERMS:
-        tl.store(entries, _columns(one, two))
+        tl.store(_entries(pointer, channel), _columns(one, two))
     else:
-        tl.store(entries, tl.join(one, two))
+        tl.store(pointer + channel * 4, one)
+        tl.store(pointer + channel * 4 + 1, two)
 
 
 @triton.jit
-def load_factors(pointer, start, PIECES: tl.constexpr, TERMS: tl.constexpr):
-    """Load a group's vectors, stored by ``store_factors``, for ``project``."""
+def load_factors(pointer, start, channels, PIECES: tl.constexpr, TERMS: tl.constexpr):
+    """Load a group's rows of the matrix that ``store_factors`` stored."""
     result = ()
     for i in tl.static_range(len(PIECES)):
         channel = start + tl.arange(0, PIECES[i])
+        valid = channel < channels
         if TERMS:
-            entries = pointer + channel[:, None] * 16 + tl.arange(0, 16)[None, :]
-            matrix = tl.load(entries)
-            if INTERPRETED:
-                matrix = matrix.to(tl.float32)
-            result += (matrix,)
+            result += (_load_matrix(pointer, channel, valid),)
         else:
-            result += ((tl.load(pointer + channel * 2), tl.load(pointer + channel * 2 + 1)),)
+            first = tl.load(pointer + channel * 4, mask=valid, other=0.0)
+            second = tl.load(pointer + channel * 4 + 1, mask=valid, other=0.0)
+            result += ((first, second),)
         start += PIECES[i]
     return result
 
 
 @triton.jit
+def _load_matrix(pointer, channel, valid):
+    matrix = tl.load(_entries(pointer, channel), mask=valid[:, None], other=0.0)
+    return matrix.to(tl.float32) if INTERPRETED else matrix
+
+
+@triton.jit
 def project(pieces, factors, TERMS: tl.constexpr):
     """Sums over the channels, at each pixel, of the features times each of two vectors."""
-    PIXELS: tl.constexpr = pieces[0][0].shape[1]
+    PIXELS: tl.constexpr = pieces[0][1].shape[1]
     first = tl.zeros((PIXELS,), tl.float32)
     second = tl.zeros((PIXELS,), tl.float32)
     products = tl.zeros((PIXELS, 16), tl.float32)
     for i in tl.static_range(len(pieces)):
         for j in tl.static_range(TERMS):
             products = tl.dot(
-                tl.trans(pieces[i][j]), factors[i], products, input_precision="ieee"
+                tl.trans(pieces[i][0][j]), factors[i], products, input_precision="ieee"
             )
         if not TERMS:
-            first += tl.sum(pieces[i][0] * factors[i][0][:, None], 0)
-            second += tl.sum(pieces[i][0] * factors[i][1][:, None], 0)
+            first += tl.sum(whole(pieces[i]) * factors[i][0][:, None], 0)
+            second += tl.sum(whole(pieces[i]) * factors[i][1][:, None], 0)
     if TERMS:
         first, second = _pair(products)
     return first, second
@@ -239,12 +262,12 @@ def weigh(pieces, one, two, sums, TERMS: tl.constexpr):
         if TERMS:
             total = sums[i]
             for j in tl.static_range(TERMS):
-                total = tl.dot(pieces[i][j], matrix, total, input_precision="ieee")
+                total = tl.dot(pieces[i][0][j], matrix, total, input_precision="ieee")
         else:
-            first = tl.sum(pieces[i][0] * one[None, :], 1)
+            first = tl.sum(whole(pieces[i]) * one[None, :], 1)
             second = tl.zeros_like(first)
             if two is not None:
-                second = tl.sum(pieces[i][0] * two[None, :], 1)
+                second = tl.sum(whole(pieces[i]) * two[None, :], 1)
             total = sums[i] + tl.join(first, second)
         result += (total,)
     return result
@@ -265,7 +288,7 @@ def store_sums(sums, first, second, start, channels, PIECES: tl.constexpr):
 @triton.jit
 def squared_norm(pieces):
     """Sum of the squared features of a group at each pixel."""
-    squares = tl.zeros((pieces[0][0].shape[1],), tl.float32)
+    squares = tl.zeros((pieces[0][1].shape[1],), tl.float32)
     for i in tl.static_range(len(pieces)):
         values = whole(pieces[i])
         squares += tl.sum(values * values, 0)
@@ -273,22 +296,56 @@ def squared_norm(pieces):
 
 
 @triton.jit
-def outer(channel1, pixel1, channel2, pixel2, total):
-    """Add to a matrix (channel, pixel) the outer products of two pairs of vectors."""
-    rows = tl.trans(_factors(pixel1, pixel2, False))
-    return tl.dot(_factors(channel1, channel2, True), rows, total, input_precision="ieee")
+def store_outer(pointer, one, two, shift, channel, TERMS: tl.constexpr):
+    """Store three vectors of channels for ``add_outer``."""
+    if TERMS:
+        top, middle, last = split(shift)
+        first = _pattern(one, tl.join(top, middle), True)
+        second = _pattern(two, tl.join(last, tl.zeros_like(last)), True)
+        matrix = tl.join(first, second).reshape(one.shape[0], 16)
+        tl.store(_entries(pointer, channel), _bfloat16(matrix))
+    else:
+        tl.store(pointer + channel * 4, one)
+        tl.store(pointer + channel * 4 + 1, two)
+        tl.store(pointer + channel * 4 + 2, shift)
 
 
 @triton.jit
-def _factors(one, two, FIRST: tl.constexpr):
-    """Matrix (n, 16) of bfloat16: a product of two has the six largest products of terms."""
-    a = split(one)
-    b = split(two)
-    zero = _bfloat16(tl.zeros(one.shape, tl.float32))
-    if FIRST:
-        a = tl.join(tl.join(tl.join(a[0], a[0]), tl.join(a[0], a[1])), tl.join(tl.join(a[1], a[2]), tl.join(zero, zero)))
-        b = tl.join(tl.join(tl.join(b[0], b[0]), tl.join(b[0], b[1])), tl.join(tl.join(b[1], b[2]), tl.join(zero, zero)))
+def pixel_factors(one, two, TERMS: tl.constexpr):
+    """Two maps, for ``add_outer``."""
+    if TERMS:
+        ones = tl.full(one.shape, 1.0, tl.float32)
+        ones = tl.join(ones, ones)
+        matrix = tl.join(_pattern(one, ones, False), _pattern(two, ones, False))
+        return tl.trans(_bfloat16(matrix.reshape(one.shape[0], 16)))
     else:
-        a = tl.join(tl.join(tl.join(a[0], a[1]), tl.join(a[2], a[0])), tl.join(tl.join(a[1], a[0]), tl.join(zero, zero)))
-        b = tl.join(tl.join(tl.join(b[0], b[1]), tl.join(b[2], b[0])), tl.join(tl.join(b[1], b[0]), tl.join(zero, zero)))
-    return tl.join(a, b).reshape(one.shape[0], 16)
+        return one, two
+
+
+@triton.jit
+def add_outer(total, pointer, maps, channel, valid, TERMS: tl.constexpr):
+    """Add to a matrix (channel, pixel) the outer products of two vectors and maps, and the third.
+
+    With ``pixel_factors`` the vectors and the maps are cut into terms. Six of the nine products of
+    terms are added; the other three are less than the rounding of a float32.
+    """
+    if TERMS:
+        return tl.dot(_load_matrix(pointer, channel, valid), maps, total, input_precision="ieee")
+    else:
+        row = pointer + channel * 4
+        total += tl.load(row, mask=valid, other=0.0)[:, None] * maps[0][None, :]
+        total += tl.load(row + 1, mask=valid, other=0.0)[:, None] * maps[1][None, :]
+        return total + tl.load(row + 2, mask=valid, other=0.0)[:, None]
+
+
+@triton.jit
+def _pattern(values, others, FIRST: tl.constexpr):
+    top, middle, last = split(values)
+    # The products: top top, top middle, top last, middle top, middle middle, last top.
+    if FIRST:
+        left = tl.join(tl.join(top, top), tl.join(top, middle))
+        right = tl.join(tl.join(middle, last), others)
+    else:
+        left = tl.join(tl.join(top, middle), tl.join(last, top))
+        right = tl.join(tl.join(middle, top), others)
+    return tl.join(left, right)
