@@ -246,6 +246,17 @@ def test_the_kernels_need_cuda_or_the_interpreter(monkeypatch):
         evolve_chan_vese(**values, backend="triton")
 
 
+def test_an_old_triton_is_named(monkeypatch):
+    package = importlib.import_module("mmlevelset.ops.kernels")
+    assert package.is_outdated("3.4.0")
+    assert not any(map(package.is_outdated, ("3.5.1+git1", "3.10.0", "4.0", "")))
+    monkeypatch.setattr(package, "VERSION", "3.4.0")
+    monkeypatch.setattr(package, "OUTDATED", True)
+    values = inputs(1, 2, 5, 5, 1)
+    with pytest.raises(RuntimeError, match=r"cannot run here.*need triton 3\.5.*3\.4\.0"):
+        evolve_chan_vese(**values, backend="triton")
+
+
 @pytest.mark.parametrize("strided", [False, True])
 @pytest.mark.parametrize("backend", ["torch", "triton"])
 def test_opcheck(backend, strided):
