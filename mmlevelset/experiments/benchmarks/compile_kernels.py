@@ -128,9 +128,9 @@ def instructions(compiled: Compiled, channels: int) -> float | None:
     groups = -(-channels // constants["ROWS"]) if constants["ROWS"] else 1
     # The loops of a pass, by their heads.
     runs = {
-        "in range(_parts(": constants["PARTS"],
-        "in range(steps)": STEPS,
-        "in range(ROWS, channels, ROWS)": groups - 1,
+        "range(_parts(": constants["PARTS"],
+        "range(steps)": STEPS,
+        "range(ROWS, channels, ROWS)": groups - 1,
     }
 
     def trips(file: str, line: int) -> int:

@@ -346,7 +346,9 @@ def _backward_pass(
     centre = load_centres(centres, 0, channels, PIECES, TERMS)
     if MOVE:
         row, column = _place(start, width, PIXELS)
-    for part in range(_parts(start, pixels, PARTS, PIXELS)):
+    # The last pass has no registers to spare for what other parts could share.
+    last: tl.constexpr = PARTS > 1 and not SUM
+    for part in tl.range(_parts(start, pixels, PARTS, PIXELS), disable_licm=last):
         pixel = start + part * PIXELS + tl.arange(0, PIXELS)
         inside = tl.full((PIXELS,), True, tl.int1) if FULL else pixel < pixels
         group = read(features, centre, 0, pixel, inside, channels, stride, PIECES, TERMS, FULL)

@@ -44,7 +44,11 @@ def _rounded(values):
 
 @triton.jit
 def difference(one, two):
-    """Two numbers of bfloat16 whose sum is the difference of two others (Knuth's TwoSum)."""
+    """Two numbers of bfloat16 whose sum is the difference of two others.
+
+    Knuth's TwoSum: https://en.wikipedia.org/wiki/2Sum. The GPU works on pairs of bfloat16, so this
+    is half the work of a way through float32.
+    """
     top = _keep(_rounded(one - two))
     other = _rounded(one - top)
     back = _rounded(top + other)
@@ -53,7 +57,10 @@ def difference(one, two):
 
 @triton.jit
 def _keep(values):
-    """Keep the compiler from repeating the work on 16-bit values in the layout of each product."""
+    """Keep the compiler from repeating the work on 16-bit values in the layout of each product.
+
+    No instruction is emitted. The compiler does not move work across it.
+    """
     if INTERPRETED:
         return values
     else:
@@ -89,6 +96,7 @@ def _columns(one, two):
 
 @triton.jit
 def _terms(values):
+    """Array (n, 2, 2, 2) of eight numbers for each value: its three terms, and zeros."""
     top, middle, last = split(values)
     zero = tl.zeros_like(top)
     terms = tl.join(tl.join(top, middle), tl.join(last, zero))
@@ -108,7 +116,11 @@ def _piece(
     features, centre, start, pixel, inside, channels, stride,
     ROWS: tl.constexpr, TERMS: tl.constexpr, FULL: tl.constexpr,
 ):  # fmt: skip
-    """Centred features (channel, pixel) of one region: float32, or ``TERMS`` of bfloat16."""
+    """Centred features (channel, pixel) of one region.
+
+    They are ``TERMS`` matrices of bfloat16, and the features and centres that they are made of; or
+    no terms, and float32 values.
+    """
     channel = start + tl.arange(0, ROWS)
     valid = channel < channels
     centre = centre[:, None]
@@ -240,6 +252,7 @@ def project(pieces, factors, TERMS: tl.constexpr):
 
 @triton.jit
 def zeros(ROWS: tl.constexpr, COLUMNS: tl.constexpr):
+    """A matrix of zeros."""
     return tl.zeros((ROWS, COLUMNS), tl.float32)
 
 
@@ -324,10 +337,10 @@ def pixel_factors(one, two, TERMS: tl.constexpr):
 
 @triton.jit
 def add_outer(total, pointer, maps, channel, valid, TERMS: tl.constexpr):
-    """Add to a matrix (channel, pixel) the outer products of two vectors and maps, and the third.
+    """Add to a matrix (channel, pixel) two outer products, and a vector to each column.
 
-    With ``pixel_factors`` the vectors and the maps are cut into terms. Six of the nine products of
-    terms are added; the other three are less than the rounding of a float32.
+    The vectors are those of ``store_outer``, the maps those of ``pixel_factors``. Of the nine
+    products of their terms six are added; the other three are less than the rounding of a float32.
     """
     if TERMS:
         return tl.dot(_load_matrix(pointer, channel, valid), maps, total, input_precision="ieee")
@@ -340,6 +353,7 @@ def add_outer(total, pointer, maps, channel, valid, TERMS: tl.constexpr):
 
 @triton.jit
 def _pattern(values, others, FIRST: tl.constexpr):
+    """Array (n, 2, 2, 2): a value's terms as they meet those of another value, and two others."""
     top, middle, last = split(values)
     # The products: top top, top middle, top last, middle top, middle middle, last top.
     if FIRST:
