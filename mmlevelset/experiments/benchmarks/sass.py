@@ -23,7 +23,7 @@ def disassemble(cubin: bytes) -> str:
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(cubin)
         file.flush()
-        command = [tool, "--print-line-info", "--print-code", file.name]
+        command = [str(tool), "--print-line-info", "--print-code", file.name]
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
@@ -38,7 +38,10 @@ def count(sass: str, trips: Trips) -> int:
         sass: Text of :func:`disassemble`.
         trips: Number of runs of a loop, given the file and the line of its head.
     """
-    names, sources, jumps, labels = [], [], [], {}
+    names: list[str] = []
+    sources: list[tuple[str, int]] = []
+    jumps: list[tuple[int, str]] = []
+    labels: dict[str, int] = {}
     source, fresh = ("", 0), True
     for text in sass.splitlines():
         if found := LINE.match(text):

@@ -11,6 +11,9 @@ The channels of a group are cut into pieces, whose numbers of rows are powers of
 stay in shared memory or registers, so a program reads them once.
 """
 
+# mypy: disable-error-code="assignment"
+# (a tuple of tiles grows, piece by piece, while a kernel is compiled)
+
 import os
 
 import triton
