@@ -589,19 +589,19 @@ def tile_shape(features: Tensor) -> dict[str, Any]:
     groups but the first are read twice, the second time mostly from the cache.
     """
     channels, pixels = features.shape[1], features.shape[2] * features.shape[3]
+    terms = 2 if features.dtype == torch.bfloat16 else 0
     groups = triton.cdiv(channels, 80)
     rows = triton.cdiv(channels, 16 * groups) * 16
-    terms = {torch.bfloat16: 2, torch.float16: 3}.get(features.dtype, 0)
-    columns = 64 if terms == 3 and rows > 64 else 128
+    columns = 128
     # Many parts spare work that a tile needs once, few parts make enough programs.
     parts = max(1, min(triton.cdiv(pixels, columns) // 8, 10))
     blocks = triton.next_power_of_2(triton.cdiv(channels, MAP_CHANNELS))
     return dict(
         PIXELS=columns,
-        PARTS=parts if terms == 2 and channels <= rows else 1,
+        PARTS=parts if terms and groups == 1 else 1,
         PIECES=tuple(size for size in (64, 32, 16) if rows & size),
         TERMS=terms,
-        ROWS=rows if channels > rows else 0,
+        ROWS=rows if groups > 1 else 0,
         FULL=channels == rows and pixels % columns == 0,
         WIDE=channels * pixels >= 2**31,
         BLOCKS=blocks,
@@ -610,8 +610,8 @@ def tile_shape(features: Tensor) -> dict[str, Any]:
 
 
 def _table(features: Tensor, *sizes: int) -> Tensor:
-    """Room for factors of products: bfloat16 where the features are of half precision."""
-    half = features.dtype in (torch.bfloat16, torch.float16)
+    """Room for the factors of products: bfloat16 where the features are."""
+    half = features.dtype == torch.bfloat16
     return features.new_empty(sizes, dtype=torch.bfloat16 if half else torch.float32)
 
 

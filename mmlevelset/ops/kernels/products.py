@@ -1,11 +1,11 @@
 """Products of one region's centred features with a few vectors, for the tensor cores.
 
-A product sums over channels (``project``) or over pixels (``weigh``). Half-precision features are
-multiplied as bfloat16 with sums in float32: a float32 is the sum of three numbers of bfloat16, so
-no digit is lost. Features of bfloat16 less their centre, which is one of them, are the sum of two,
-because the error of a rounded difference is a number of the same format. Features of float16 less
-their centre take three. Float32 features are multiplied in float32, since the tensor cores would
-take them as TF32.
+A product sums over channels (``project``) or over pixels (``weigh``). Features of bfloat16 are
+multiplied as bfloat16 with sums in float32, and no digit is lost. A weight is a float32, which is
+the sum of three numbers of bfloat16. A feature less its centre, which is another feature, is the
+sum of two, because the error of a rounded difference is a number of the same format: ``TERMS`` is
+2. Other features are multiplied in float32, and ``TERMS`` is 0: the tensor cores would take float32
+as TF32, and float16 less a centre has three terms, which cost more than they save.
 
 The channels of a group are cut into pieces, whose numbers of rows are powers of two. The pieces
 stay in shared memory or registers, so a program reads them once.
@@ -132,16 +132,14 @@ def _piece(
         values = tl.load(entries)
     else:
         values = tl.load(entries, mask=valid[:, None] & inside[None, :], other=0.0)
-    if TERMS == 0:
-        return (), values.to(tl.float32) - centre, centre
-    if INTERPRETED:
-        values = values.to(tl.float32)
-    if TERMS == 2:
+    if TERMS:
+        if INTERPRETED:
+            values = values.to(tl.float32)
         top, low = difference(values, centre)
         terms = (top, _keep(low))
     else:
-        top, middle, last = split(values.to(tl.float32) - centre)
-        terms = (_keep(_bfloat16(top)), _keep(_bfloat16(middle)), _keep(_bfloat16(last)))
+        terms = ()
+        values = values.to(tl.float32) - centre
     return terms, values, centre
 
 
@@ -154,7 +152,7 @@ def load_centres(
     for i in tl.static_range(len(PIECES)):
         channel = start + tl.arange(0, PIECES[i])
         centre = tl.load(centres + channel, mask=channel < channels, other=0.0)
-        if TERMS == 2:
+        if TERMS:
             centre = _bfloat16(centre)
         result += (centre,)
         start += PIECES[i]
@@ -192,7 +190,8 @@ def whole(piece):
     """The centred float32 values of a piece."""
     if len(piece[0]) == 0:
         return piece[1]
-    return _keep(piece[1]).to(tl.float32) - piece[2].to(tl.float32)
+    else:
+        return _keep(piece[1]).to(tl.float32) - piece[2].to(tl.float32)
 
 
 @triton.jit

@@ -97,7 +97,7 @@ def test_a_float32_is_the_sum_of_three():
 def products_of(features, centres, maps, vectors):
     """Sums over pixels and over channels, by the kernels."""
     channels, pixels = features.shape
-    terms = {torch.bfloat16: 2, torch.float16: 3}.get(features.dtype, 0)
+    terms = 2 if features.dtype == torch.bfloat16 else 0
     rows = triton.next_power_of_2(max(16, channels))
     table = torch.zeros(rows, 16, device=DEVICE, dtype=torch.bfloat16 if terms else torch.float32)
     sums = torch.empty(2, channels, device=DEVICE)
