@@ -129,7 +129,7 @@ def _forward_pass(
     if MOVE:
         normals += region * 2 * (height + 2) * (width + 2)
         factor_row = factors + region * TABLE
-        matrices = load_factors(factor_row, 0, channels, PIECES, TERMS)
+        matrices = load_factors(factor_row, 0, PIECES, TERMS)
         constant = _sum_blocks(constants + region * BLOCKS, BLOCKS)
         step = region * steps + level - 1
         difference = tl.load(lambda2 + region) - tl.load(lambda1 + region)
@@ -156,7 +156,7 @@ def _forward_pass(
                         features, centres, first, pixel, inside, channels, stride,
                         PIECES, TERMS, FULL,
                     )  # fmt: skip
-                    others = load_factors(factor_row, first, channels, PIECES, TERMS)
+                    others = load_factors(factor_row, first, PIECES, TERMS)
                     data += project(more, others, TERMS)[0]
             square = tl.load(squares + pixel, mask=inside, other=0.0)
             data += difference * square + constant
@@ -325,7 +325,7 @@ def _backward_pass(
         normals += region * 2 * (height + 2) * (width + 2)
         pulled += region * 2 * (height + 2) * (width + 2)
         factor_row = factors + region * TABLE
-        matrices = load_factors(factor_row, 0, channels, PIECES, TERMS)
+        matrices = load_factors(factor_row, 0, PIECES, TERMS)
         step = region * steps + level
         offset = _sum_blocks(constants + step * 2 * BLOCKS, BLOCKS)
         constant = _sum_blocks(constants + step * 2 * BLOCKS + BLOCKS, BLOCKS)
@@ -361,7 +361,7 @@ def _backward_pass(
                         features, centres, first, pixel, inside, channels, stride,
                         PIECES, TERMS, FULL,
                     )  # fmt: skip
-                    others = load_factors(factor_row, first, channels, PIECES, TERMS)
+                    others = load_factors(factor_row, first, PIECES, TERMS)
                     a, b = project(more, others, TERMS)
                     through_means += a
                     force += b
@@ -460,7 +460,7 @@ def _store_features_gradient(
             change_row += pixels
             occupancy_row += pixels
             maps = pixel_factors(moved, within, TERMS)
-            result = add_outer(result, coefficients + n * TABLE, maps, channel, valid, TERMS)
+            result = add_outer(result, coefficients + n * TABLE, maps, channel, TERMS)
         result += whole(group[i]) * (weight * factor)[None, :]
         tl.store(
             grad_features + (channel * stride)[:, None] + pixel[None, :],
@@ -605,14 +605,14 @@ def tile_shape(features: Tensor) -> dict[str, Any]:
         FULL=channels == rows and pixels % columns == 0,
         WIDE=channels * pixels >= 2**31,
         BLOCKS=blocks,
-        TABLE=blocks * MAP_CHANNELS * (16 if terms else 4),
+        TABLE=max(blocks * MAP_CHANNELS, groups * rows) * (16 if terms else 4),
     )
 
 
 def _table(features: Tensor, *sizes: int) -> Tensor:
-    """Room for the factors of products: bfloat16 where the features are."""
+    """Room for the factors of products, zero where a group has no channel."""
     half = features.dtype == torch.bfloat16
-    return features.new_empty(sizes, dtype=torch.bfloat16 if half else torch.float32)
+    return features.new_zeros(sizes, dtype=torch.bfloat16 if half else torch.float32)
 
 
 def forward(

@@ -210,25 +210,22 @@ def store_factors(pointer, one, two, channel, TERMS: tl.constexpr):
 
 
 @triton.jit
-def load_factors(pointer, start, channels, PIECES: tl.constexpr, TERMS: tl.constexpr):
+def load_factors(pointer, start, PIECES: tl.constexpr, TERMS: tl.constexpr):
     """Load a group's rows of the matrix that ``store_factors`` stored."""
     result = ()
     for i in tl.static_range(len(PIECES)):
         channel = start + tl.arange(0, PIECES[i])
-        valid = channel < channels
         if TERMS:
-            result += (_load_matrix(pointer, channel, valid),)
+            result += (_load_matrix(pointer, channel),)
         else:
-            first = tl.load(pointer + channel * 4, mask=valid, other=0.0)
-            second = tl.load(pointer + channel * 4 + 1, mask=valid, other=0.0)
-            result += ((first, second),)
+            result += ((tl.load(pointer + channel * 4), tl.load(pointer + channel * 4 + 1)),)
         start += PIECES[i]
     return result
 
 
 @triton.jit
-def _load_matrix(pointer, channel, valid):
-    matrix = tl.load(_entries(pointer, channel), mask=valid[:, None], other=0.0)
+def _load_matrix(pointer, channel):
+    matrix = tl.load(_entries(pointer, channel))
     return matrix.to(tl.float32) if INTERPRETED else matrix
 
 
@@ -338,19 +335,19 @@ def pixel_factors(one, two, TERMS: tl.constexpr):
 
 
 @triton.jit
-def add_outer(total, pointer, maps, channel, valid, TERMS: tl.constexpr):
+def add_outer(total, pointer, maps, channel, TERMS: tl.constexpr):
     """Add to a matrix (channel, pixel) two outer products, and a vector to each column.
 
     The vectors are those of ``store_outer``, the maps those of ``pixel_factors``. Of the nine
     products of their terms six are added; the other three are less than the rounding of a float32.
     """
     if TERMS:
-        return tl.dot(_load_matrix(pointer, channel, valid), maps, total, input_precision="ieee")
+        return tl.dot(_load_matrix(pointer, channel), maps, total, input_precision="ieee")
     else:
         row = pointer + channel * 4
-        total += tl.load(row, mask=valid, other=0.0)[:, None] * maps[0][None, :]
-        total += tl.load(row + 1, mask=valid, other=0.0)[:, None] * maps[1][None, :]
-        return total + tl.load(row + 2, mask=valid, other=0.0)[:, None]
+        total += tl.load(row)[:, None] * maps[0][None, :]
+        total += tl.load(row + 1)[:, None] * maps[1][None, :]
+        return total + tl.load(row + 2)[:, None]
 
 
 @triton.jit

@@ -58,7 +58,7 @@ def _both_products(
     second = tl.load(vectors + channels + channel, mask=channel < channels, other=0.0)
     store_factors(table, first, second, channel, TERMS)
     tl.debug_barrier()
-    first, second = project(group, load_factors(table, 0, channels, PIECES, TERMS), TERMS)
+    first, second = project(group, load_factors(table, 0, PIECES, TERMS), TERMS)
     tl.store(at_pixels + pixel, first, mask=inside)
     tl.store(at_pixels + pixels + pixel, second, mask=inside)
 
