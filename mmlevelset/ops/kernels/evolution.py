@@ -1,14 +1,14 @@
 """The unrolled evolution on CUDA: N+1 passes over the features, backward also one write of them.
 
 A step needs the region means, which are sums over all pixels, so each pass is a launch of its own.
-A pass moves phi, then sums the features under the moved phi for the next step. For the sums it
-reads its tile again from the cache: last channels first, because they were read last.
-Between two passes a small launch, which moves few bytes, adds up the tiles' sums and filters phi.
+A pass moves phi, then sums the features under the moved phi for the next step. Between two passes
+a small launch, which moves few bytes, adds up the tiles' sums and filters phi.
 Sums are added in a fixed order without atomics, so that two runs give the same bits.
 
 The features are centred, which keeps |F - c|^2 from cancelling and changes neither the result nor a
 gradient. The centre is the median of three pixels, since a single pixel may be an outlier. Shapes
 are as in ``mmlevelset.ops.evolution``; P is the number of pixels of a map, T its number of tiles.
+``products`` has the products of features with vectors, and says what a group of channels is.
 
 The backward pass reverses the step phi_s -> phi_{s+1}. G is the gradient of phi_{s+1}, and
 u = G dt delta(phi_s) is the gradient of the force. The sums U1 = sum u F and U0 = sum u give the
@@ -16,6 +16,7 @@ gradients b1 = 2 lambda1 (U1 - c1 U0) and b2 = -2 lambda2 (U1 - c2 U0) of the me
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import triton
@@ -23,6 +24,23 @@ import triton.language as tl
 from torch import Tensor
 
 from mmlevelset.ops.kernels import on_device
+from mmlevelset.ops.kernels.products import (
+    add_outer,
+    load_centres,
+    load_factors,
+    no_sums,
+    pixel_factors,
+    project,
+    read,
+    read_more,
+    squared_norm,
+    store_factors,
+    store_outer,
+    store_sums,
+    weigh,
+    whole,
+    zeros,
+)
 from mmlevelset.ops.kernels.stencil import (
     divergence,
     gradient,
@@ -38,13 +56,6 @@ RUNTIME = ["level", "steps"]  # arguments for which a kernel is not specialised
 SUMMED_TILES = tl.constexpr(64)  # tiles added at a time
 AREA = tl.constexpr(MINIMUM_AREA)
 PI = tl.constexpr(3.14159265358979)
-
-# Rows of the channels' coefficients (M, N, 5, C) in the backward pass.
-DIRECTION = tl.constexpr(0)  # 2 (lambda1 c1 - lambda2 c2): factor of F in the force
-CONSTANT = tl.constexpr(1)  # lambda2 c2^2 - lambda1 c1^2: their sum is the force's constant
-PULL = tl.constexpr(2)  # b1 / A1 - b2 / A2: factor of F in the gradient through the means
-OFFSET = tl.constexpr(3)  # b2 c2 / A2 - b1 c1 / A1: their sum is the constant of that gradient
-SHIFT = tl.constexpr(4)  # b2 / A2: the part of F's gradient that all pixels share
 
 # Rows of the tiles' sums of scalars (M, N, 5, T).
 SUM_CHANGE = tl.constexpr(0)  # sum u
@@ -68,25 +79,6 @@ def _centres(features, centres, channels, pixels, CHANNELS: tl.constexpr):
         low, high = tl.minimum(one, two), tl.maximum(one, two)
         median = tl.maximum(low, tl.minimum(high, three))
         tl.store(centres + region * channels + channel, median, mask=valid)
-
-
-@triton.jit
-def _tile(features, centres, region, channel, pixel, inside, channels, pixels):
-    """Centred features (channel, pixel) of one region in float32."""
-    valid = channel < channels
-    row = features + region * channels * pixels + channel.to(tl.int64) * pixels
-    centre = tl.load(centres + region * channels + channel, mask=valid, other=0.0)
-    values = tl.load(
-        row[:, None] + pixel[None, :], mask=valid[:, None] & inside[None, :], other=0.0
-    )
-    return values.to(tl.float32) - centre[:, None]
-
-
-@triton.jit
-def _divergence(normals, region, pixel, height, width):
-    pixel = tl.minimum(pixel, height * width - 1)
-    vectors = normals + region * 2 * (height + 2) * (width + 2)
-    return divergence(vectors, pixel // width, pixel % width, height, width)
 
 
 @triton.jit
@@ -117,78 +109,131 @@ def _sum_scalars(pointer, tiles):
 
 @triton.jit(do_not_specialize=RUNTIME)
 def _forward_pass(
-    features, centres, trajectory, squares, normals, means, sums, areas,
+    features, centres, trajectory, squares, normals, factors, constants, sums, areas,
     lambda1, lambda2, mu, eps, dt, level, steps, tiles, channels, pixels, height, width,
     MOVE: tl.constexpr, SUM: tl.constexpr, PRINTED: tl.constexpr,
-    CHANNELS: tl.constexpr, PIXELS: tl.constexpr,
+    PIXELS: tl.constexpr, PARTS: tl.constexpr, PIECES: tl.constexpr, TERMS: tl.constexpr,
+    ROWS: tl.constexpr, FULL: tl.constexpr, WIDE: tl.constexpr, BLOCKS: tl.constexpr,
+    TABLE: tl.constexpr,
 ):  # fmt: skip
     """Make phi_level from phi_{level-1} (MOVE); sum the tile's features under phi_level (SUM)."""
     tile = tl.program_id(0) % tiles
     region = (tl.program_id(0) // tiles).to(tl.int64)
-    pixel = tile * PIXELS + tl.arange(0, PIXELS)
-    inside = pixel < pixels
-    map_pixel = region * pixels + pixel
     phi_row = trajectory + (region * (steps + 1) + level) * pixels
+    features += region * channels * pixels
+    centres += region * channels
+    squares += region * pixels
+    pair = sums + (region * tiles + tile) * 2 * channels
+    start = tile * PARTS * PIXELS
+    stride = pixels.to(tl.int64) if WIDE else pixels
     if MOVE:
+        normals += region * 2 * (height + 2) * (width + 2)
+        factor_row = factors + region * TABLE
+        matrices = load_factors(factor_row, 0, PIECES, TERMS)
+        constant = _sum_blocks(constants + region * BLOCKS, BLOCKS)
         step = region * steps + level - 1
-        l1 = tl.load(lambda1 + region)
-        l2 = tl.load(lambda2 + region)
-        products = tl.zeros((CHANNELS, PIXELS), tl.float32)
-        constant = tl.zeros((CHANNELS,), tl.float32)
-        for start in range(0, channels, CHANNELS):
-            channel = start + tl.arange(0, CHANNELS)
-            pair = means + step * 2 * channels + channel
-            first = tl.load(pair, mask=channel < channels, other=0.0)
-            second = tl.load(pair + channels, mask=channel < channels, other=0.0)
-            values = _tile(features, centres, region, channel, pixel, inside, channels, pixels)
-            products += values * (2 * (l1 * first - l2 * second))[:, None]
-            constant += l2 * second * second - l1 * first * first
-        square = tl.load(squares + map_pixel, mask=inside, other=0.0)
-        data = (l2 - l1) * square + tl.sum(products, 0) + tl.sum(constant, 0)
-        bend = _divergence(normals, region, pixel, height, width)
-        force = tl.load(mu + region) * bend + data
-        phi = tl.load(phi_row - pixels + pixel, mask=inside, other=0.0)
+        difference = tl.load(lambda2 + region) - tl.load(lambda1 + region)
+        weight = tl.load(mu + region)
         sharpness = tl.load(eps + step)
-        radius = phi * phi + sharpness * sharpness
-        phi += tl.load(dt + step) * _speed(radius, sharpness, PRINTED) * force
-        tl.store(phi_row + pixel, phi, mask=inside)
-    else:
-        phi = tl.load(phi_row + pixel, mask=inside, other=0.0)
-        square = _squares(features, centres, region, pixel, inside, channels, pixels, CHANNELS)
-        tl.store(squares + map_pixel, square, mask=inside)
+        pace = tl.load(dt + step)
     if SUM:
-        within, without = heaviside(phi, tl.load(eps + region * steps + level))
-        within = tl.where(inside, within, 0.0)
-        without = tl.where(inside, without, 0.0)
-        row = region * tiles + tile
-        for back in range(0, channels, CHANNELS):
-            channel = (channels - 1) // CHANNELS * CHANNELS - back + tl.arange(0, CHANNELS)
-            values = _tile(features, centres, region, channel, pixel, inside, channels, pixels)
-            pair = sums + row * 2 * channels + channel
-            tl.store(pair, tl.sum(values * within[None, :], 1), mask=channel < channels)
-            tl.store(pair + channels, tl.sum(values * without[None, :], 1), mask=channel < channels)
-        tl.store(areas + row * 2, tl.sum(within, 0))
-        tl.store(areas + row * 2 + 1, tl.sum(without, 0))
+        total = no_sums(PIECES, TERMS)
+        area1 = tl.zeros((PIXELS,), tl.float32)
+        area2 = tl.zeros((PIXELS,), tl.float32)
+        next_sharpness = tl.load(eps + region * steps + level)
+    centre = load_centres(centres, 0, channels, PIECES, TERMS)
+    if MOVE:
+        row, column = _place(start, width, PIXELS)
+    for part in range(_parts(start, pixels, PARTS, PIXELS)):
+        pixel = start + part * PIXELS + tl.arange(0, PIXELS)
+        inside = tl.full((PIXELS,), True, tl.int1) if FULL else pixel < pixels
+        group = read(features, centre, 0, pixel, inside, channels, stride, PIECES, TERMS, FULL)
+        if MOVE:
+            data, _ = project(group, matrices, TERMS)
+            if ROWS:
+                for first in range(ROWS, channels, ROWS):
+                    more = read_more(
+                        features, centres, first, pixel, inside, channels, stride,
+                        PIECES, TERMS, FULL,
+                    )  # fmt: skip
+                    others = load_factors(factor_row, first, PIECES, TERMS)
+                    data += project(more, others, TERMS)[0]
+            square = tl.load(squares + pixel, mask=inside, other=0.0)
+            data += difference * square + constant
+            bend = divergence(normals, tl.minimum(row, height - 1), column, height, width)
+            force = weight * bend + data
+            phi = tl.load(phi_row - pixels + pixel, mask=inside, other=0.0)
+            radius = phi * phi + sharpness * sharpness
+            phi += pace * _speed(radius, sharpness, PRINTED) * force
+            tl.store(phi_row + pixel, phi, mask=inside)
+            if PARTS > 1:
+                row, column = _next_place(row, column, width, PIXELS)
+        else:
+            phi = tl.load(phi_row + pixel, mask=inside, other=0.0)
+            square = squared_norm(group)
+        if SUM:
+            within, without = heaviside(phi, next_sharpness)
+            within = tl.where(inside, within, 0.0)
+            without = tl.where(inside, without, 0.0)
+            area1 += within
+            area2 += without
+            total = weigh(group, within, without, total, TERMS)
+            if ROWS:
+                for first in range(ROWS, channels, ROWS):
+                    more = read_more(
+                        features, centres, first, pixel, inside, channels, stride,
+                        PIECES, TERMS, FULL,
+                    )  # fmt: skip
+                    if not MOVE:
+                        square += squared_norm(more)
+                    others = weigh(more, within, without, no_sums(PIECES, TERMS), TERMS)
+                    store_sums(others, pair, pair + channels, first, channels, PIECES)
+        if not MOVE:
+            tl.store(squares + pixel, square, mask=inside)
+    if SUM:
+        store_sums(total, pair, pair + channels, 0, channels, PIECES)
+        row = areas + (region * tiles + tile) * 2
+        tl.store(row, tl.sum(area1, 0))
+        tl.store(row + 1, tl.sum(area2, 0))
 
 
 @triton.jit
-def _squares(
-    features, centres, region, pixel, inside, channels, pixels, CHANNELS: tl.constexpr
-):  # fmt: skip
-    """Squared norms of the features at the tile's pixels."""
-    squares = tl.zeros((CHANNELS, pixel.shape[0]), tl.float32)
-    for start in range(0, channels, CHANNELS):
-        channel = start + tl.arange(0, CHANNELS)
-        values = _tile(features, centres, region, channel, pixel, inside, channels, pixels)
-        squares += values * values
-    return tl.sum(squares, 0)
+def _parts(start, pixels, PARTS: tl.constexpr, PIXELS: tl.constexpr):
+    """Number of parts of a tile: the last tile may have fewer."""
+    if PARTS == 1:
+        return 1
+    else:
+        return tl.minimum(PARTS, tl.cdiv(pixels - start, PIXELS))
+
+
+@triton.jit
+def _place(start, width, PIXELS: tl.constexpr):
+    """Row and column of the pixels of a tile's first part."""
+    pixel = start + tl.arange(0, PIXELS)
+    row = pixel // width
+    return row, pixel - row * width
+
+
+@triton.jit
+def _next_place(row, column, width, PIXELS: tl.constexpr):
+    """Row and column of the next part's pixels, without a division at each pixel."""
+    row += PIXELS // width
+    column += PIXELS % width
+    over = column >= width
+    return tl.where(over, row + 1, row), tl.where(over, column - width, column)
+
+
+@triton.jit
+def _sum_blocks(pointer, BLOCKS: tl.constexpr):
+    return tl.sum(tl.load(pointer + tl.arange(0, BLOCKS)), 0)
 
 
 @triton.jit(do_not_specialize=RUNTIME)
 def _forward_maps(
-    trajectory, normals, sums, tile_areas, means, areas,
+    trajectory, normals, sums, tile_areas, means, areas, factors, constants, lambda1, lambda2,
     level, steps, blocks, tiles, channels, height, width, eta,
-    MAP_PIXELS: tl.constexpr, MAP_CHANNELS: tl.constexpr,
+    MAP_PIXELS: tl.constexpr, MAP_CHANNELS: tl.constexpr, BLOCKS: tl.constexpr,
+    TABLE: tl.constexpr, TERMS: tl.constexpr,
 ):  # fmt: skip
     """Make the normals of phi_level; the first programs also finish its means, block by block."""
     block = tl.program_id(0) % blocks
@@ -202,19 +247,21 @@ def _forward_maps(
     tl.store(out, x * scale, mask=pixel < frame)
     tl.store(out + frame, y * scale, mask=pixel < frame)
 
-    if block * MAP_CHANNELS < channels:
+    if block < BLOCKS:
         _finish_means(
-            sums, tile_areas, means, areas,
-            region, region * steps + level, block, channels, tiles, MAP_CHANNELS,
+            sums, tile_areas, means, areas, factors, constants, lambda1, lambda2,
+            region, region * steps + level, block, channels, tiles, MAP_CHANNELS, BLOCKS,
+            TABLE, TERMS,
         )  # fmt: skip
 
 
 @triton.jit
 def _finish_means(
-    sums, tile_areas, means, areas, region, step, block, channels, tiles,
-    MAP_CHANNELS: tl.constexpr,
+    sums, tile_areas, means, areas, factors, constants, lambda1, lambda2,
+    region, step, block, channels, tiles, MAP_CHANNELS: tl.constexpr, BLOCKS: tl.constexpr,
+    TABLE: tl.constexpr, TERMS: tl.constexpr,
 ):  # fmt: skip
-    """Store the areas, and the means of one block of channels, from the tiles' sums."""
+    """Store the areas, and the means and the force of one block of channels, from the tiles."""
     both = tl.arange(0, 2)
     area = _sum_tiles(tile_areas + region * tiles * 2, tiles, 2, both, both < 2)
     if block == 0:
@@ -226,18 +273,33 @@ def _finish_means(
     second = _sum_tiles(pointer + channels, tiles, 2 * channels, channel, valid)
     area1 = tl.sum(tl.where(both == 0, area, 0.0), 0)
     area2 = tl.sum(tl.where(both == 1, area, 0.0), 0)
+    first /= tl.maximum(area1, AREA)
+    second /= tl.maximum(area2, AREA)
     pair = means + step * 2 * channels + channel
-    tl.store(pair, first / tl.maximum(area1, AREA), mask=valid)
-    tl.store(pair + channels, second / tl.maximum(area2, AREA), mask=valid)
+    tl.store(pair, first, mask=valid)
+    tl.store(pair + channels, second, mask=valid)
+    l1 = tl.load(lambda1 + region)
+    l2 = tl.load(lambda2 + region)
+    direction, constant = _force(l1, l2, first, second)
+    store_factors(factors + region * TABLE, direction, tl.zeros_like(direction), channel, TERMS)
+    tl.store(constants + region * BLOCKS + block, constant)
+
+
+@triton.jit
+def _force(l1, l2, first, second):
+    """The part of the force that is linear in the features, and a block's part of its constant."""
+    return 2 * (l1 * first - l2 * second), tl.sum(l2 * second * second - l1 * first * first, 0)
 
 
 @triton.jit(do_not_specialize=RUNTIME)
 def _backward_pass(
     features, centres, trajectory, grad_trajectory, grad, change, occupancy, squares, normals,
-    pulled, coefficients, sums, tile_scalars, grad_features,
+    pulled, coefficients, factors, constants, sums, tile_scalars, grad_features,
     lambda1, lambda2, mu, eps, dt, level, steps, tiles, channels, pixels, height, width,
     MOVE: tl.constexpr, SUM: tl.constexpr, PRINTED: tl.constexpr,
-    CHANNELS: tl.constexpr, PIXELS: tl.constexpr,
+    PIXELS: tl.constexpr, PARTS: tl.constexpr, PIECES: tl.constexpr, TERMS: tl.constexpr,
+    ROWS: tl.constexpr, FULL: tl.constexpr, WIDE: tl.constexpr, BLOCKS: tl.constexpr,
+    TABLE: tl.constexpr,
 ):  # fmt: skip
     """Make phi_level's gradient from phi_{level+1}'s (MOVE); sum for the level below (SUM).
 
@@ -245,143 +307,176 @@ def _backward_pass(
     """
     tile = tl.program_id(0) % tiles
     region = (tl.program_id(0) // tiles).to(tl.int64)
-    pixel = tile * PIXELS + tl.arange(0, PIXELS)
-    inside = pixel < pixels
-    map_pixel = region * pixels + pixel
     phi_row = trajectory + (region * (steps + 1) + level) * pixels
     grad_row = grad_trajectory + (region * (steps + 1) + level) * pixels
-    total = tl.load(grad_row + pixel, mask=inside, other=0.0)
-    scalars = tile_scalars + region * steps * 5 * tiles + tile
-    l1 = tl.load(lambda1 + region)
-    l2 = tl.load(lambda2 + region)
+    features += region * channels * pixels
+    grad_features += region * channels * pixels
+    centres += region * channels
+    squares += region * pixels
+    grad += region * pixels
+    all_maps = region * steps * pixels
+    coefficients += region * steps * TABLE
+    scalars = tile_scalars + (region * steps + level) * 5 * tiles + tile
+    sum_row = sums + (region * tiles + tile) * channels
+    start = tile * PARTS * PIXELS
+    stride = pixels.to(tl.int64) if WIDE else pixels
+    difference = tl.load(lambda2 + region) - tl.load(lambda1 + region)
     if MOVE:
+        normals += region * 2 * (height + 2) * (width + 2)
+        pulled += region * 2 * (height + 2) * (width + 2)
+        factor_row = factors + region * TABLE
+        matrices = load_factors(factor_row, 0, PIECES, TERMS)
         step = region * steps + level
-        phi = tl.load(phi_row + pixel, mask=inside, other=0.0)
+        offset = _sum_blocks(constants + step * 2 * BLOCKS, BLOCKS)
+        constant = _sum_blocks(constants + step * 2 * BLOCKS + BLOCKS, BLOCKS)
+        weight = tl.load(mu + region)
         sharpness = tl.load(eps + step)
-        radius = phi * phi + sharpness * sharpness
-        square = tl.load(squares + map_pixel, mask=inside, other=0.0)
-        through_means, force = _project(
-            features, centres, coefficients + step * 5 * channels,
-            region, pixel, inside, channels, pixels, CHANNELS,
-        )  # fmt: skip
-        bend = _divergence(normals, region, pixel, height, width)
-        force += (l2 - l1) * square + tl.load(mu + region) * bend
-        above = tl.load(grad + map_pixel, mask=inside, other=0.0)
-        speed = _speed(radius, sharpness, PRINTED)
-        moved = above * tl.load(dt + step) * speed
-        slope = sharpness / (PI * radius)
-        total += above - 2 * moved * force * (phi / radius) + through_means * slope
-        total += tl.load(mu + region) * _pull_phi(pulled, region, pixel, height, width)
-
-        ratio = (phi / radius) * (phi / sharpness)
-        relative = 2 * ratio if PRINTED else ratio - sharpness / radius
-        for_eps = moved * force * relative - through_means * slope * (phi / sharpness)
-        out = scalars + level * 5 * tiles
-        tl.store(out + GRAD_MU * tiles, tl.sum(moved * bend, 0))
-        tl.store(out + GRAD_EPS * tiles, tl.sum(tl.where(inside, for_eps, 0.0), 0))
-        tl.store(out + GRAD_DT * tiles, tl.sum(above * speed * force, 0))
-    else:
-        square = _squares(features, centres, region, pixel, inside, channels, pixels, CHANNELS)
-        tl.store(squares + map_pixel, square, mask=inside)
-    tl.store(grad + map_pixel, total, mask=inside)
+        pace = tl.load(dt + step)
+        for_mu = tl.zeros((PIXELS,), tl.float32)
+        for_eps = tl.zeros((PIXELS,), tl.float32)
+        for_dt = tl.zeros((PIXELS,), tl.float32)
     if SUM:
+        total_sums = no_sums(PIECES, TERMS)
+        sum_change = tl.zeros((PIXELS,), tl.float32)
+        sum_squares = tl.zeros((PIXELS,), tl.float32)
         below = region * steps + level - 1
-        phi = tl.load(phi_row - pixels + pixel, mask=inside, other=0.0)
-        sharpness = tl.load(eps + below)
-        speed = _speed(phi * phi + sharpness * sharpness, sharpness, PRINTED)
-        moved = tl.where(inside, total * tl.load(dt + below) * speed, 0.0)
-        tl.store(change + below * pixels + pixel, moved, mask=inside)
-        for back in range(0, channels, CHANNELS):
-            channel = (channels - 1) // CHANNELS * CHANNELS - back + tl.arange(0, CHANNELS)
-            values = _tile(features, centres, region, channel, pixel, inside, channels, pixels)
-            entry = sums + (region * tiles + tile) * channels + channel
-            tl.store(entry, tl.sum(values * moved[None, :], 1), mask=channel < channels)
-        out = scalars + (level - 1) * 5 * tiles
-        tl.store(out + SUM_CHANGE * tiles, tl.sum(moved, 0))
-        tl.store(out + SUM_SQUARES * tiles, tl.sum(square * moved, 0))
-    else:
-        _store_features_gradient(
-            grad_features, features, centres, change, occupancy, coefficients, 2 * (l2 - l1),
-            region, pixel, inside, steps, channels, pixels, CHANNELS,
-        )  # fmt: skip
+        below_change = change + below * pixels
+        next_sharpness = tl.load(eps + below)
+        next_pace = tl.load(dt + below)
+    centre = load_centres(centres, 0, channels, PIECES, TERMS)
+    if MOVE:
+        row, column = _place(start, width, PIXELS)
+    # The last pass has no registers to spare for what other parts could share.
+    last: tl.constexpr = PARTS > 1 and not SUM
+    for part in tl.range(_parts(start, pixels, PARTS, PIXELS), disable_licm=last):
+        pixel = start + part * PIXELS + tl.arange(0, PIXELS)
+        inside = tl.full((PIXELS,), True, tl.int1) if FULL else pixel < pixels
+        group = read(features, centre, 0, pixel, inside, channels, stride, PIECES, TERMS, FULL)
+        total = tl.load(grad_row + pixel, mask=inside, other=0.0)
+        if MOVE:
+            through_means, force = project(group, matrices, TERMS)
+            if ROWS:
+                for first in range(ROWS, channels, ROWS):
+                    more = read_more(
+                        features, centres, first, pixel, inside, channels, stride,
+                        PIECES, TERMS, FULL,
+                    )  # fmt: skip
+                    others = load_factors(factor_row, first, PIECES, TERMS)
+                    a, b = project(more, others, TERMS)
+                    through_means += a
+                    force += b
+            through_means += offset
+            phi = tl.load(phi_row + pixel, mask=inside, other=0.0)
+            radius = phi * phi + sharpness * sharpness
+            square = tl.load(squares + pixel, mask=inside, other=0.0)
+            row_inside = tl.minimum(row, height - 1)
+            bend = divergence(normals, row_inside, column, height, width)
+            force += difference * square + constant + weight * bend
+            above = tl.load(grad + pixel, mask=inside, other=0.0)
+            speed = _speed(radius, sharpness, PRINTED)
+            moved = above * pace * speed
+            slope = sharpness / (PI * radius)
+            total += above - 2 * moved * force * (phi / radius) + through_means * slope
+            total += weight * pull_phi(pulled, row_inside, column, height, width)
 
-
-@triton.jit
-def _project(
-    features,
-    centres,
-    coefficients,
-    region,
-    pixel,
-    inside,
-    channels,
-    pixels,
-    CHANNELS: tl.constexpr,
-):
-    """The gradient through the means, and the part of the force that is linear in the features."""
-    through = tl.zeros((CHANNELS, pixel.shape[0]), tl.float32)
-    force = tl.zeros((CHANNELS, pixel.shape[0]), tl.float32)
-    offset = tl.zeros((CHANNELS,), tl.float32)
-    constant = tl.zeros((CHANNELS,), tl.float32)
-    for start in range(0, channels, CHANNELS):
-        channel = start + tl.arange(0, CHANNELS)
-        valid = channel < channels
-        row = coefficients + channel
-        values = _tile(features, centres, region, channel, pixel, inside, channels, pixels)
-        through += values * tl.load(row + PULL * channels, mask=valid, other=0.0)[:, None]
-        force += values * tl.load(row + DIRECTION * channels, mask=valid, other=0.0)[:, None]
-        offset += tl.load(row + OFFSET * channels, mask=valid, other=0.0)
-        constant += tl.load(row + CONSTANT * channels, mask=valid, other=0.0)
-    return tl.sum(through, 0) + tl.sum(offset, 0), tl.sum(force, 0) + tl.sum(constant, 0)
+            ratio = (phi / radius) * (phi / sharpness)
+            relative = 2 * ratio if PRINTED else ratio - sharpness / radius
+            change_eps = moved * force * relative - through_means * slope * (phi / sharpness)
+            for_mu += moved * bend
+            for_eps += tl.where(inside, change_eps, 0.0)
+            for_dt += above * speed * force
+            if PARTS > 1:
+                row, column = _next_place(row, column, width, PIXELS)
+        else:
+            square = squared_norm(group)
+        tl.store(grad + pixel, total, mask=inside)
+        if SUM:
+            phi = tl.load(phi_row - pixels + pixel, mask=inside, other=0.0)
+            speed = _speed(phi * phi + next_sharpness * next_sharpness, next_sharpness, PRINTED)
+            moved = tl.where(inside, total * next_pace * speed, 0.0)
+            tl.store(below_change + pixel, moved, mask=inside)
+            total_sums = weigh(group, moved, None, total_sums, TERMS)
+            if ROWS:
+                for first in range(ROWS, channels, ROWS):
+                    more = read_more(
+                        features, centres, first, pixel, inside, channels, stride,
+                        PIECES, TERMS, FULL,
+                    )  # fmt: skip
+                    if not MOVE:
+                        square += squared_norm(more)
+                    others = weigh(more, moved, None, no_sums(PIECES, TERMS), TERMS)
+                    store_sums(others, sum_row, None, first, channels, PIECES)
+            sum_change += moved
+            sum_squares += square * moved
+            if not MOVE:
+                tl.store(squares + pixel, square, mask=inside)
+        else:
+            _store_features_gradient(
+                grad_features, group, change + all_maps, occupancy + all_maps, coefficients,
+                2 * difference,
+                0, pixel, inside, steps, channels, pixels, stride, PIECES, TERMS, TABLE,
+            )  # fmt: skip
+            if ROWS:
+                for first in range(ROWS, channels, ROWS):
+                    more = read_more(
+                        features, centres, first, pixel, inside, channels, stride,
+                        PIECES, TERMS, FULL,
+                    )  # fmt: skip
+                    _store_features_gradient(
+                        grad_features, more, change + all_maps, occupancy + all_maps, coefficients,
+                        2 * difference,
+                        first, pixel, inside, steps, channels, pixels, stride, PIECES, TERMS,
+                        TABLE,
+                    )  # fmt: skip
+    if MOVE:
+        tl.store(scalars + GRAD_MU * tiles, tl.sum(for_mu, 0))
+        tl.store(scalars + GRAD_EPS * tiles, tl.sum(for_eps, 0))
+        tl.store(scalars + GRAD_DT * tiles, tl.sum(for_dt, 0))
+    if SUM:
+        scalars -= 5 * tiles
+        store_sums(total_sums, sum_row, None, 0, channels, PIECES)
+        tl.store(scalars + SUM_CHANGE * tiles, tl.sum(sum_change, 0))
+        tl.store(scalars + SUM_SQUARES * tiles, tl.sum(sum_squares, 0))
 
 
 @triton.jit
 def _store_features_gradient(
-    grad_features, features, centres, change, occupancy, coefficients, weight,
-    region, pixel, inside, steps, channels, pixels,
-    CHANNELS: tl.constexpr,
+    grad_features, group, change, occupancy, coefficients, weight,
+    start, pixel, inside, steps, channels, pixels, stride,
+    PIECES: tl.constexpr, TERMS: tl.constexpr, TABLE: tl.constexpr,
 ):  # fmt: skip
     """Store 2 (lambda2 - lambda1) F sum_n u_n, plus each step's part from its coefficients."""
-    for back in range(0, channels, CHANNELS):
-        channel = (channels - 1) // CHANNELS * CHANNELS - back + tl.arange(0, CHANNELS)
-        valid = channel < channels
+    for i in tl.static_range(len(PIECES)):
+        channel = start + tl.arange(0, PIECES[i])
         factor = tl.zeros(pixel.shape, tl.float32)
-        shift = tl.zeros(channel.shape, tl.float32)
-        result = tl.zeros((CHANNELS, pixel.shape[0]), tl.float32)
+        valid = channel < channels
+        result = zeros(PIECES[i], pixel.shape[0])
+        change_row = change
+        occupancy_row = occupancy
         for n in range(steps):
-            step = region * steps + n
-            moved = tl.load(change + step * pixels + pixel, mask=inside, other=0.0)
-            within = tl.load(occupancy + step * pixels + pixel, mask=inside, other=0.0)
-            row = coefficients + step * 5 * channels + channel
-            direction = tl.load(row + DIRECTION * channels, mask=valid, other=0.0)
-            toward = tl.load(row + PULL * channels, mask=valid, other=0.0)
-            shift += tl.load(row + SHIFT * channels, mask=valid, other=0.0)
+            moved = tl.load(change_row + pixel, mask=inside, other=0.0)
+            within = tl.load(occupancy_row + pixel, mask=inside, other=0.0)
             factor += moved
-            result += direction[:, None] * moved[None, :]
-            result += toward[:, None] * within[None, :]
-        values = _tile(features, centres, region, channel, pixel, inside, channels, pixels)
-        result += values * (weight * factor)[None, :] + shift[:, None]
-        out = grad_features + region * channels * pixels + channel.to(tl.int64) * pixels
+            change_row += pixels
+            occupancy_row += pixels
+            maps = pixel_factors(moved, within, TERMS)
+            result = add_outer(result, coefficients + n * TABLE, maps, channel, TERMS)
+        result += whole(group[i]) * (weight * factor)[None, :]
         tl.store(
-            out[:, None] + pixel[None, :],
+            grad_features + (channel * stride)[:, None] + pixel[None, :],
             result.to(grad_features.dtype.element_ty),
             mask=valid[:, None] & inside[None, :],
         )
-
-
-@triton.jit
-def _pull_phi(pulled, region, pixel, height, width):
-    pixel = tl.minimum(pixel, height * width - 1)
-    vectors = pulled + region * 2 * (height + 2) * (width + 2)
-    return pull_phi(vectors, pixel // width, pixel % width, height, width)
+        start += PIECES[i]
 
 
 @triton.jit(do_not_specialize=RUNTIME)
 def _backward_maps(
     trajectory, change, occupancy, normals, pulled, sums, tile_scalars, means, areas,
-    sum_features, coefficients, lambda1, lambda2, eps,
+    sum_features, coefficients, factors, constants, lambda1, lambda2, eps,
     level, steps, blocks, tiles, channels, height, width, eta,
-    MAP_PIXELS: tl.constexpr, MAP_CHANNELS: tl.constexpr,
+    MAP_PIXELS: tl.constexpr, MAP_CHANNELS: tl.constexpr, BLOCKS: tl.constexpr,
+    TABLE: tl.constexpr, TERMS: tl.constexpr,
 ):  # fmt: skip
     """Make the maps of phi_level for its pass; the first programs also finish b1/A1 and b2/A2."""
     block = tl.program_id(0) % blocks
@@ -406,18 +501,20 @@ def _backward_maps(
     within, _ = heaviside(tl.load(phi + pixel, mask=inside, other=0.0), tl.load(eps + step))
     tl.store(occupancy + step * pixels + pixel, within, mask=inside)
 
-    if block * MAP_CHANNELS < channels:
+    if block < BLOCKS:
         _finish_coefficients(
-            sums, tile_scalars, means, areas, sum_features, coefficients, lambda1, lambda2,
-            region, step, block, channels, tiles, MAP_CHANNELS,
+            sums, tile_scalars, means, areas, sum_features, coefficients, factors, constants,
+            lambda1, lambda2,
+            region, step, block, channels, tiles, MAP_CHANNELS, BLOCKS, TABLE, TERMS,
         )  # fmt: skip
 
 
 @triton.jit
 def _finish_coefficients(
-    sums, tile_scalars, means, areas, sum_features, coefficients, lambda1, lambda2,
-    region, step, block, channels, tiles,
-    MAP_CHANNELS: tl.constexpr,
+    sums, tile_scalars, means, areas, sum_features, coefficients, factors, constants,
+    lambda1, lambda2,
+    region, step, block, channels, tiles, MAP_CHANNELS: tl.constexpr, BLOCKS: tl.constexpr,
+    TABLE: tl.constexpr, TERMS: tl.constexpr,
 ):  # fmt: skip
     """Store U1 and the coefficients of one block of channels, from the tiles' sums."""
     channel = block * MAP_CHANNELS + tl.arange(0, MAP_CHANNELS)
@@ -437,13 +534,13 @@ def _finish_coefficients(
     # A clamped area has no gradient.
     offset = tl.where(area2 > AREA, pull2 * second, 0.0)
     offset -= tl.where(area1 > AREA, pull1 * first, 0.0)
-    row = coefficients + step * 5 * channels + channel
-    tl.store(row + DIRECTION * channels, 2 * (l1 * first - l2 * second), mask=valid)
-    constant = l2 * second * second - l1 * first * first
-    tl.store(row + CONSTANT * channels, constant, mask=valid)
-    tl.store(row + PULL * channels, pull1 - pull2, mask=valid)
-    tl.store(row + OFFSET * channels, offset, mask=valid)
-    tl.store(row + SHIFT * channels, pull2, mask=valid)
+    direction, constant = _force(l1, l2, first, second)
+    row = coefficients + step * TABLE
+    store_outer(row, direction, pull1 - pull2, pull2, channel, TERMS)
+    store_factors(factors + region * TABLE, pull1 - pull2, direction, channel, TERMS)
+    row = constants + step * 2 * BLOCKS + block
+    tl.store(row, tl.sum(offset, 0))
+    tl.store(row + BLOCKS, constant)
 
 
 @triton.jit(do_not_specialize=["steps"])
@@ -483,12 +580,39 @@ def _backward_scalars(
     tl.store(grad_mu + region, for_mu)
 
 
-def tile_shape(itemsize: int) -> tuple[int, int]:
-    """Channels and pixels of a tile; a warp loads a row of pixels at once, 16 bytes per lane.
+def tile_shape(features: Tensor) -> dict[str, Any]:
+    """Return how the passes cut a region into tiles, as the kernels' constants.
 
-    A program has 128 threads. With fewer pixels than threads it would repeat its work on maps.
+    A tile has ``PARTS`` parts of ``PIXELS`` pixels, one after another in a program of 128 threads.
+    A group of up to 80 channels stays in registers or shared memory while a pass needs it, so its
+    features are read once. With more channels there are more groups, of ``ROWS`` channels each. All
+    groups but the first are read twice, the second time mostly from the cache.
     """
-    return 16, 256 if itemsize == 2 else 128
+    channels, pixels = features.shape[1], features.shape[2] * features.shape[3]
+    terms = 2 if features.dtype == torch.bfloat16 else 0
+    groups = triton.cdiv(channels, 80)
+    rows = triton.cdiv(channels, 16 * groups) * 16
+    columns = 128
+    # Many parts spare work that a tile needs once, few parts make enough programs.
+    parts = max(1, min(triton.cdiv(pixels, columns) // 8, 10))
+    blocks = triton.next_power_of_2(triton.cdiv(channels, MAP_CHANNELS))
+    return dict(
+        PIXELS=columns,
+        PARTS=parts if terms and groups == 1 else 1,
+        PIECES=tuple(size for size in (64, 32, 16) if rows & size),
+        TERMS=terms,
+        ROWS=rows if groups > 1 else 0,
+        FULL=channels == rows and pixels % columns == 0,
+        WIDE=channels * pixels >= 2**31,
+        BLOCKS=blocks,
+        TABLE=max(blocks * MAP_CHANNELS, groups * rows) * (16 if terms else 4),
+    )
+
+
+def _table(features: Tensor, *sizes: int) -> Tensor:
+    """Room for the factors of products, zero where a group has no channel."""
+    half = features.dtype == torch.bfloat16
+    return features.new_zeros(sizes, dtype=torch.bfloat16 if half else torch.float32)
 
 
 def forward(
@@ -515,27 +639,32 @@ def forward(
     areas = phi0.new_empty(count, steps, 2)
     if not features.numel() or not steps:
         return trajectory, means, areas
-    rows, columns = tile_shape(features.element_size())
-    tiles, blocks = triton.cdiv(pixels, columns), _map_programs(height, width, channels)
+    shape = tile_shape(features)
+    maps = {key: shape[key] for key in ("BLOCKS", "TABLE", "TERMS")}
+    tiles = triton.cdiv(pixels, shape["PIXELS"] * shape["PARTS"])
+    blocks = max(triton.cdiv((height + 2) * (width + 2), MAP_PIXELS), shape["BLOCKS"])
     squares = phi0.new_empty(count, pixels)
     normals = phi0.new_empty(count, 2, height + 2, width + 2)
     sums = phi0.new_empty(count, tiles, 2, channels)
     tile_areas = phi0.new_empty(count, tiles, 2)
+    factors = _table(features, count, shape["TABLE"])
+    constants = phi0.new_empty(count, shape["BLOCKS"])
     centres = phi0.new_empty(count, channels)
     with on_device(features):
-        _centres[(count,)](features, centres, channels, pixels, CHANNELS=rows, num_warps=1)
+        _centres[(count,)](features, centres, channels, pixels, CHANNELS=16, num_warps=1)
         for level in range(steps + 1):
             _forward_pass[(tiles * count,)](
-                features, centres, trajectory, squares, normals, means, sums, tile_areas,
+                features, centres, trajectory, squares, normals, factors, constants, sums,
+                tile_areas,
                 lambda1, lambda2, mu, eps, dt, level, steps, tiles, channels, pixels,
                 height, width, MOVE=level > 0, SUM=level < steps, PRINTED=printed_delta,
-                CHANNELS=rows, PIXELS=columns, num_warps=4, num_stages=1,
+                **shape, num_warps=4, num_stages=1,
             )  # fmt: skip
             if level < steps:
                 _forward_maps[(blocks * count,)](
-                    trajectory, normals, sums, tile_areas, means, areas,
-                    level, steps, blocks, tiles, channels, height, width, eta,
-                    MAP_PIXELS=MAP_PIXELS, MAP_CHANNELS=MAP_CHANNELS, num_warps=4,
+                    trajectory, normals, sums, tile_areas, means, areas, factors, constants,
+                    lambda1, lambda2, level, steps, blocks, tiles, channels, height, width, eta,
+                    MAP_PIXELS=MAP_PIXELS, MAP_CHANNELS=MAP_CHANNELS, **maps, num_warps=4,
                 )  # fmt: skip
     return trajectory, means, areas
 
@@ -566,40 +695,39 @@ def backward(
     if not features.numel() or not steps:
         return grad_trajectory[:, 0].clone(), torch.zeros_like(features), *scalars
     new = trajectory.new_empty
-    rows, columns = tile_shape(features.element_size())
-    tiles, blocks = triton.cdiv(pixels, columns), _map_programs(height, width, channels)
+    shape = tile_shape(features)
+    maps = {key: shape[key] for key in ("BLOCKS", "TABLE", "TERMS")}
+    tiles = triton.cdiv(pixels, shape["PIXELS"] * shape["PARTS"])
+    blocks = max(triton.cdiv((height + 2) * (width + 2), MAP_PIXELS), shape["BLOCKS"])
     grad, squares = new(count, height, width), new(count, pixels)
     normals, pulled = (new(count, 2, height + 2, width + 2) for _ in range(2))
     change, occupancy = new(count, steps, pixels), new(count, steps, pixels)
     sums, tile_scalars = new(count, tiles, channels), new(count, steps, 5, tiles)
-    sum_features, coefficients = new(count, steps, channels), new(count, steps, 5, channels)
+    sum_features = new(count, steps, channels)
+    coefficients = _table(features, count, steps, shape["TABLE"])
+    constants = new(count, steps, 2, shape["BLOCKS"])
+    factors = _table(features, count, shape["TABLE"])
     grad_features = torch.empty_like(features)
     centres = new(count, channels)
     with on_device(features):
-        _centres[(count,)](features, centres, channels, pixels, CHANNELS=rows, num_warps=1)
+        _centres[(count,)](features, centres, channels, pixels, CHANNELS=16, num_warps=1)
         for level in reversed(range(steps + 1)):
             _backward_pass[(tiles * count,)](
                 features, centres, trajectory, grad_trajectory, grad, change, occupancy, squares,
-                normals, pulled, coefficients, sums, tile_scalars, grad_features,
-                lambda1, lambda2, mu, eps, dt, level, steps, tiles, channels, pixels,
+                normals, pulled, coefficients, factors, constants, sums, tile_scalars,
+                grad_features, lambda1, lambda2, mu, eps, dt, level, steps, tiles, channels, pixels,
                 height, width, MOVE=level < steps, SUM=level > 0, PRINTED=printed_delta,
-                CHANNELS=rows, PIXELS=columns, num_warps=4, num_stages=1,
+                **shape, num_warps=4, num_stages=1,
             )  # fmt: skip
             if level > 0:
                 _backward_maps[(blocks * count,)](
                     trajectory, change, occupancy, normals, pulled, sums, tile_scalars, means,
-                    areas, sum_features, coefficients, lambda1, lambda2, eps,
+                    areas, sum_features, coefficients, factors, constants, lambda1, lambda2, eps,
                     level - 1, steps, blocks, tiles, channels, height, width, eta,
-                    MAP_PIXELS=MAP_PIXELS, MAP_CHANNELS=MAP_CHANNELS, num_warps=4,
+                    MAP_PIXELS=MAP_PIXELS, MAP_CHANNELS=MAP_CHANNELS, **maps, num_warps=4,
                 )  # fmt: skip
         _backward_scalars[(count,)](
             tile_scalars, sum_features, means, *scalars,
-            steps, channels, tiles, CHANNELS=rows, num_warps=4,
+            steps, channels, tiles, CHANNELS=16, num_warps=4,
         )  # fmt: skip
     return grad, grad_features, *scalars
-
-
-def _map_programs(height: int, width: int, channels: int) -> int:
-    """Number of programs for the maps of one region: all frame pixels, and all channels' sums."""
-    frame = (height + 2) * (width + 2)
-    return max(triton.cdiv(frame, MAP_PIXELS), triton.cdiv(channels, MAP_CHANNELS))
