@@ -65,6 +65,11 @@ def build(model: dict[str, Any]) -> nn.Module:
     return getattr(built, "module", built)
 
 
+def innermost(dataset: dict[str, Any]) -> dict[str, Any]:
+    """Settings of a data set, the first where several are joined."""
+    return dataset["datasets"][0] if "datasets" in dataset else dataset
+
+
 def test_models_build_and_have_the_classes_of_their_data():
     built: dict[str, nn.Module] = {}
 
@@ -77,7 +82,7 @@ def test_models_build_and_have_the_classes_of_their_data():
         if "network" in config.model:
             assert model.network.in_channels == len(config.model.data_preprocessor.mean)
             return
-        dataset = config.train_dataloader.dataset
+        dataset = innermost(config.train_dataloader.dataset)
         names = (dataset.get("metainfo") or DATASETS.get(dataset.type).METAINFO)["classes"]
         if hasattr(model, "decode_head"):
             assert model.decode_head.num_classes == len(names)
@@ -111,8 +116,9 @@ def test_pipelines_and_hooks_build():
     def check(path: str, config: Config) -> None:
         parts = [(HOOKS, hook) for hook in config.custom_hooks]
         for loader in (config.train_dataloader, config.val_dataloader):
-            assert DATASETS.get(loader.dataset.type) is not None
-            parts += [(TRANSFORMS, step) for step in loader.dataset.pipeline]
+            dataset = innermost(loader.dataset)
+            assert DATASETS.get(dataset.type) is not None
+            parts += [(TRANSFORMS, step) for step in dataset.pipeline]
         for registry, part in parts:
             if repr(part) not in built:
                 registry.build(part)

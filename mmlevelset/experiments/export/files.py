@@ -6,7 +6,6 @@ import json
 import warnings
 from collections.abc import Callable
 from typing import Any
-from unittest import mock
 
 import numpy as np
 
@@ -57,14 +56,12 @@ def write_onnx(program: Any, path: str, about: dict[str, Any]) -> None:
     from mmlevelset.experiments.export import onnx_nodes, plain
 
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    with (
-        warnings.catch_warnings(),
-        torch.no_grad(),
-        # The exporter traces the program once more with this table: an own call of
-        # ``run_decompositions`` before it would trace a third time.
-        mock.patch.dict(torch._decomp.decomposition_table, plain.decompositions()),
-    ):
+    replaced = plain.decompositions()
+    with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # of torch's own use of its functions
+        graphs = [each.graph for each in program.graph_module.modules() if hasattr(each, "graph")]
+        if any(node.target in replaced for graph in graphs for node in graph.nodes):
+            program = program.run_decompositions(replaced)
         made = torch.onnx.export(
             program,
             dynamo=True,

@@ -76,7 +76,7 @@ class Detector:
         self.model = build_model(config)
         load_strictly(self.model, weights)
         self._ask_for_level_sets()
-        self._own_score_thr = self._settings.score_thr if self._settings else None
+        self._own_score_thr: float = self._settings.score_thr if self._settings else 0.0
         self.set_score_thr(score_thr)
         self._load, self._prepare = _pipeline(config)
         self.classes = weights.classes or _classes_of(config)

@@ -131,39 +131,3 @@ def test_plain_means():
     wanted = region_means(features, inside)
     for side, means in enumerate(wanted):
         torch.testing.assert_close((sums[:, side, :2] / sums[:, side, 2:]).float(), means)
-
-
-class Evolving(nn.Module):
-    """Operators that ONNX lacks, in a network's place."""
-
-    def forward(self, image: Tensor, size: Tensor) -> dict[str, Tensor]:
-        features = image.permute(2, 0, 1)[None].float() / 255
-        phi = features[:, 0] - 0.5
-        one, each = phi.new_ones(1), phi.new_full((1, 2), 0.5)
-        final = evolve_chan_vese(phi, features, one, one, 0.1 * one, each, each)
-        inside, _ = region_means(features, (final > 0).float())
-        return dict(phi=final, inside=inside, far=torch.hypot(final, phi))
-
-
-def test_what_onnx_lacks_is_written_in_one_more_trace(tmp_path, monkeypatch):
-    """The exporter's own trace also takes the elementary forms."""
-    pytest.importorskip("onnxruntime")
-    from mmlevelset.experiments.export import files
-
-    traces = []
-    original = torch.export.ExportedProgram.run_decompositions
-    monkeypatch.setattr(
-        torch.export.ExportedProgram,
-        "run_decompositions",
-        lambda *words, **named: traces.append(1) or original(*words, **named),
-    )
-    image, size = torch.randint(256, (9, 8, 3), dtype=torch.uint8), torch.tensor([9, 8])
-    network = Evolving()
-    program = torch.export.export(network, (image, size), strict=False)
-    path = str(tmp_path / "evolving.onnx")
-    files.write_onnx(program, path, {})
-    assert len(traces) == 1
-    assert torch.ops.mmlevelset.evolve_chan_vese.default not in torch._decomp.decomposition_table
-    got = files.run_onnx(path)(image.numpy(), size.numpy())
-    for name, value in network(image, size).items():
-        np.testing.assert_allclose(got[name], value.numpy(), atol=1e-5, err_msg=name)
