@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import torch
 from torch import Tensor
 
-from mmlevelset.ops.arrays import check_array, is_array
+from mmlevelset.ops.arrays import check_array
 from mmlevelset.ops.checks import check_finite, check_real, check_same_device
 from mmlevelset.ops.shapes import NAMES
 
@@ -119,7 +119,7 @@ def initial_level_set(init: str | Array, image: Image) -> Tensor:
             wanted = " or ".join(str(shape) for shape in fits)
             raise ValueError(f"init_level_set must have shape {wanted}, but has {tuple(phi.shape)}")
         # Integers of NumPy are floating point by now.
-        whole = init.dtype.kind in "iu" if is_array(init) else not phi.is_floating_point()
+        whole = getattr(init.dtype, "kind", "") in ("i", "u") or not phi.is_floating_point()
         if whole and phi.dtype != torch.bool:
             raise TypeError(
                 "init_level_set must be bool (a mask) or floating point (a level set), but is "
