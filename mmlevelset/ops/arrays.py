@@ -15,6 +15,9 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 KINDS = {"b": "bool", "i": "integer", "u": "integer", "f": "floating point"}
 
+OPTIONS = ("spacing",)
+"""Arguments that stay as they are: a list of numbers, which may be an array."""
+
 
 def is_array(value: object) -> bool:
     """Whether a value is a NumPy array; there is none before NumPy has been imported."""
@@ -50,7 +53,10 @@ def takes_arrays(function: Function) -> Function:
         if torch.compiler.is_compiling() or not any(map(_has_array, (*args, *kwargs.values()))):
             return function(*args, **kwargs)
         given = inspect.signature(function).bind(*args, **kwargs).arguments
+        options = {name: given.pop(name) for name in OPTIONS if name in given}
         arrays = [name for name, value in given.items() if _has_array(value)]
+        if not arrays:
+            return function(*args, **kwargs)
         for name, value in given.items():
             if isinstance(value, Tensor):
                 raise TypeError(
@@ -58,7 +64,8 @@ def takes_arrays(function: Function) -> Function:
                     f"{name} is a tensor"
                 )
         with torch.no_grad():
-            return _to_numpy(function(**{name: _to_tensors(name, v) for name, v in given.items()}))
+            tensors = {name: _to_tensors(name, value) for name, value in given.items()}
+            return _to_numpy(function(**tensors, **options))
 
     return cast(Function, wrapper)
 

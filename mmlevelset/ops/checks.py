@@ -20,13 +20,18 @@ def check_shape(name: str, tensor: Tensor, shape: tuple[int | str, ...]) -> None
         raise ValueError(f"{name} must have shape ({wanted}), but has {tuple(tensor.shape)}")
 
 
+def check_number(name: str, value: object) -> float:
+    """Raise TypeError unless ``value`` is a real number; return it as a float."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{name} must be a number, but is {type(value).__name__}")
+    return float(value)
+
+
 def check_real(
     name: str, value: object, *, least: float = -math.inf, above: float = -math.inf
 ) -> None:
     """Raise unless ``value`` is a finite number, at least ``least`` and greater than ``above``."""
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"{name} must be a number, but is {type(value).__name__}")
-    number = float(value)
+    number = check_number(name, value)
     if math.isfinite(number) and number >= least and number > above:
         return
     kind = "finite"

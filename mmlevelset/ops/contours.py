@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mmlevelset.ops.arrays import is_array, to_tensor
-from mmlevelset.ops.checks import check_floating
+from mmlevelset.ops.checks import check_floating, check_real
 
 if TYPE_CHECKING:
     import numpy as np
@@ -105,8 +105,7 @@ def _check(phi: Tensor, level: float, output: str) -> None:
         check_floating(phi=phi)
     if 0 in phi.shape[-2:]:
         raise ValueError(f"phi must have H and W of at least 1, but has shape {tuple(phi.shape)}")
-    if not math.isfinite(level):
-        raise ValueError(f"level must be finite, but is {level}")
+    check_real("level", level)
     if output not in OUTPUTS:
         raise ValueError(f"output must be one of {', '.join(OUTPUTS)}, but is {output!r}")
     if not torch.isfinite(phi).all():

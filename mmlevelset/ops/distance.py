@@ -2,7 +2,6 @@
 
 import functools
 import importlib
-import math
 from types import ModuleType
 
 import torch
@@ -10,6 +9,7 @@ from torch import Tensor
 
 from mmlevelset.ops import distance_torch
 from mmlevelset.ops.arrays import takes_arrays
+from mmlevelset.ops.checks import check_real
 from mmlevelset.ops.shapes import Spacing, flat, lead, read_spacing
 
 
@@ -56,8 +56,8 @@ def signed_distance(
     lead("mask", mask, len(steps))
     if mask.dtype != torch.bool:
         raise TypeError(f"mask must be bool, but is {mask.dtype}")
-    if truncation is not None and not 0 < truncation < math.inf:
-        raise ValueError(f"truncation must be positive and finite, but is {truncation}")
+    if truncation is not None:
+        check_real("truncation", truncation, above=0)
     limit = None if truncation is None else float(truncation)
     return _distance(flat(mask, len(steps)), limit, list(steps)).view(mask.shape)
 

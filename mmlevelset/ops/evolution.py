@@ -105,7 +105,7 @@ def evolve_chan_vese(
     )
     lambda1, lambda2, mu, eps, dt = spread
     phi0, features = flat(phi0, len(grid)), flat(features, len(grid) + 1)
-    if not eta >= MINIMUM_ETA:
+    if not checks.check_number("eta", eta) >= MINIMUM_ETA:
         raise ValueError(f"eta must be at least {MINIMUM_ETA:g}, but is {eta}")
     if check_finite:
         checks.check_finite(

@@ -10,7 +10,12 @@ import torch
 from torch import Tensor
 
 from mmlevelset.ops.arrays import takes_arrays
-from mmlevelset.ops.checks import accumulation_dtype, check_floating, check_same_device
+from mmlevelset.ops.checks import (
+    accumulation_dtype,
+    check_floating,
+    check_number,
+    check_same_device,
+)
 
 MINIMUM_EPS = 1e-15
 """For a smaller eps, its inverse square overflows in float32, and gradients are NaN."""
@@ -121,7 +126,7 @@ def _check(phi: Tensor, eps: float | Tensor, kind: str) -> None:
         raise TypeError(f"phi must be a tensor or a NumPy array, but is {kind}")
     check_floating(phi=phi)
     if not isinstance(eps, Tensor):
-        if not eps > 0:
+        if not check_number("eps", eps) > 0:
             raise ValueError(f"eps must be positive, but is {eps}")
         if not MINIMUM_EPS <= eps <= 1 / MINIMUM_EPS:
             raise ValueError(f"eps must lie in [1e-15, 1e15], but is {eps}")

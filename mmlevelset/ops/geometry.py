@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmlevelset.ops.arrays import takes_arrays
-from mmlevelset.ops.checks import accumulation_dtype, check_floating
+from mmlevelset.ops.checks import accumulation_dtype, check_floating, check_number
 from mmlevelset.ops.shapes import Spacing, flat, lead, read_spacing
 
 MINIMUM_ETA = 1e-20
@@ -54,7 +54,7 @@ def curvature(phi: Tensor, eta: float = 1e-4, *, spacing: Spacing = None) -> Ten
     steps = read_spacing(spacing)
     lead("phi", phi, len(steps))
     check_floating(phi=phi)
-    if not eta >= MINIMUM_ETA:
+    if not check_number("eta", eta) >= MINIMUM_ETA:
         raise ValueError(f"eta must be at least {MINIMUM_ETA:g}, but is {eta}")
     values = flat(phi, len(steps)).to(accumulation_dtype(phi))  # squares overflow in half precision
     if max(values.shape[1:], default=0) == 1 or values.numel() == 0:

@@ -3,11 +3,16 @@
 import math
 from collections.abc import Sequence
 from numbers import Real
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 from torch import Tensor
 
-Spacing: TypeAlias = Sequence[float] | None
+from mmlevelset.ops.arrays import is_array
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Spacing: TypeAlias = "Sequence[float] | np.ndarray | None"
 
 NAMES = {2: ("H", "W"), 3: ("D", "H", "W")}
 
@@ -16,6 +21,8 @@ def read_spacing(spacing: Spacing) -> tuple[float, ...]:
     """The distances of neighbouring pixels along (H, W), or of voxels along (D, H, W); (1, 1)."""
     if spacing is None:
         return (1.0, 1.0)
+    if is_array(spacing):
+        spacing = cast("np.ndarray", spacing).tolist()
     numbers = isinstance(spacing, Sequence) and all(
         isinstance(step, Real) and not isinstance(step, bool) for step in spacing
     )

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 import torch
 from torch import Tensor
 
 from mmlevelset.ops.arrays import is_array, to_tensor
-from mmlevelset.ops.checks import check_finite, check_floating
+from mmlevelset.ops.checks import check_finite, check_floating, check_real
 from mmlevelset.ops.shapes import Spacing, lead, read_spacing
 
 if TYPE_CHECKING:
@@ -71,8 +70,7 @@ def surface(
         values, level = values.double(), 0.5
     check_floating(phi=values)
     check_finite(phi=values)
-    if not math.isfinite(level):
-        raise ValueError(f"level must be finite, but is {level}")
+    check_real("level", level)
     try:
         import numpy as np
         from skimage.measure import marching_cubes

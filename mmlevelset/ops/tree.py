@@ -122,7 +122,9 @@ def tree_filter(
         >>> tree_filter(image.new_tensor([[[[0, 1, 2, 4]]]]), minimum_spanning_tree(image), image)
         tensor([[[[0.5000, 0.5000, 3.0000, 3.0000]]]])
     """
-    if isinstance(x, Tensor) and x.ndim == 3 and isinstance(tree, Tree):
+    if not isinstance(tree, Tree):
+        raise TypeError(f"tree must be a Tree, but is {type(tree).__name__}")
+    if isinstance(x, Tensor) and x.ndim == 3:
         if not isinstance(guide, Tensor) or guide.ndim != 3:
             checks.check_shape("guide", guide, ("C", *x.shape[1:]))
         one = Tree(*(part[None] for part in tree))
@@ -131,7 +133,7 @@ def tree_filter(
     _check_backend(backend, x)
     dtype = checks.accumulation_dtype(x, guide)
     distance = _tree_distances(guide.to(dtype), tree.parent)
-    weight = torch.exp(distance / -(1.0 if sigma is None else sigma))
+    weight = torch.exp(distance / -(1.0 if sigma is None else float(sigma)))
     result, _ = _filtering(
         x.to(dtype).flatten(2),
         weight,
@@ -310,8 +312,6 @@ def _check(x: Tensor, tree: Tree, guide: Tensor, sigma: float | None) -> None:
         raise ValueError(
             f"guide must have at least one channel and pixel, but has shape {tuple(guide.shape)}"
         )
-    if not isinstance(tree, Tree):
-        raise TypeError(f"tree must be a Tree, but is {type(tree).__name__}")
     checks.check_shape("tree.parent", tree.parent, (batch, height, width))
     checks.check_shape("tree.order", tree.order, (batch, height * width))
     checks.check_shape("tree.height", tree.height, (batch,))
@@ -323,7 +323,4 @@ def _check(x: Tensor, tree: Tree, guide: Tensor, sigma: float | None) -> None:
     )
     if sigma is None:
         return
-    if isinstance(sigma, bool) or not isinstance(sigma, (int, float)):
-        raise TypeError(f"sigma must be a number or None, but is {type(sigma).__name__}")
-    if not 0 < sigma < math.inf:
-        raise ValueError(f"sigma must be positive and finite, but is {sigma}")
+    checks.check_real("sigma", sigma, above=0)

@@ -456,9 +456,10 @@ def test_cuda_is_the_cpu(shape, kind, backend):
         (dict(guide=torch.zeros(1, 3, 4, 5).long()), TypeError, "guide must be floating point"),
         (dict(guide=torch.zeros(1, 3, 4, 5, device="meta")), ValueError, "guide on meta"),
         (dict(tree=torch.zeros(1, 4, 5)), TypeError, "tree must be a Tree, but is Tensor"),
+        (dict(x=torch.zeros(2, 4, 5), tree=()), TypeError, "tree must be a Tree, but is tuple"),
         (dict(sigma=0.0), ValueError, "sigma must be positive and finite, but is 0.0"),
         (dict(sigma=float("nan")), ValueError, "sigma must be positive and finite, but is nan"),
-        (dict(sigma=torch.ones(())), TypeError, "sigma must be a number or None, but is Tensor"),
+        (dict(sigma=torch.ones(())), TypeError, "sigma must be a number, but is Tensor"),
         (dict(backend="cuda"), ValueError, "backend must be 'auto', 'numba', 'torch' or 'triton'"),
     ],
 )

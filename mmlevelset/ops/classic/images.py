@@ -118,10 +118,12 @@ def initial_level_set(init: str | Array, image: Image) -> Tensor:
         if tuple(phi.shape) not in fits:
             wanted = " or ".join(str(shape) for shape in fits)
             raise ValueError(f"init_level_set must have shape {wanted}, but has {tuple(phi.shape)}")
-        if phi.dtype != torch.bool and not phi.is_floating_point():
+        # Integers of NumPy are floating point by now.
+        whole = getattr(init.dtype, "kind", "") in ("i", "u") or not phi.is_floating_point()
+        if whole and phi.dtype != torch.bool:
             raise TypeError(
                 "init_level_set must be bool (a mask) or floating point (a level set), but is "
-                f"{phi.dtype}"
+                f"{init.dtype}"
             )
         phi = phi.to(image.values.device)
     if phi.dtype == torch.bool:

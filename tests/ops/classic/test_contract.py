@@ -369,6 +369,7 @@ def test_bad_input_is_named(solve, change, error, message):
     ("change", "error", "message"),
     [
         (dict(init_level_set=torch.zeros(9, 8).int()), TypeError, "init_level_set must be bool"),
+        (dict(init_level_set=np.zeros((9, 8), np.uint8)), TypeError, "init_level_set .* is uint8"),
         (dict(mu=0.1, dt=2.5), ValueError, r"dt must be less than 1 / \(4 mu\) = 2.5, but is 2.5"),
         (dict(epsilon=0.0), ValueError, "epsilon must be positive"),
         (dict(epsilon=float("nan")), ValueError, "epsilon must be positive and finite, but is nan"),
