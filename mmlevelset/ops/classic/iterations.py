@@ -72,7 +72,7 @@ def iterate(
             all_run = False
 
     # After an odd number of steps the state is in other buffers.
-    block = Block(make_steps, like.device if size % 2 == 0 else None)
+    block = Block(make_steps, like.device if size % 2 == 0 else None, scheme)
     for _ in range(0, max_num_iter, size):
         block.run()
         if with_energies:
@@ -94,18 +94,25 @@ class Block:
     Args:
         work: It reads and writes tensors that outlive it, and never waits for the device.
         device: Where its tensors are. None: the work is never captured.
+        owner: The object whose attributes the work exchanges, such as two buffers.
     """
 
-    def __init__(self, work: Callable[[], None], device: torch.device | None) -> None:
+    def __init__(
+        self, work: Callable[[], None], device: torch.device | None, owner: object
+    ) -> None:
         self.work = work
         self.device = device
+        self.owner = owner
         self.graph: torch.cuda.CUDAGraph | None = None
         self.runs = 0
 
     def run(self) -> None:
         self.runs += 1
         if self.runs == 2 and self.device is not None and self.device.type == "cuda":
+            attributes = dict(vars(self.owner))
             self.graph = self._capture()
+            # A capture that fails after an odd number of steps leaves the buffers exchanged.
+            vars(self.owner).update(attributes)
         if self.graph is None:
             self.work()
         else:

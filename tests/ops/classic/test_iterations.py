@@ -1,5 +1,7 @@
 """Blocks of iterations that CUDA runs as one graph; here a tape of their operations stands in."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -117,14 +119,19 @@ def test_a_block_starts_its_work_once_then_captures_it(monkeypatch):
 
     for graph in (Graph(), None):  # None: the work cannot be captured
         done = []
-        block = iterations.Block(lambda done=done: done.append(1), torch.device("cuda"))
+        owner = SimpleNamespace(phi="own", other="next")
+        block = iterations.Block(lambda done=done: done.append(1), torch.device("cuda"), owner)
         captures = []
-        monkeypatch.setattr(
-            block, "_capture", lambda graph=graph, captures=captures: captures.append(1) or graph
-        )
+
+        def capture(graph=graph, captures=captures, owner=owner):
+            owner.phi, owner.other = owner.other, owner.phi
+            captures.append(1)
+            return graph
+
+        monkeypatch.setattr(block, "_capture", capture)
         for _ in range(4):
             block.run()
-        assert len(captures) == 1
+        assert len(captures) == 1 and owner == SimpleNamespace(phi="own", other="next")
         assert (len(done), graph and graph.replays) == ((1, 3) if graph else (4, None))
 
 
@@ -159,7 +166,7 @@ def test_work_that_waits_is_not_captured():
         value.item()
 
     before = torch.cuda.current_stream()
-    block = iterations.Block(wait, value.device)
+    block = iterations.Block(wait, value.device, SimpleNamespace())
     for _ in range(3):
         block.run()
     assert block.graph is None and torch.cuda.current_stream() == before
