@@ -111,8 +111,8 @@ class Block:
         if self.runs == 2 and self.device is not None and self.device.type == "cuda":
             attributes = dict(vars(self.owner))
             self.graph = self._capture()
-            # A capture that fails after an odd number of steps leaves the buffers exchanged.
-            vars(self.owner).update(attributes)
+            if self.graph is None:  # after an odd number of steps the buffers were exchanged
+                vars(self.owner).update(attributes)
         if self.graph is None:
             self.work()
         else:
