@@ -259,17 +259,19 @@ def test_a_killed_sweep_loses_nothing(write, tmp_path):
     started.wait()
     before = result(tmp_path / "out/first_seed0")
     # The run is still alive: neither this run nor another is started.
-    again = subprocess.Popen(command(file, "--seeds", "0"), stdout=subprocess.PIPE, text=True)
-    lines = []
-    while not any("still running: waits_seed0" in line for line in lines):
-        lines.append(again.stdout.readline())
-        assert lines[-1], lines
-    time.sleep(2)  # the sweep looks for runs to start every half second
-    assert (tmp_path / "calls").read_text().split() == ["first", "waits"]
-    (tmp_path / "go").touch()
-    # communicate() would lose lines that readline() has buffered.
-    printed = "".join([*lines, *again.stdout])
-    assert again.wait(timeout=300) == 0, printed
+    with subprocess.Popen(
+        command(file, "--seeds", "0"), stdout=subprocess.PIPE, text=True
+    ) as again:
+        lines = []
+        while not any("still running: waits_seed0" in line for line in lines):
+            lines.append(again.stdout.readline())
+            assert lines[-1], lines
+        time.sleep(2)  # the sweep looks for runs to start every half second
+        assert (tmp_path / "calls").read_text().split() == ["first", "waits"]
+        (tmp_path / "go").touch()
+        # communicate() would lose lines that readline() has buffered.
+        printed = "".join([*lines, *again.stdout])
+    assert again.returncode == 0, printed
     assert printed.count("runs of an earlier call take the places of --workers 1") == 1
     assert result(tmp_path / "out/first_seed0") == before
     assert result(tmp_path / "out/waits_seed0")["metrics"]["FM"] == 50
