@@ -166,13 +166,12 @@ def _tree_distances(guide: Tensor, parent: Tensor) -> Tensor:
 def _spanning_tree(guide: Tensor, backend: str) -> tuple[Tensor, Tensor, Tensor]:
     """Parents (B, H, W), order (B, H * W) and height (B,)."""
     height, width = guide.shape[2:]
-    found: tuple[Tensor, Tensor, Tensor]
-    if _resolve(backend, guide) == "triton":
-        found = _implementation(backend, guide).spanning_tree(guide)
+    name = _resolve(backend, guide)
+    module = _module(name)
+    if name == "triton":  # its kernels compute the weights themselves
+        parent, order, heights = module.spanning_tree(guide)
     else:
-        weights = _edge_weights(guide)
-        found = _implementation(backend, guide).spanning_tree(weights, height, width)
-    parent, order, heights = found
+        parent, order, heights = module.spanning_tree(_edge_weights(guide), height, width)
     return parent.unflatten(1, (height, width)), order, heights
 
 
@@ -256,8 +255,12 @@ _filtering = under_transforms("tree_filter", _filter, _setup_context, _backward)
 
 
 def _implementation(backend: str, tensor: Tensor) -> ModuleType:
-    """Return the module that runs; Numba and Triton are imported only where they are used."""
-    name = _resolve(backend, tensor)
+    """Return the module that runs on a tensor."""
+    return _module(_resolve(backend, tensor))
+
+
+def _module(name: str) -> ModuleType:
+    """Return a backend's module; Numba and Triton are imported only where they are used."""
     if name == "torch":
         return tree_torch
     modules = {"numba": "mmlevelset.ops.tree_numba", "triton": "mmlevelset.ops.kernels.tree"}
