@@ -14,11 +14,9 @@ import itertools
 import linecache
 import os
 import re
-import subprocess
 import sys
-import tempfile
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 from unittest import mock
 
@@ -65,6 +63,32 @@ class AbsentGPU:
         return torch.device("cpu")
 
 
+@contextmanager
+def compiling(capability: int) -> Iterator[dict[str, Compiled]]:
+    """Compile the kernels that are launched in the context, and run none.
+
+    Yields:
+        The compiled kernels by name and variant, filled by the launches.
+    """
+    import triton
+    from triton.runtime.jit import JITFunction
+
+    compiled: dict[str, Compiled] = {}
+    launch = JITFunction.run
+
+    def compile_only(function, *args, grid, warmup, **kwargs):
+        flags = [name.lower() for name in ("MOVE", "SUM") if kwargs.get(name)]
+        name = " ".join([function.__name__.strip("_"), *flags])
+        if name not in compiled:
+            kernel = launch(function, *args, grid=grid, warmup=True, **kwargs)
+            compiled[name] = Compiled(kernel, kwargs)
+        return compiled[name].kernel
+
+    triton.runtime.driver.set_active(AbsentGPU(capability))
+    with mock.patch.object(JITFunction, "run", compile_only):
+        yield compiled
+
+
 def compile_all(
     capability: int, channels: int, dtype: torch.dtype, size: int = 112
 ) -> dict[str, Compiled]:
@@ -73,26 +97,13 @@ def compile_all(
     Returns:
         The compiled kernels by name and variant.
     """
-    import triton
-    from triton.runtime.jit import JITFunction
-
     from mmlevelset.ops.kernels import evolution
-
-    compiled: dict[str, Compiled] = {}
-    launch = JITFunction.run
-
-    def compile_only(function, *args, grid, warmup, **kwargs):
-        kernel = launch(function, *args, grid=grid, warmup=True, **kwargs)
-        flags = [name.lower() for name in ("MOVE", "SUM") if kwargs.get(name)]
-        compiled[" ".join([function.__name__.strip("_"), *flags])] = Compiled(kernel, kwargs)
-        return kernel
 
     regions = 2
     phi = torch.zeros(regions, size, size)
     features = torch.zeros(regions, channels, size, size, dtype=dtype)
     one, each = torch.ones(regions), torch.ones(regions, STEPS)
-    triton.runtime.driver.set_active(AbsentGPU(capability))
-    with mock.patch.object(JITFunction, "run", compile_only):
+    with compiling(capability) as compiled:
         saved = evolution.forward(phi, features, one, one, one, each, each, 1e-4, True)
         trajectory, means, areas = saved
         grad = torch.ones_like(trajectory)
@@ -104,18 +115,7 @@ def compile_all(
 
 def resources(kernel: Any) -> dict[str, int]:
     """Return the registers of a thread, and the bytes of stack (spills) and shared memory."""
-    import triton
-
-    cuobjdump = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
-    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
-        file.write(kernel.asm["cubin"])
-        file.flush()
-        report = subprocess.run(
-            [cuobjdump, "--dump-resource-usage", file.name],
-            check=True,
-            capture_output=True,
-            text=True,
-        ).stdout
+    report = sass.run_tool("cuobjdump", kernel.asm["cubin"], "--dump-resource-usage")
     found = {name: int(value) for name, value in re.findall(r"\b(REG|STACK|LOCAL):(\d+)", report)}
     return found | {"SHARED": kernel.metadata.shared}
 

@@ -12,34 +12,19 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any
-from unittest import mock
 
 import torch
 
 from mmlevelset.experiments.benchmarks import harness
-from mmlevelset.experiments.benchmarks.compile_kernels import AbsentGPU, resources
+from mmlevelset.experiments.benchmarks.compile_kernels import Compiled, compiling, resources
 
 
-def compile_all(capability: int) -> dict[str, Any]:
+def compile_all(capability: int) -> dict[str, Compiled]:
     """Return the compiled kernels of a tree, a filter and its gradients by name."""
-    import triton
-    from triton.runtime.jit import JITFunction
-
     from mmlevelset.ops.kernels import tree
 
-    compiled: dict[str, Any] = {}
-    launch = JITFunction.run
-
-    def compile_only(function, *args, grid, warmup, **kwargs):
-        name = function.__name__.strip("_")
-        if name not in compiled:
-            compiled[name] = launch(function, *args, grid=grid, warmup=True, **kwargs)
-        return compiled[name]
-
-    triton.runtime.driver.set_active(AbsentGPU(capability))
     guide, x, weight = torch.rand(1, 3, 24, 32), torch.rand(1, 2, 768), torch.rand(1, 768)
-    with mock.patch.object(JITFunction, "run", compile_only):
+    with compiling(capability) as compiled:
         parent, order, height = (torch.zeros_like(part) for part in tree.spanning_tree(guide))
         result, norm = tree.forward(x, weight, parent, order, height)
         tree.backward(x, x, weight, parent, order, height, result, norm, True)
@@ -56,7 +41,7 @@ def main(words: Sequence[str] | None = None) -> None:
     print(f"triton {triton.__version__}, torch {torch.__version__}\n")
     rows, wrong = [], []
     for capability in options.capability:
-        for name, kernel in compile_all(capability).items():
+        for name, (kernel, _) in compile_all(capability).items():
             used = resources(kernel)
             spills = used["STACK"] + used["LOCAL"]
             if spills:

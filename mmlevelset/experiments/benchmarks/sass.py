@@ -15,16 +15,21 @@ INSTRUCTION = re.compile(r"\s+/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P\w+\s+)?(?P<name>[A-
 Trips = Callable[[str, int], int]
 
 
-def disassemble(cubin: bytes) -> str:
-    """Return the SASS of a kernel with the source line of each instruction."""
+def run_tool(name: str, cubin: bytes, *options: str) -> str:
+    """Return what a tool of CUDA, one that comes with Triton, prints about a compiled kernel."""
     import triton
 
-    tool = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "nvdisasm"
+    tool = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / name
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(cubin)
         file.flush()
-        command = [str(tool), "--print-line-info", "--print-code", file.name]
+        command = [str(tool), *options, file.name]
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def disassemble(cubin: bytes) -> str:
+    """Return the SASS of a kernel with the source line of each instruction."""
+    return run_tool("nvdisasm", cubin, "--print-line-info", "--print-code")
 
 
 def count(sass: str, trips: Trips) -> int:
