@@ -8,7 +8,7 @@ _base_ = [
     "../_base_/models/box-levelset_lite0.py",
     "../_base_/datasets/pennfudan_boxes.py",
     "../_base_/schedules/light_16e.py",
-    "../_base_/default_runtime.py",
+    "../_base_/light_runtime.py",
 ]
 model = dict(
     mask_head=dict(

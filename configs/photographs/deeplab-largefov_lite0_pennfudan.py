@@ -4,6 +4,6 @@ _base_ = [
     "../_base_/models/deeplab-largefov_lite0.py",
     "../_base_/datasets/pennfudan_semantic.py",
     "../_base_/schedules/light_12e.py",
-    "../_base_/default_runtime.py",
+    "../_base_/light_runtime.py",
 ]
 model = dict(decode_head=dict(num_classes=2))

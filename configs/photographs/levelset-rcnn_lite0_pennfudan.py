@@ -4,7 +4,7 @@ _base_ = [
     "../_base_/models/levelset-rcnn_lite0.py",
     "../_base_/datasets/pennfudan_instance.py",
     "../_base_/schedules/light_12e.py",
-    "../_base_/default_runtime.py",
+    "../_base_/light_runtime.py",
 ]
 model = dict(
     rpn_head=dict(anchor_generator=dict(ratios=[1.0, 2.0, 3.0])),

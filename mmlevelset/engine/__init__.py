@@ -4,6 +4,7 @@ from mmlevelset.requirements import require_openmmlab
 
 require_openmmlab()
 
+from mmlevelset.engine.channels_last import ChannelsLastHook  # noqa: E402
 from mmlevelset.engine.checkpoint import CheckpointHook  # noqa: E402
 from mmlevelset.engine.evolution import EvolutionHook  # noqa: E402
 from mmlevelset.engine.freeze import FreezeHook  # noqa: E402
@@ -13,6 +14,7 @@ from mmlevelset.engine.nonfinite import NonFiniteLossHook  # noqa: E402
 from mmlevelset.engine.reseed import ReseedHook  # noqa: E402
 
 __all__ = [
+    "ChannelsLastHook",
     "CheckpointHook",
     "EvolutionHook",
     "FreezeHook",
