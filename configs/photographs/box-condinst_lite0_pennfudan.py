@@ -7,6 +7,7 @@ _base_ = [
     "../_base_/light_runtime.py",
 ]
 model = dict(
+    backbone=dict(frozen_stages=5),
     bbox_head=dict(num_classes=1),
     mask_head=dict(
         box_supervision=dict(

@@ -7,11 +7,12 @@ _base_ = [
     "../_base_/light_runtime.py",
 ]
 model = dict(
+    backbone=dict(frozen_stages=5),
     bbox_head=dict(
         num_classes=1,
         box_supervision=dict(
             warmup_iters=110,
             loss_level_set=dict(image_weight=0.2, image_space="lab", detach_features=True),
         ),
-    )
+    ),
 )

@@ -7,6 +7,7 @@ _base_ = [
     "../_base_/light_runtime.py",
 ]
 model = dict(
+    backbone=dict(frozen_stages=5),
     panoptic_head=dict(
         num_things_classes=1,
         loss_cls=dict(class_weight=[1.0, 0.1]),
