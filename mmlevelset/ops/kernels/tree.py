@@ -613,7 +613,8 @@ def _results(
     image = tl.program_id(2).to(tl.int64)
     pixel = tl.program_id(0) * PIXELS + tl.arange(0, PIXELS)
     valid = pixel < pixels
-    size = batch.to(tl.int64) * channels * pixels
+    pixels = pixels.to(tl.int64)
+    size = batch * channels * pixels
     last = _levels(tl.load(height + image))
     sums = work + (last + 1 + last % 2) % 3 * size + image * channels * pixels + pixel
     norm = tl.full([PIXELS], 1.0, tl.float64)
@@ -644,7 +645,8 @@ def _weight_slopes(
     image = tl.program_id(1).to(tl.int64)
     pixel = tl.program_id(0) * PIXELS + tl.arange(0, PIXELS)
     valid = pixel < pixels
-    size = batch.to(tl.int64) * channels * pixels
+    pixels = pixels.to(tl.int64)
+    size = batch * channels * pixels
     last = _levels(tl.load(height + image))
     fixed = work + last % 3 * size + image * channels * pixels
     whole = work + (last + 1 + last % 2) % 3 * size + image * channels * pixels
