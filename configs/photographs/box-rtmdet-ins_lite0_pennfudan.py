@@ -1,4 +1,4 @@
-"""RTMDet-Ins on EfficientNet-Lite0 with ImageNet weights: pedestrians from boxes, by our energy."""
+"""RTMDet-Ins on EfficientNet-Lite0 with ImageNet weights: pedestrians from boxes, our losses."""
 
 _base_ = [
     "../_base_/models/box-rtmdet-ins_lite0.py",
@@ -13,6 +13,7 @@ model = dict(
         box_supervision=dict(
             warmup_iters=110,
             loss_level_set=dict(image_weight=0.2, image_space="lab", detach_features=True),
+            loss_pairwise=dict(loss_weight=3.0, warmup_iters=50),
         ),
     ),
 )

@@ -1,4 +1,4 @@
-"""Penn-Fudan from boxes: CondInst, RTMDet-Ins and Mask2Former, each with five kinds of supervision.
+"""Penn-Fudan from boxes: CondInst, RTMDet-Ins and Mask2Former, each with six kinds of supervision.
 
 110 photographs to train on, 20 to validate, 8 epochs; the backbone's first five stages are frozen.
 About 5 minutes a run on one core. ``photographs_boxes`` has SOLOv2's rows.
@@ -19,27 +19,28 @@ seeds = (0, 1, 2)
 options = {"val_evaluator.boundary_ap": True, "test_evaluator.boundary_ap": True}
 # 0.05 for images divided by 58, as the released code has them; this backbone's are divided by 128.
 _released_image_weight = 0.05 * (128 / 58) ** 2
-# Name -> label, config, head, and the weight of the projection. The pairwise loss has the same
-# weight, as in BoxInst.
+# Name -> label, config, head.
 _detectors = dict(
-    condinst=("CondInst", "box-condinst", "mask_head", 3.0),
-    rtmdet_ins=("RTMDet-Ins", "box-rtmdet-ins", "bbox_head", 3.0),
-    mask2former=("Mask2Former", "box2mask-t", "panoptic_head", 5.0),
+    condinst=("CondInst", "box-condinst", "mask_head"),
+    rtmdet_ins=("RTMDet-Ins", "box-rtmdet-ins", "bbox_head"),
+    mask2former=("Mask2Former", "box2mask-t", "panoptic_head"),
 )
+_no_pairwise = {"loss_pairwise.loss_weight": 0.0}
 _rows = dict(
-    projection=("projection alone", {"loss_level_set": None}),
-    # A ninth of the training, as in BoxInst.
-    pairwise=("pairwise", {"loss_level_set": None, "loss_pairwise.warmup_iters": 50}),
+    projection=("projection alone", {"loss_level_set": None, **_no_pairwise}),
+    pairwise=("projection, pairwise", {"loss_level_set": None}),
     released=(
-        "the released energy",
+        "projection, the released energy",
         {
             "warmup_iters": 0,
             "loss_level_set.image_weight": _released_image_weight,
             "loss_level_set.image_space": "rgb",
             "loss_level_set.detach_features": False,
+            **_no_pairwise,
         },
     ),
-    ours=("ours", {}),
+    energy=("projection, our energy", _no_pairwise),
+    ours=("projection, pairwise, our energy", {}),
     full_masks=("full masks", {"supervision": "mask"}),
 )
 _full_masks = {
@@ -52,14 +53,9 @@ variants = {
         config=f"../photographs/{_config}_lite0_pennfudan.py",
         options={
             **{f"model.{_head}.box_supervision.{_key}": _v for _key, _v in _settings.items()},
-            **(
-                {f"model.{_head}.box_supervision.loss_pairwise.loss_weight": _weight}
-                if _row == "pairwise"
-                else {}
-            ),
             **(_full_masks if _row == "full_masks" else {}),
         },
     )
-    for _detector, (_name, _config, _head, _weight) in _detectors.items()
+    for _detector, (_name, _config, _head) in _detectors.items()
     for _row, (_label, _settings) in _rows.items()
 }
