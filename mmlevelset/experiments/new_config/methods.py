@@ -18,7 +18,7 @@ class Method:
         mask_head: Lines of the config inside its mask head.
         scratch_mask_head: Lines that the backbone ``resnet18-scratch`` needs there too.
         model: The model's lines of the family ``boxes``, with ``{count}`` classes,
-            ``{class_weight}`` with the background's, and ``{warmup}`` iterations.
+            ``{class_weight}`` with the background's, ``{warmup}`` and ``{pairwise}`` iterations.
         optimizer: The end of the config's line for the optimizer.
     """
 
@@ -46,10 +46,12 @@ _SMALL_LEVEL_SETS = (
 )
 _WARMUP = "# The projection alone at first, then with an energy of the image in L*a*b*."
 _ENERGY = 'loss_level_set=dict(image_weight=0.2, image_space="lab", detach_features=True),'
+_PAIRWISE = "loss_pairwise=dict(loss_weight={weight}, warmup_iters={{pairwise}}),"
 _BY_BOXES = f"""box_supervision=dict(
             {_WARMUP}
             warmup_iters={{warmup}},
             {_ENERGY}
+            {_PAIRWISE.format(weight=3.0)}
         ),"""
 METHODS = {
     "refined": Method(
@@ -120,6 +122,7 @@ METHODS = {
             loss_level_set=dict(
                 image_weight=0.2, image_space="lab", detach_features=True, filter_size=(96, 96)
             ),
+            {_PAIRWISE.format(weight=5.0)}
         ),
     ),
     panoptic_fusion_head=dict(num_things_classes={{count}}),

@@ -224,9 +224,12 @@ def _model(plan: Plan) -> str:
     if plan.backbone == "resnet18-scratch":
         extra = (*plan.method.scratch_mask_head, *extra)
     warmup = min(2000, plan.iterations // 4)
+    pairwise = min(10000, plan.iterations // 9)  # BoxInst's share of the training
     if plan.method.model:
         weights = [1.0] * count + [0.1]
-        lines = plan.method.model.format(count=count, warmup=warmup, class_weight=weights)
+        lines = plan.method.model.format(
+            count=count, warmup=warmup, pairwise=pairwise, class_weight=weights
+        )
         return f"model = dict(\n{lines})\n"
     if plan.anchors is not None:
         return _rcnn(plan.anchors, count, [line.format(warmup=warmup) for line in extra])
