@@ -12,7 +12,7 @@ model = dict(
         num_classes=1,
         box_supervision=dict(
             warmup_iters=110,
-            loss_level_set=dict(image_weight=0.2, image_space="lab", detach_features=True),
+            loss_level_set=dict(image_weight=0.5, image_space="lab", detach_features=True),
             loss_pairwise=dict(loss_weight=3.0, warmup_iters=50),
         ),
     ),

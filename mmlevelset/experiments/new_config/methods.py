@@ -45,14 +45,19 @@ _SMALL_LEVEL_SETS = (
     "feature_head=dict(num_convs=1, upsample_channels=(32, 16, 8)),",
 )
 _WARMUP = "# The projection alone at first, then with an energy of the image in L*a*b*."
-_ENERGY = 'loss_level_set=dict(image_weight=0.2, image_space="lab", detach_features=True),'
+_ENERGY = 'loss_level_set=dict(image_weight={weight}, image_space="lab", detach_features=True),'
 _PAIRWISE = "loss_pairwise=dict(loss_weight={weight}, warmup_iters={{pairwise}}),"
-_BY_BOXES = f"""box_supervision=dict(
+
+
+def _by_boxes(image_weight: float) -> str:
+    return f"""box_supervision=dict(
             {_WARMUP}
             warmup_iters={{warmup}},
-            {_ENERGY}
+            {_ENERGY.format(weight=image_weight)}
             {_PAIRWISE.format(weight=3.0)}
         ),"""
+
+
 METHODS = {
     "refined": Method(
         "Mask R-CNN with a recurrent refinement of its masks",
@@ -79,7 +84,7 @@ METHODS = {
         mask_head=(
             _WARMUP,
             "warmup_iters={warmup},",
-            _ENERGY,
+            _ENERGY.format(weight=0.2),
         ),
     ),
     "box-rtmdet-ins": Method(
@@ -92,7 +97,7 @@ METHODS = {
         from_boxes=True,
         model=f"""    bbox_head=dict(
         num_classes={{count}},
-        {_BY_BOXES}
+        {_by_boxes(image_weight=0.5)}
     ),
 """,
     ),
@@ -103,7 +108,7 @@ METHODS = {
         from_boxes=True,
         model=f"""    bbox_head=dict(num_classes={{count}}),
     mask_head=dict(
-        {_BY_BOXES}
+        {_by_boxes(image_weight=0.2)}
     ),
 """,
     ),
