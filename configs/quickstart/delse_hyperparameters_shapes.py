@@ -8,7 +8,7 @@ model = dict(
                 _delete_=True,
                 type="mmlevelset.DELSEHyperparameterHead",
                 num_convs=1,
-                conv_channels=64,
+                conv_channels=16,
                 fc_channels=64,
             ),
             loss_initial=dict(

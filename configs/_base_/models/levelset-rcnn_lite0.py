@@ -1,6 +1,6 @@
 """The small LevelSet R-CNN for photographs; phi and the features on a grid of 112 x 112.
 
-Its two heads are narrow: the mask branch has twice the multiplications of Mask R-CNN's.
+The mask branch has twice the multiplications of Mask R-CNN's.
 """
 
 _base_ = ["./levelset-rcnn_small.py", "./lite0_photographs.py"]
@@ -12,8 +12,7 @@ model = dict(
         mask_roi_extractor=dict(finest_scale=56),
         mask_head=dict(
             mask_size=112,
-            hyperparameter_head=dict(conv_channels=16),
-            feature_head=dict(num_convs=0, upsample_channels=(16, 8, 4)),
+            feature_head=dict(upsample_channels=(16, 8, 4)),
         ),
     ),
 )

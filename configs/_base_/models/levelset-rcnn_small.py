@@ -1,6 +1,7 @@
 """LevelSet R-CNN on the small Mask R-CNN; phi and the features on a grid of 56 x 56.
 
-The loss weights are two fifths of the paper's for Cityscapes. docs/levelset_rcnn.md compares others.
+The heads of the features and of the hyperparameters are narrow. The loss weights are two fifths of the
+paper's for Cityscapes; docs/levelset_rcnn.md compares others.
 """
 
 _base_ = ["./mask-rcnn_small.py"]
@@ -29,15 +30,14 @@ model = dict(
             hyperparameter_head=dict(
                 type="mmlevelset.HyperparameterHead",
                 num_convs=1,
-                conv_channels=64,
+                conv_channels=16,
                 fc_channels=64,
                 fixed=dict(lambda1=None, lambda2=None, mu=None, eps=None, dt=None),
             ),
             feature_head=dict(
                 type="mmlevelset.ChanVeseFeatureHead",
-                num_convs=2,
-                conv_channels=64,
-                upsample_channels=(32, 16),
+                num_convs=0,
+                upsample_channels=(16, 8),
             ),
             loss_tsdf=dict(type="mmlevelset.TSDFLoss", eps=0.1, l1_weight=1.0, bce_weight=1.0),
             initial_weight=0.4,
