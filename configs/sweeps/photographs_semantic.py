@@ -1,7 +1,8 @@
 """Penn-Fudan as label maps: FCN and LargeFOV on a pretrained EfficientNet-Lite0, with and without
 the level-set loss.
 
-110 photographs to train on, 20 to validate, 12 epochs.
+110 photographs to train on, 20 to validate, 8 epochs; the backbone's first five stages are frozen.
+About 4 minutes a run of FCN on one core, 8 of LargeFOV.
 """
 
 title = "Photographs, label maps: Penn-Fudan's pedestrians and background"
