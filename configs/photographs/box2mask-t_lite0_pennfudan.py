@@ -17,7 +17,7 @@ model = dict(
             loss_level_set=dict(
                 image_weight=0.2, image_space="lab", detach_features=True, filter_size=(96, 96)
             ),
-            loss_pairwise=dict(loss_weight=5.0, warmup_iters=50),
+            loss_pairwise=dict(loss_weight=1.0, warmup_iters=50),
         ),
     ),
     panoptic_fusion_head=dict(num_things_classes=1),
