@@ -42,7 +42,7 @@ def _bases(name: str, r50: str = "") -> dict[str, str]:
 
 _SMALL_LEVEL_SETS = (
     "mask_size=112,",
-    "feature_head=dict(num_convs=1, upsample_channels=(32, 16, 8)),",
+    "feature_head=dict(upsample_channels=(16, 8, 4)),",
 )
 _WARMUP = "# The projection alone at first, then with an energy of the image in L*a*b*."
 _ENERGY = 'loss_level_set=dict(image_weight={weight}, image_space="lab", detach_features=True),'
@@ -127,7 +127,7 @@ METHODS = {
             loss_level_set=dict(
                 image_weight=0.2, image_space="lab", detach_features=True, filter_size=(96, 96)
             ),
-            {_PAIRWISE.format(weight=5.0)}
+            {_PAIRWISE.format(weight=1.0)}
         ),
     ),
     panoptic_fusion_head=dict(num_things_classes={{count}}),
