@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
+from mmdet.registry import MODELS as MMDET_MODELS
 from mmdet.utils import ConfigType, OptConfigType
 from mmengine.logging import MessageHub
 from mmengine.model import BaseModule
@@ -95,7 +96,7 @@ class BoxSupervision(BaseModule):
         self.supervision = supervision
         self.warmup_iters = warmup_iters
         given = isinstance(loss_mask, nn.Module)
-        self.loss_mask = loss_mask if given else MODELS.build(loss_mask)
+        self.loss_mask = loss_mask if given else MMDET_MODELS.build(loss_mask)
         self.loss_projection = MODELS.build(loss_projection)
         self.loss_level_set = self.loss_consistency = self.loss_pairwise = None
         self.lab_image: LabImage | None = None
