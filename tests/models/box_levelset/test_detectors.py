@@ -305,6 +305,8 @@ def test_cost_of_a_mask_for_a_box_is_the_dice_of_their_projections():
                 both = sum(x * y for x, y in zip(p, b, strict=True))
                 want += 1 - (2 * both + 1) / (sum(x * x for x in p + b) + 1)
             assert found[q, g].item() == pytest.approx(5 * want, rel=1e-5)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(cost(InstanceData(masks=logits), InstanceData(masks=boxes)), found)
 
 
 def test_queries_are_matched_with_the_boxes_that_their_masks_fill():
