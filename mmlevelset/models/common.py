@@ -185,6 +185,13 @@ def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
         raise ValueError(f"{name} must be one of {', '.join(choices)}, but is {value!r}")
 
 
+def check_not_negative(**numbers: float) -> None:
+    """Raise ValueError for the first argument that is no number of at least 0."""
+    for name, number in numbers.items():
+        if not isinstance(number, int | float) or not number >= 0:
+            raise ValueError(f"{name} must be at least 0, but is {number!r}")
+
+
 def check_positive_integers(**numbers: int) -> None:
     """Raise ValueError for the first argument that is not a positive integer."""
     for name, number in numbers.items():

@@ -69,11 +69,12 @@ class BoxCondInstHead(CondInstMaskHead):
             positive_infos: The positive points of each image, of mmdet's ``CondInstBboxHead``.
             **kwargs: Arguments of mmdet.
         """
+        instances, _, metas = unpack_gt_instances(batch_data_samples)
+        self.box_supervision.require_masks(instances)
         if self.box_supervision.supervision == "mask":
             return super().loss(x, batch_data_samples, positive_infos, **kwargs)
         assert positive_infos is not None
         images = images_of(x, DETECTOR)
-        instances, _, metas = unpack_gt_instances(batch_data_samples)
         features = self.mask_feature_head(x)
         chosen = [self._chosen(own) for own in positive_infos]
         logits = [self._logits(*pair) for pair in zip(features, chosen, strict=True)]

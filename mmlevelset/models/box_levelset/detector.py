@@ -6,6 +6,7 @@ from mmdet.models.detectors import CondInst, Mask2Former, RTMDet, SOLOv2
 from mmdet.utils import OptConfigType
 from torch import Tensor
 
+from mmlevelset.models.box_levelset.condinst_head import BoxCondInstBboxHead
 from mmlevelset.models.common import ImageFeatures
 from mmlevelset.registry import MODELS
 
@@ -19,6 +20,9 @@ class BoxDetector:
             ``std`` as ``image_mean`` and ``image_std``; and ``image_bgr``: the images, which mmdet
             loads as B, G, R, stay so without ``bgr_to_rgb``.
         **kwargs: Arguments of mmdet's detector.
+
+    Raises:
+        ValueError: The config of the head is missing.
     """
 
     _head: str
@@ -31,7 +35,9 @@ class BoxDetector:
         given = data_preprocessor or {}
         scale = {f"image_{name}": given.get(name) for name in ("mean", "std")}
         scale["image_bgr"] = not given.get("bgr_to_rgb", False)
-        head = kwargs[self._head]
+        head = kwargs.get(self._head)
+        if head is None:
+            raise ValueError(f"{self._head} must be the config of the head, but is missing")
         if self._nested:
             given = {**scale, **(head.get("box_supervision") or {})}
             kwargs[self._head] = type(head)({**head, "box_supervision": given})
@@ -61,9 +67,23 @@ class BoxRTMDet(BoxDetector, RTMDet):
 
 @MODELS.register_module()
 class BoxCondInst(BoxDetector, CondInst):
-    """mmdet's CondInst with a :class:`BoxCondInstHead`; its arguments are mmdet's."""
+    """mmdet's CondInst with a :class:`BoxCondInstHead`; its arguments are mmdet's.
+
+    Raises:
+        ValueError: The supervision is ``mixed``, and ``bbox_head`` is no
+            :class:`BoxCondInstBboxHead`. mmdet's finds no point for an object without a mask.
+    """
 
     _head = "mask_head"
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        mixed = self.mask_head.box_supervision.supervision == "mixed"
+        if mixed and not isinstance(self.bbox_head, BoxCondInstBboxHead):
+            raise ValueError(
+                "bbox_head must be a mmlevelset.BoxCondInstBboxHead with supervision='mixed', but"
+                f" is a {type(self.bbox_head).__name__}"
+            )
 
 
 @MODELS.register_module()

@@ -6,7 +6,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmlevelset.models.box_levelset.losses import check_size, resize
-from mmlevelset.models.common import check_choice
+from mmlevelset.models.common import check_choice, check_not_negative
 from mmlevelset.ops import contour_length, minimum_spanning_tree, region_energy, tree_filter
 from mmlevelset.registry import MODELS
 
@@ -94,16 +94,13 @@ class BoxLevelSetLoss(BaseModule):
         check_choice("mode", mode, ("released", "paper"))
         check_choice("domain", domain, ("box", "image"))
         check_choice("image_space", image_space, ("rgb", "lab"))
-        weights = dict(
+        check_not_negative(
             image_weight=image_weight, feature_weight=feature_weight, length_weight=length_weight
         )
-        for name, weight in weights.items():
-            if not weight >= 0:
-                raise ValueError(f"{name} must be at least 0, but is {weight!r}")
         if not sigma > 0:
             raise ValueError(f"sigma must be positive, but is {sigma!r}")
         check_size("filter_size", filter_size)
-        if feature_channels < 1:
+        if not isinstance(feature_channels, int) or feature_channels < 1:
             raise ValueError(f"feature_channels must be at least 1, but is {feature_channels!r}")
         self.mode = mode
         self.image_weight = image_weight

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmlevelset.models.common import check_not_negative
 from mmlevelset.registry import MODELS
 
 
@@ -17,11 +18,15 @@ class BoxProjectionLoss(nn.Module):
     of the mask and the box along an axis.
 
     Args:
-        loss_weight: alpha of BoxLevelSet eq. 11.
+        loss_weight: alpha of BoxLevelSet eq. 11, at least 0.
+
+    Raises:
+        ValueError: The weight is out of its range.
     """
 
     def __init__(self, loss_weight: float = 3.0) -> None:
         super().__init__()
+        check_not_negative(loss_weight=loss_weight)
         self.loss_weight = loss_weight
 
     def forward(self, scores: Tensor, boxes: Tensor) -> Tensor:
@@ -68,6 +73,7 @@ class LocalConsistencyLoss(nn.Module):
         size: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
+        check_not_negative(loss_weight=loss_weight)
         for name, value in (("num_iterations", num_iterations), ("dilation", dilation)):
             if not isinstance(value, int) or value < 1:
                 raise ValueError(f"{name} must be a whole number of at least 1, but is {value!r}")
@@ -138,5 +144,6 @@ def check_size(name: str, size: Sequence[int] | None) -> None:
     """Raise ValueError unless a size is None, or a height and a width of at least 2."""
     if size is None:
         return
-    if len(size) != 2 or not all(isinstance(side, int) and side >= 2 for side in size):
+    sides = size if isinstance(size, Sequence) else ()
+    if len(sides) != 2 or not all(isinstance(side, int) and side >= 2 for side in sides):
         raise ValueError(f"{name} must be two whole numbers of at least 2, but is {size!r}")

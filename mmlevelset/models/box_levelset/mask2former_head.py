@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from inspect import signature
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ from mmdet.utils import ConfigType, InstanceList, OptConfigType
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
+from mmlevelset.models.box_levelset.supervision import BoxSupervision
 from mmlevelset.models.box_levelset.targets import box_masks
 from mmlevelset.models.common import ImageFeatures, images_of
 from mmlevelset.registry import MODELS
@@ -76,7 +78,8 @@ class BoxMask2FormerHead(Mask2FormerHead):
         **kwargs: Arguments of :class:`mmdet.models.Mask2FormerHead`; ``num_stuff_classes`` is 0.
 
     Raises:
-        ValueError: There are classes of stuff.
+        ValueError: There are classes of stuff; or an argument of :class:`BoxSupervision` stands
+            outside ``box_supervision``, where mmdet would not see it.
     """
 
     def __init__(
@@ -87,6 +90,13 @@ class BoxMask2FormerHead(Mask2FormerHead):
         refinement: OptConfigType = None,
         **kwargs: Any,
     ) -> None:
+        own = signature(BoxSupervision).parameters.keys()
+        misplaced = (own & kwargs.keys()) - signature(Mask2FormerHead).parameters.keys()
+        if misplaced:
+            raise ValueError(
+                f"{', '.join(sorted(misplaced))} must stand in box_supervision, but is an argument"
+                " of the head"
+            )
         super().__init__(*args, **kwargs)
         if self.num_stuff_classes:
             raise ValueError(

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import torch
 from mmengine.structures import InstanceData
 from torch import Tensor
 
@@ -31,7 +32,7 @@ class BoxProjectionCost:
         img_meta: dict | None = None,
         **kwargs: Any,
     ) -> Tensor:
-        """Return the costs (Q, G).
+        """Return the costs (Q, G), float32, also under autocast.
 
         Args:
             pred_instances: ``masks``, logits (Q, H, W).
@@ -42,8 +43,9 @@ class BoxProjectionCost:
         scores = pred_instances.masks.float().sigmoid()
         boxes = gt_instances.masks.float()
         cost = scores.new_zeros(len(scores), len(boxes))
-        for axis in (1, 2):
-            p, q = scores.amax(axis), boxes.amax(axis)
-            squares = p.square().sum(1)[:, None] + q.square().sum(1)
-            cost = cost + 1 - (2 * p @ q.T + self.eps) / (squares + self.eps)
+        with torch.autocast(scores.device.type, enabled=False):
+            for axis in (1, 2):
+                p, q = scores.amax(axis), boxes.amax(axis)
+                squares = p.square().sum(1)[:, None] + q.square().sum(1)
+                cost = cost + 1 - (2 * p @ q.T + self.eps) / (squares + self.eps)
         return self.weight * cost

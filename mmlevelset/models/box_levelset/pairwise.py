@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmlevelset.models.common import check_not_negative
 from mmlevelset.registry import MODELS
 
 
@@ -45,8 +46,7 @@ class BoxPairwiseLoss(nn.Module):
             raise ValueError(f"dilation must be a whole number of at least 1, but is {dilation!r}")
         if not 0 < threshold <= 1:
             raise ValueError(f"threshold must be in (0, 1], but is {threshold!r}")
-        if not warmup_iters >= 0:
-            raise ValueError(f"warmup_iters must be at least 0, but is {warmup_iters!r}")
+        check_not_negative(loss_weight=loss_weight, warmup_iters=warmup_iters)
         self.loss_weight = loss_weight
         self.kernel_size = kernel_size
         self.dilation = dilation

@@ -96,6 +96,7 @@ class BoxRTMDetInsHead(RTMDetInsSepBNHead):
             batch_data_samples: Boxes and labels; masks only if they supervise.
         """
         instances, ignored, metas = unpack_gt_instances(batch_data_samples)
+        self.box_supervision.require_masks(instances)
         images = images_of(x, DETECTOR)
         scores, boxes, kernels, mask_feat = self(x)
         return self.loss_by_feat(

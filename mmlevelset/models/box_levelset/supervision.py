@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
+from mmdet.registry import MODELS as MMDET_MODELS
 from mmdet.utils import ConfigType, OptConfigType
 from mmengine.logging import MessageHub
 from mmengine.model import BaseModule
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from mmlevelset.models.box_levelset.lab import LabImage
 from mmlevelset.models.box_levelset.level_set_loss import Masks
 from mmlevelset.models.box_levelset.targets import box_masks
-from mmlevelset.models.common import check_choice, mean_count
+from mmlevelset.models.common import check_choice, check_not_negative, mean_count
 from mmlevelset.ops.checks import check_shape
 from mmlevelset.registry import MODELS
 
@@ -55,7 +56,7 @@ class BoxSupervision(BaseModule):
         warmup_iters: Iterations of mmengine's runner before all losses of boxes but the projection
             begin.
         loss_mask: Loss of logits and true masks (K, H, W) that takes ``reduction_override``, as
-            mmdet's DiceLoss; its config, or the loss itself.
+            mmdet's DiceLoss; its config, or the loss itself. None with ``box`` alone.
         loss_projection: Losses (K,) of scores and box masks (K, H, W).
         loss_level_set: :class:`BoxLevelSetLoss`, or None.
         loss_consistency: :class:`LocalConsistencyLoss`, or None.
@@ -76,7 +77,7 @@ class BoxSupervision(BaseModule):
         in_channels: int | None = None,
         supervision: str = "box",
         warmup_iters: int = 0,
-        loss_mask: ConfigType | nn.Module = dict(
+        loss_mask: OptConfigType | nn.Module = dict(
             type="DiceLoss", use_sigmoid=True, loss_weight=3.0
         ),
         loss_projection: ConfigType = dict(type="mmlevelset.BoxProjectionLoss"),
@@ -90,12 +91,13 @@ class BoxSupervision(BaseModule):
     ) -> None:
         super().__init__(init_cfg)
         check_choice("supervision", supervision, ("box", "mask", "mixed"))
-        if not warmup_iters >= 0:
-            raise ValueError(f"warmup_iters must be at least 0, but is {warmup_iters!r}")
+        check_not_negative(warmup_iters=warmup_iters)
         self.supervision = supervision
         self.warmup_iters = warmup_iters
-        given = isinstance(loss_mask, nn.Module)
-        self.loss_mask = loss_mask if given else MODELS.build(loss_mask)
+        if loss_mask is None and supervision != "box":
+            raise ValueError(f"loss_mask must be given with supervision={supervision!r}")
+        given = loss_mask is None or isinstance(loss_mask, nn.Module)
+        self.loss_mask = loss_mask if given else MMDET_MODELS.build(loss_mask)
         self.loss_projection = MODELS.build(loss_projection)
         self.loss_level_set = self.loss_consistency = self.loss_pairwise = None
         self.lab_image: LabImage | None = None
@@ -187,14 +189,18 @@ class BoxSupervision(BaseModule):
         """
         if self.supervision == "box":
             return None
-        if "masks" not in truth:
+        self.require_masks([truth])
+        if isinstance(truth.masks, Tensor):
+            return truth.masks.bool()
+        return truth.masks.pad(image.shape[1:]).to_tensor(torch.bool, image.device)
+
+    def require_masks(self, instances: Sequence[InstanceData]) -> None:
+        """Raise ValueError if masks supervise and the objects of an image have none."""
+        if self.supervision != "box" and not all("masks" in truth for truth in instances):
             raise ValueError(
                 f"the objects must have masks with supervision={self.supervision!r}: load them in"
                 " the training pipeline"
             )
-        if isinstance(truth.masks, Tensor):
-            return truth.masks.bool()
-        return truth.masks.pad(image.shape[1:]).to_tensor(torch.bool, image.device)
 
     def of_image(
         self,

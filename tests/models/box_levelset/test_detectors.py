@@ -305,6 +305,8 @@ def test_cost_of_a_mask_for_a_box_is_the_dice_of_their_projections():
                 both = sum(x * y for x, y in zip(p, b, strict=True))
                 want += 1 - (2 * both + 1) / (sum(x * x for x in p + b) + 1)
             assert found[q, g].item() == pytest.approx(5 * want, rel=1e-5)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(cost(InstanceData(masks=logits), InstanceData(masks=boxes)), found)
 
 
 def test_queries_are_matched_with_the_boxes_that_their_masks_fill():
@@ -347,6 +349,39 @@ def test_the_detector_says_how_its_images_are_normalised(name):
     assert image.image_std.flatten().tolist() == [4.0, 5.0, 6.0] and image.bgr
     config.data_preprocessor.bgr_to_rgb = True
     assert not getattr(build(config), HEADS[name]).box_supervision.lab_image.bgr
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("supervision", ["mixed", "mask"])
+def test_missing_masks_are_named(name, supervision):
+    with pytest.raises(ValueError, match=f"must have masks with supervision='{supervision}'"):
+        losses_of(make(name, supervision=supervision))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_missing_head_is_named(name):
+    config = config_of(name)
+    del config[HEADS[name]]
+    with pytest.raises(ValueError, match=f"{HEADS[name]} must be the config of the head"):
+        build(config)
+
+
+def test_mixed_condinst_takes_the_head_that_gives_all_objects_points():
+    config = config_of("condinst", supervision="mixed")
+    config.bbox_head.type = "CondInstBboxHead"
+    with pytest.raises(ValueError, match="must be a mmlevelset.BoxCondInstBboxHead with superv"):
+        build(config)
+    for supervision in ("box", "mask"):
+        config.mask_head.box_supervision.supervision = supervision
+        build(config)
+
+
+@pytest.mark.parametrize("key", ["supervision", "warmup_iters"])
+def test_settings_beside_box_supervision_are_named(key):
+    config = config_of("mask2former")
+    config.panoptic_head[key] = config.panoptic_head.box_supervision[key]
+    with pytest.raises(ValueError, match=f"{key} must stand in box_supervision, but is an"):
+        build(config)
 
 
 def test_stuff_has_no_boxes():

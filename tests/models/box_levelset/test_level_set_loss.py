@@ -227,8 +227,11 @@ def test_the_convolution_is_there_where_it_is_used():
         (dict(image_weight=-1), "image_weight must be at least 0, but is -1"),
         (dict(feature_weight=float("nan")), "feature_weight must be at least 0, but is nan"),
         (dict(length_weight=-0.1), "length_weight must be at least 0"),
+        (dict(image_weight="x"), "image_weight must be at least 0, but is 'x'"),
+        (dict(filter_size=96), "filter_size must be two whole numbers of at least 2, but is 96"),
         (dict(sigma=0), "sigma must be positive, but is 0"),
         (dict(feature_channels=0), "feature_channels must be at least 1, but is 0"),
+        (dict(feature_channels=2.5), "feature_channels must be at least 1, but is 2.5"),
     ],
 )
 def test_bad_settings_are_named(settings, message):

@@ -117,6 +117,13 @@ def test_consistency_of_nothing_and_of_tiny_maps():
     assert one.item() == pytest.approx(0, abs=1e-6)
 
 
+@pytest.mark.parametrize("loss", ["BoxProjectionLoss", "LocalConsistencyLoss", "BoxPairwiseLoss"])
+@pytest.mark.parametrize("weight", [-1, float("nan"), "3"])
+def test_weights_are_at_least_0(loss, weight):
+    with pytest.raises(ValueError, match=f"loss_weight must be at least 0, but is {weight!r}"):
+        MODELS.build(dict(type=f"mmlevelset.{loss}", loss_weight=weight))
+
+
 def test_a_scale_of_zero_is_named():
     with pytest.raises(ValueError, match="alpha must be positive, but is 0"):
         LocalConsistencyLoss(alpha=0)

@@ -215,6 +215,12 @@ def test_filters_on_small_maps_have_the_size_of_the_masks():
     [
         (dict(supervision="points"), "supervision must be one of box, mask, mixed, but is 'point"),
         (dict(warmup_iters=-1), "warmup_iters must be at least 0, but is -1"),
+        (dict(warmup_iters="5"), "warmup_iters must be at least 0, but is '5'"),
+        (dict(warmup_iters=None), "warmup_iters must be at least 0, but is None"),
+        (
+            dict(supervision="mixed", loss_mask=None),
+            "loss_mask must be given with supervision='mixed'",
+        ),
         (dict(loss_pairwise=PAIRWISE), "image_mean must be three numbers for a loss of L"),
         (
             dict(loss_level_set=level_set(filter_size=(96,))),
@@ -242,5 +248,5 @@ def test_what_is_missing_is_named():
     assert make(in_channels=None, loss_level_set=level_set(feature_weight=0.0)).loss_level_set
     with pytest.raises(ValueError, match=r"objects must have shape \(3\), but has \(2,\)"):
         losses_of(make(), (logits, [objects[0][:2], objects[1]], images, features))
-    projection = make(loss_level_set=None)
+    projection = make(loss_level_set=None, loss_mask=None)
     assert list(losses_of(projection, (logits, objects, images, None))) == ["loss_projection"]
