@@ -19,6 +19,7 @@ from mmlevelset.models.levelset_rcnn.losses import (
     TSDFLoss,
     TSDFSquareLoss,
 )
+from mmlevelset.models.levelset_rcnn.margin_roi_head import MarginRoIHead
 from mmlevelset.models.levelset_rcnn.mask_head import LevelSetMaskHead
 from mmlevelset.models.levelset_rcnn.mask_level_set_loss import MaskLevelSetLoss
 from mmlevelset.models.levelset_rcnn.panet import (
@@ -44,6 +45,7 @@ __all__ = [
     "LevelSetMaskHead",
     "LevelSetRCNN",
     "LevelSetRoIHead",
+    "MarginRoIHead",
     "MaskLevelSetLoss",
     "PANetLevelSetMaskHead",
     "PANetMaskHead",
