@@ -45,10 +45,9 @@ class MarginRoIHead(StandardRoIHead):
         """
         if not self.mask_margin:
             return boxes
-        pad = (boxes[:, 2:] - boxes[:, :2]) * self.mask_margin
         # mmdet's targets end at the image, so the boxes must not leave it.
-        end = boxes.new_tensor([shape[1], shape[0]])
-        return torch.cat([(boxes[:, :2] - pad).clamp(min=0), (boxes[:, 2:] + pad).min(end)], 1)
+        end = boxes.new_tensor([shape[1], shape[0]]).repeat(2)
+        return enlarged(boxes, self.mask_margin).clamp(min=0).min(end)
 
     def mask_loss(
         self,
@@ -62,11 +61,11 @@ class MarginRoIHead(StandardRoIHead):
         return super().mask_loss(x, sampling_results, bbox_feats, batch_gt_instances)
 
     def _enlarged(self, sampling_results: list, batch_gt_instances: InstanceList) -> list:
-        enlarged = [copy(sampled) for sampled in sampling_results]
-        for sampled, truth in zip(enlarged, batch_gt_instances, strict=True):
+        copies = [copy(sampled) for sampled in sampling_results]
+        for sampled, truth in zip(copies, batch_gt_instances, strict=True):
             shape = (truth.masks.height, truth.masks.width)
             sampled.pos_priors = self.mask_boxes(sampled.pos_priors, shape)
-        return enlarged
+        return copies
 
     def predict_mask(
         self,
@@ -127,3 +126,9 @@ class MarginRoIHead(StandardRoIHead):
                 scale = boxes.new_tensor(meta["scale_factor"]).repeat(2) if rescale else 1
                 results.mask_boxes, results.bboxes = results.bboxes, boxes / scale
         return results_list
+
+
+def enlarged(boxes: Tensor, margin: float) -> Tensor:
+    """Return boxes (M, 4) that are larger on each side by this part of their width and height."""
+    pad = (boxes[:, 2:] - boxes[:, :2]) * margin
+    return torch.cat([boxes[:, :2] - pad, boxes[:, 2:] + pad], 1)
