@@ -84,8 +84,7 @@ class EvolutionPictureHook(Hook):
         found = found[order[found.scores[order] >= self.score_thr][: self.objects]].cpu()
         if "level_sets" in found:
             refined = found.get("refined_level_sets")
-            boxes = found.get("mask_boxes", found.bboxes)
-            panels = evolution_panels(image, found.level_sets, boxes, refined=refined)
+            panels = evolution_panels(image, found.level_sets, found.bboxes, refined=refined)
         elif "initial_masks" in found:
             masks = dict(initial=found.initial_masks, final=found.masks)
             panels = comparison_panels(image, masks)

@@ -5,7 +5,6 @@ model = dict(
     type="mmlevelset.LevelSetRCNN",
     roi_head=dict(
         type="mmlevelset.LevelSetRoIHead",
-        mask_margin=0.0,
         mask_head=dict(
             type="mmlevelset.LevelSetMaskHead",
             mask_size=112,

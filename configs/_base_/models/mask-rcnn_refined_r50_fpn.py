@@ -8,7 +8,6 @@ model = dict(
     type="mmlevelset.LevelSetRCNN",
     roi_head=dict(
         type="mmlevelset.LevelSetRoIHead",
-        mask_margin=0.0,
         mask_head=dict(
             type="mmlevelset.RefinedFCNMaskHead",
             mask_size=56,

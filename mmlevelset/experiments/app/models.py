@@ -87,7 +87,7 @@ def steps_of(found: Detections) -> list[tuple[str, Outlines]]:
     from mmlevelset.ops.boxes import level_set_polygons
 
     if found.level_sets is not None and len(found):
-        boxes = torch.from_numpy(found.grids)
+        boxes = torch.from_numpy(found.boxes)
         named = [(f"step {n}", phi) for n, phi in enumerate(found.level_sets.float().unbind(1))]
         if found.refined is not None:
             named.append(("refined", found.refined.float()))

@@ -206,8 +206,9 @@ class InstanceResults(Results):
             return row, row
         colors = matched_colors(found.masks, truth)
         refined = found.get("refined_level_sets")
-        boxes = found.get("mask_boxes", found.bboxes)
-        strip = evolution_panels(image, found.level_sets, boxes, truth, colors, refined=refined)
+        strip = evolution_panels(
+            image, found.level_sets, found.bboxes, truth, colors, refined=refined
+        )
         return row, strip
 
 

@@ -18,7 +18,7 @@ from mmlevelset.experiments.export.semantic import Semantic, SingleObject
 from mmlevelset.experiments.export.solo import SOLO
 from mmlevelset.models.crls import RLS
 from mmlevelset.models.levelset_loss import SemanticSegmentor
-from mmlevelset.models.levelset_rcnn import LevelSetMaskHead, LevelSetRoIHead, MarginRoIHead
+from mmlevelset.models.levelset_rcnn import LevelSetMaskHead, LevelSetRoIHead
 from mmlevelset.models.recurrent import RefinedFCNMaskHead
 
 KNOWN = "LevelSet R-CNN, Mask R-CNN, SOLOv2, BoxLevelSet, the semantic networks and RLS"
@@ -53,7 +53,7 @@ def network_of(model: Any) -> tuple[nn.Module, str]:
         ):
             return LevelSetRCNN(traceable(model)).eval(), "instances"
         plain = isinstance(mask_head, FCNMaskHead) and not head.share_roi_extractor
-        if type(head) in (StandardRoIHead, MarginRoIHead) and plain:
+        if type(head) is StandardRoIHead and plain:
             return MaskRCNN(traceable(model)).eval(), "instances"
         raise InputError(
             f"model.roi_head {type(head).__name__} with {type(mask_head).__name__} cannot be"

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from mmlevelset.experiments.export import ops
 from mmlevelset.experiments.export.parts import Normalize, clipped, require_plain_nms, sides
-from mmlevelset.models.levelset_rcnn.margin_roi_head import enlarged
 
 SPARE = 2
 """Boxes that are added before a head and taken off behind it.
@@ -50,16 +49,11 @@ class MaskRCNN(nn.Module):
         images = self.normalize(image)
         x = tuple(self.model.extract_feat(images))
         boxes, scores, labels = self._detect(x, self._propose(x, shape), shape)
-        margin = getattr(self.model.roi_head, "mask_margin", 0)
-        grids = clipped(enlarged(boxes, margin), *shape) if margin else boxes
-        maps = self._maps(x, images, _with_spare(grids), F.pad(labels, (0, SPARE)))[:-SPARE]
+        maps = self._maps(x, images, _with_spare(boxes), F.pad(labels, (0, SPARE)))[:-SPARE]
         height, width = sides(size)
         scale = torch.stack([image.new_full((), side, dtype=torch.float32) for side in shape])
-        scale = (scale / size).flip(0).repeat(2)
-        grids = grids / scale
-        found = dict(boxes=boxes / scale, labels=labels, scores=scores)
-        found |= self._masks(maps, grids, height, width)
-        return {**found, "mask_boxes": grids} if margin else found
+        boxes = boxes / (scale / size).flip(0).repeat(2)
+        return self._result(boxes, labels, scores, maps, height, width)
 
     def _propose(self, x: tuple[Tensor, ...], shape: tuple[int, int]) -> Tensor:
         """The RPN's proposals (n, 4)."""
@@ -142,10 +136,18 @@ class MaskRCNN(nn.Module):
             return maps[:, 0]
         return maps[torch.arange(maps.shape[0], device=maps.device), labels]
 
-    def _masks(self, maps: Tensor, grids: Tensor, height: int, width: int) -> dict[str, Tensor]:
+    def _result(
+        self,
+        boxes: Tensor,
+        labels: Tensor,
+        scores: Tensor,
+        maps: Tensor,
+        height: int,
+        width: int,
+    ) -> dict[str, Tensor]:
         threshold = float(self.model.roi_head.test_cfg.mask_thr_binary)
-        masks = ops.paste(maps.sigmoid(), grids, height, width, threshold, False)
-        return dict(masks=masks, mask_logits=maps)
+        masks = ops.paste(maps.sigmoid(), boxes, height, width, threshold, False)
+        return dict(boxes=boxes, labels=labels, scores=scores, masks=masks, mask_logits=maps)
 
 
 class LevelSetRCNN(MaskRCNN):
@@ -173,10 +175,19 @@ class LevelSetRCNN(MaskRCNN):
         size = self.model.roi_head.mask_head.mask_size
         return ops.roi_align([maps], boxes, owners, size, [scale], 0)
 
-    def _masks(self, maps: Tensor, grids: Tensor, height: int, width: int) -> dict[str, Tensor]:
+    def _result(
+        self,
+        boxes: Tensor,
+        labels: Tensor,
+        scores: Tensor,
+        maps: Tensor,
+        height: int,
+        width: int,
+    ) -> dict[str, Tensor]:
         if not hasattr(self.model.roi_head.mask_head, "truncation"):
-            return super()._masks(maps, grids, height, width)
-        return dict(masks=ops.paste(maps, grids, height, width, 0.0, True), level_sets=maps)
+            return super()._result(boxes, labels, scores, maps, height, width)
+        masks = ops.paste(maps, boxes, height, width, 0.0, True)
+        return dict(boxes=boxes, labels=labels, scores=scores, masks=masks, level_sets=maps)
 
 
 def _with_spare(boxes: Tensor) -> Tensor:

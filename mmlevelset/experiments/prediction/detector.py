@@ -35,10 +35,9 @@ class Detections:
         polygons: For each object closed polygons (P, 2) in pixels of the image; pixel i covers
             [i, i + 1). They are the zero contours of phi_N, below the size of a pixel, if the model
             has level sets, and otherwise the outlines of the masks.
-        level_sets: phi_0..phi_N (n, N+1, h, w) on the grids of ``mask_boxes``, or None.
+        level_sets: phi_0..phi_N (n, N+1, h, w) on the boxes' grids, or None.
         refined: phi_N after a refinement (n, h, w), or None.
         initial: The outlines of the masks before the evolution or the refinement, or None.
-        mask_boxes: The boxes (n, 4) of the level sets' grids; None if they are ``boxes``.
     """
 
     image: np.ndarray
@@ -51,12 +50,6 @@ class Detections:
     level_sets: Tensor | None = None
     refined: Tensor | None = None
     initial: list[list[np.ndarray]] | None = None
-    mask_boxes: np.ndarray | None = None
-
-    @property
-    def grids(self) -> np.ndarray:
-        """The boxes (n, 4) of the level sets' grids."""
-        return self.boxes if self.mask_boxes is None else self.mask_boxes
 
     @property
     def size(self) -> tuple[int, int]:
@@ -162,7 +155,6 @@ class Detector:
             found.level_sets.cpu() if "level_sets" in found else None,
             found.refined_level_sets.cpu() if "refined_level_sets" in found else None,
             None if initial is None or "level_sets" in found else _outlines(initial),
-            found.mask_boxes.cpu().numpy().astype(np.float64) if "mask_boxes" in found else None,
         )
 
     def _name(self, label: int) -> str:

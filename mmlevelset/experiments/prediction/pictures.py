@@ -60,7 +60,7 @@ def _row(found: Detections, number: int) -> list[Panel]:
     if found.level_sets is not None:
         one = slice(number, number + 1)
         refined = None if found.refined is None else found.refined[one]
-        boxes = found.grids[one] - [*shift, *shift]
+        boxes = found.boxes[one] - [*shift, *shift]
         row = evolution_panels(crop, found.level_sets[one], boxes, colors=color, refined=refined)
     elif found.initial is not None:
         named = dict(initial=found.initial[number], final=found.polygons[number])

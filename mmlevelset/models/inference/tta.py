@@ -241,7 +241,7 @@ class MaskTTAModel(BaseTTAModel):
                 return head.predict_mask(features, metas, seen, rescale=True)
             maps = [
                 map_fields(partial(self._upright, meta=meta), own)
-                for own, meta in zip(_mask_maps(head, features, seen, metas), metas, strict=True)
+                for own, meta in zip(_mask_maps(head, features, seen), metas, strict=True)
             ]
             if sums:
                 maps = [map_fields(torch.add, *pair) for pair in zip(sums, maps, strict=True)]
@@ -257,8 +257,6 @@ class MaskTTAModel(BaseTTAModel):
             )
             for sample in batches[0]["data_samples"]
         ]
-        if hasattr(head, "paste_masks"):
-            return head.paste_masks(means, merged, originals, rescale=True)
         return head.mask_head.predict_by_feat(means, merged, originals, head.test_cfg, rescale=True)
 
     def _upright(self, maps: Tensor, meta: dict) -> Tensor:
@@ -286,12 +284,10 @@ def _predicts_masks_of_boxes(detector: nn.Module) -> bool:
     )
 
 
-def _mask_maps(
-    head: StandardRoIHead, features: tuple[Tensor, ...], seen: InstanceList, metas: list[dict]
-) -> list:
+def _mask_maps(head: StandardRoIHead, features: tuple[Tensor, ...], seen: InstanceList) -> list:
     """Return the mask head's result for the boxes of each image, before masks are pasted."""
     if hasattr(head, "mask_maps"):
-        return head.mask_maps(features, seen, metas)
+        return head.mask_maps(features, seen)
     rois = bbox2roi([instances.bboxes for instances in seen])
     maps = head._mask_forward(features, rois)["mask_preds"]
     return split_rois(maps, [len(instances) for instances in seen])

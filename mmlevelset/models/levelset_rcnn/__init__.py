@@ -19,7 +19,6 @@ from mmlevelset.models.levelset_rcnn.losses import (
     TSDFLoss,
     TSDFSquareLoss,
 )
-from mmlevelset.models.levelset_rcnn.margin_roi_head import MarginRoIHead
 from mmlevelset.models.levelset_rcnn.mask_head import LevelSetMaskHead
 from mmlevelset.models.levelset_rcnn.mask_level_set_loss import MaskLevelSetLoss
 from mmlevelset.models.levelset_rcnn.panet import (
@@ -45,7 +44,6 @@ __all__ = [
     "LevelSetMaskHead",
     "LevelSetRCNN",
     "LevelSetRoIHead",
-    "MarginRoIHead",
     "MaskLevelSetLoss",
     "PANetLevelSetMaskHead",
     "PANetMaskHead",

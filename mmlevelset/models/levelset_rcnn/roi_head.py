@@ -1,19 +1,17 @@
 import torch
 from mmcv.ops import roi_align
+from mmdet.models.roi_heads import StandardRoIHead
 from mmdet.structures.bbox import bbox2roi
 from mmdet.utils import InstanceList
 from torch import Tensor
 
 from mmlevelset.models.common import images_of, split_rois
-from mmlevelset.models.levelset_rcnn.margin_roi_head import MarginRoIHead
 from mmlevelset.registry import MODELS
 
 
 @MODELS.register_module()
-class LevelSetRoIHead(MarginRoIHead):
+class LevelSetRoIHead(StandardRoIHead):
     """mmdet's RoI head; it also gives the mask head each RoI's class and crops.
-
-    The arguments are those of :class:`MarginRoIHead`.
 
     If the mask head uses the image, the features ``x`` must be
     :class:`~mmlevelset.models.common.ImageFeatures`; :class:`LevelSetRCNN` returns them.
@@ -67,7 +65,6 @@ class LevelSetRoIHead(MarginRoIHead):
         batch_gt_instances: InstanceList,
     ) -> dict:
         """Losses of the mask head on the positive RoIs, each with its ground truth's class."""
-        sampling_results = self._enlarged(sampling_results, batch_gt_instances)
         rois = bbox2roi([sampled.pos_priors for sampled in sampling_results])
         labels = torch.cat([sampled.pos_gt_labels for sampled in sampling_results])
         results = self._mask_forward(x, rois, labels=labels)
@@ -86,14 +83,20 @@ class LevelSetRoIHead(MarginRoIHead):
         rescale: bool = False,
     ) -> InstanceList:
         """Add the masks, and other fields that ``test_cfg.rcnn`` asks for, to the detections."""
-        maps = self.mask_maps(x, results_list, batch_img_metas)
-        return self.paste_masks(maps, results_list, batch_img_metas, rescale)
+        maps = self.mask_maps(x, results_list)
+        return self.mask_head.predict_by_feat(
+            maps, results_list, batch_img_metas, self.test_cfg, rescale
+        )
 
-    def mask_maps(
-        self, x: tuple[Tensor, ...], results_list: InstanceList, batch_img_metas: list[dict]
-    ) -> list:
-        """The mask head's result, see :meth:`MarginRoIHead.mask_maps`."""
-        rois = self._mask_rois(results_list, batch_img_metas)
+    def mask_maps(self, x: tuple[Tensor, ...], results_list: InstanceList) -> list:
+        """The mask head's result for each image's detections, on the grids of their boxes.
+
+        Args:
+            x: Features of the images.
+            results_list: Detections with ``bboxes`` in pixels of the network's input and
+                ``labels``.
+        """
+        rois = bbox2roi([results.bboxes for results in results_list])
         labels = torch.cat([results.labels for results in results_list])
         maps = self._mask_forward(x, rois, labels=labels)["mask_preds"]
         return split_rois(maps, [len(results) for results in results_list])

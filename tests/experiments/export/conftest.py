@@ -23,7 +23,6 @@ SHORT = {
     "model.rpn_head.anchor_generator.strides": [4, 8, 16],
     "model.roi_head.bbox_roi_extractor.featmap_strides": [4, 8, 16],
     "model.roi_head.mask_roi_extractor.featmap_strides": [4, 8, 16],
-    "model.roi_head.mask_margin": 0.1,
     "model.roi_head.mask_head": dict(
         image_features=True, num_steps=2, refinement=dict(num_steps=2)
     ),
