@@ -9,6 +9,7 @@ from mmengine.fileio import get_local_path
 from mmengine.logging import print_log
 
 from mmlevelset.annotations import EXPECTED, MASKS, View, judge, label_categories, listed, read_coco
+from mmlevelset.datasets.mixed import LoadMixedAnnotations
 from mmlevelset.registry import DATASETS
 
 
@@ -39,7 +40,7 @@ class CocoDataset(MMDetCocoDataset):
         ValueError: ``data_prefix`` has no key ``img``; or ``ann_file`` is not JSON, is not in
             COCO's layout (the message names the key), has annotations of unlisted images, has none
             of the classes, or has its categories in another order than the classes; or no image is
-            left after filtering; or ``masks`` is unknown.
+            left after filtering; or ``masks`` is unknown, or does not fit the pipeline's loader.
     """
 
     def __init__(self, *args: Any, masks: str = "required", **kwargs: Any) -> None:
@@ -47,6 +48,18 @@ class CocoDataset(MMDetCocoDataset):
             raise ValueError(f"masks must be 'required', 'optional' or 'unread', not {masks!r}")
         self.masks = masks
         super().__init__(*args, **kwargs)
+        self._check_loaders()
+
+    def _check_loaders(self) -> None:
+        if self.masks == "required":
+            return
+        for step in self.pipeline.transforms:
+            if getattr(step, "with_mask", False) and not isinstance(step, LoadMixedAnnotations):
+                instead = dict(optional="mmlevelset.LoadMixedAnnotations", unread="with_mask=False")
+                raise ValueError(
+                    f"masks={self.masks!r} needs {instead[self.masks]} in the pipeline, but it has"
+                    f" {type(step).__name__} with with_mask=True, and objects may lack a mask"
+                )
 
     def load_data_list(self) -> list[dict]:
         if "img" not in self.data_prefix:

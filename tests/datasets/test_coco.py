@@ -320,3 +320,23 @@ def test_unread_masks_and_areas_change_nothing(build, log, mask):
 def test_unknown_use_of_masks_is_an_error(build):
     with pytest.raises(ValueError, match="masks must be 'required', 'optional' or 'unread'"):
         build(_content(_annotation(1)), masks="some")
+
+
+@pytest.mark.parametrize(
+    "masks, loader, message",
+    [
+        ("optional", "mmdet.LoadAnnotations", "masks='optional' needs mmlevelset.LoadMixedAnnotations"),
+        ("unread", "mmdet.LoadAnnotations", "masks='unread' needs with_mask=False"),
+        ("optional", "mmlevelset.LoadMixedAnnotations", None),
+        ("unread", "mmlevelset.LoadMixedAnnotations", None),
+        ("required", "mmdet.LoadAnnotations", None),
+    ],
+)
+def test_a_loader_of_masks_that_need_not_be_there_is_named(build, masks, loader, message):
+    pipeline = [dict(type=loader, with_bbox=True, with_mask=True)]
+    content = _content(_annotation(1))
+    if message is None:
+        assert len(build(content, masks=masks, pipeline=pipeline)) == 3
+        return
+    with pytest.raises(ValueError, match=message):
+        build(content, masks=masks, pipeline=pipeline)
