@@ -325,7 +325,7 @@ def test_unknown_use_of_masks_is_an_error(build):
 @pytest.mark.parametrize(
     "masks, loader, message",
     [
-        ("optional", "mmdet.LoadAnnotations", "masks='optional' needs mmlevelset.LoadMixedAnnotations"),
+        ("optional", "mmdet.LoadAnnotations", "masks='optional' needs mmlevelset.LoadMixed"),
         ("unread", "mmdet.LoadAnnotations", "masks='unread' needs with_mask=False"),
         ("optional", "mmlevelset.LoadMixedAnnotations", None),
         ("unread", "mmlevelset.LoadMixedAnnotations", None),
