@@ -87,8 +87,8 @@ def test_larger_files_and_files_of_another_model_are_refused(run, tmp_path, caps
     checkpoint, out = str(run / "epoch_2.pth"), tmp_path / "new" / "x.pth"
     other = str(QUICKSTART / "mask-rcnn_shapes.py")
     for words, message in (
-        (["--limit=1"], r"x.pth would have 8.3 MB, more than --limit 1"),
-        (["--config", other], "is not of the config's model: 15 weights of the checkpoint unknown"),
+        (["--limit=1"], r"x.pth would have 8.0 MB, more than --limit 1"),
+        (["--config", other], "is not of the config's model: 11 weights of the checkpoint unknown"),
         (["--config", "none.py"], "the config none.py does not exist"),
         (["--score-thr=2"], "--score-thr must be in 0..1, and was 2.0"),
         (["--cfg-options", "model.x=1"], "--cfg-options model.x: model has no 'x'"),
