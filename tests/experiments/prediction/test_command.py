@@ -261,7 +261,7 @@ def test_wrong_arguments_have_one_line(checkpoint, photo, tmp_path, capsys):
         ([photo, *shapes, "--config", "none.py"], "the config none.py does not exist"),
         (
             [photo, *shapes, "--config", QUICKSTART / "mask-rcnn_shapes.py"],
-                "is not of the config's model: 11 weights of the checkpoint unknown",
+            "is not of the config's model: 11 weights of the checkpoint unknown",
         ),
     ):
         out = [] if "--out" in words else ["--out", tmp_path / "out"]
