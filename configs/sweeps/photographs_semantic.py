@@ -2,7 +2,7 @@
 the level-set loss.
 
 110 photographs to train on, 20 to validate, 8 epochs; the backbone's first five stages are frozen.
-About 4 minutes a run of FCN on one core, 8 of LargeFOV.
+About 3 minutes a run of FCN on one core, 8 of LargeFOV.
 """
 
 title = "Photographs, label maps: Penn-Fudan's pedestrians and background"

@@ -53,11 +53,11 @@ class CocoDataset(MMDetCocoDataset):
     def _check_loaders(self) -> None:
         if self.masks == "required":
             return
+        needed = "with_mask=False" if self.masks == "unread" else "mmlevelset.LoadMixedAnnotations"
         for step in self.pipeline.transforms:
             if getattr(step, "with_mask", False) and not isinstance(step, LoadMixedAnnotations):
-                instead = dict(optional="mmlevelset.LoadMixedAnnotations", unread="with_mask=False")
                 raise ValueError(
-                    f"masks={self.masks!r} needs {instead[self.masks]} in the pipeline, but it has"
+                    f"masks={self.masks!r} needs {needed} in the pipeline, but it has"
                     f" {type(step).__name__} with with_mask=True, and objects may lack a mask"
                 )
 

@@ -29,13 +29,13 @@ model = dict(
             velocity_head=dict(
                 type="mmlevelset.ChanVeseFeatureHead",
                 num_convs=0,
-                conv_channels=64,
+                conv_channels=64,  # of num_convs above 0
                 upsample_channels=(16, 2),
             ),
             modulation_head=dict(
                 type="mmlevelset.ChanVeseFeatureHead",
                 num_convs=0,
-                conv_channels=64,
+                conv_channels=64,  # of num_convs above 0
                 upsample_channels=(16, 1),
             ),
             loss_initial=dict(type="mmlevelset.TSDFSquareLoss"),

@@ -37,7 +37,7 @@ model = dict(
             feature_head=dict(
                 type="mmlevelset.ChanVeseFeatureHead",
                 num_convs=0,
-                conv_channels=64,
+                conv_channels=64,  # of num_convs above 0
                 upsample_channels=(16, 8),
             ),
             loss_tsdf=dict(type="mmlevelset.TSDFLoss", eps=0.1, l1_weight=1.0, bce_weight=1.0),

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from mmdet.models.roi_heads.roi_extractors import SingleRoIExtractor
 from torch import Tensor, nn
 
-from mmlevelset.models.common import check_choice, check_positive_integers
+from mmlevelset.models.common import check_choice, check_not_negative, check_positive_integers
 from mmlevelset.registry import MODELS
 
 WARPS = ("grid_sample", "roi_align")
@@ -106,8 +106,7 @@ class RoIWarp(SingleRoIExtractor):
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         check_choice("warp", warp, WARPS)
-        if not box_gradient >= 0:
-            raise ValueError(f"box_gradient must be at least 0, but is {box_gradient!r}")
+        check_not_negative(box_gradient=box_gradient)
         if box_gradient and warp == "roi_align":
             raise ValueError(
                 "box_gradient must be 0 with warp 'roi_align', which has no gradients to the"

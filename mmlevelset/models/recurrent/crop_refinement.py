@@ -4,7 +4,7 @@ import torch
 from mmcv.ops import roi_align
 from torch import Tensor
 
-from mmlevelset.models.common import check_positive_integers
+from mmlevelset.models.common import check_not_negative, check_positive_integers
 from mmlevelset.models.recurrent.refinement import RecurrentRefinement
 from mmlevelset.ops.boxes import mask_boxes, paste_crops
 from mmlevelset.ops.checks import check_shape
@@ -35,8 +35,7 @@ class CropRefinement(RecurrentRefinement):
     def __init__(self, *, size: int = 56, margin: float = 0.2, **kwargs) -> None:
         super().__init__(**kwargs)
         check_positive_integers(size=size)
-        if not margin >= 0:
-            raise ValueError(f"margin must be at least 0, but is {margin!r}")
+        check_not_negative(margin=margin)
         self.size, self.margin = size, margin
 
     def correction(self, masks: Tensor, image: Tensor | None, features: Tensor | None) -> Tensor:
