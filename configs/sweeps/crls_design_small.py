@@ -1,12 +1,13 @@
-"""The small CRLS with the paper's choices, one at a time and all together, on generated shapes.
+"""Mask R-CNN, the small CRLS, F-ConNet in its place, and the paper's choices, on generated shapes.
 
-About 15 minutes a run on one core.
+The choices come one at a time and all together. About 15 minutes a run on one core, 7 of Mask R-CNN.
 """
 
-title = "CRLS, small: the paper's choices"
+title = "CRLS, small: F-ConNet, and the paper's choices"
 metrics = {
     "mask AP": "coco/segm_mAP",
     "AP_50": "coco/segm_mAP_50",
+    "AP_75": "coco/segm_mAP_75",
     "AF_1": "coco/AF_1",
     "box AP": "coco/bbox_mAP",
 }
@@ -34,6 +35,7 @@ _losses = {
 variants = dict(
     mask_rcnn=dict(label="Mask R-CNN", config="../quickstart/mask-rcnn_shapes.py"),
     crls=dict(label="CRLS, small"),
+    f_connet=dict(label="F-ConNet's masks", config="../quickstart/crls_f-connet_shapes.py"),
     box_gradient=dict(label="gradients to the proposals' boxes", options=_box_gradient),
     pool=dict(label="features pooled by their maximum", options=_pool),
     image=dict(label="I by a fully connected layer", options=_image),
@@ -41,7 +43,7 @@ variants = dict(
         label="dense gates, one loss, phi_0 of noise",
         options={**_gates, f"{_network}.in_channels": 1},
     ),
-    mask_boxes=dict(label="masks in the proposals", options=_mask_boxes),
+    mask_boxes=dict(label="masks in the proposals", of="crls", options=_mask_boxes),
     losses=dict(label="smooth L1", options=_losses),
     paper=dict(
         label="all of these",

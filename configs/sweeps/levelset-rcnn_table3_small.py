@@ -8,6 +8,7 @@ metrics = {
     "box AP": "coco/bbox_mAP",
     "initial AP": "coco/initial_segm_mAP",
     "AP": "coco/segm_mAP",
+    "AP75": "coco/segm_mAP_75",
     "AF_1": "coco/AF_1",
     "AF_2": "coco/AF_2",
 }
