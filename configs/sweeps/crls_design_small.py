@@ -1,6 +1,6 @@
 """Mask R-CNN, the small CRLS, F-ConNet in its place, and the paper's choices, on generated shapes.
 
-The choices come one at a time and all together. About 15 minutes a run on one core, 7 of Mask R-CNN.
+The choices come one at a time and all together. 20 minutes a run on one core, 8 of Mask R-CNN.
 """
 
 title = "CRLS, small: F-ConNet, and the paper's choices"
@@ -19,6 +19,7 @@ _box_gradient = {f"{_heads}.bbox_roi_extractor.box_gradient": 1.0}
 _pool = {f"{_heads}.bbox_head.pool": "max"}
 _image = {f"{_heads}.mask_head.num_convs": 0, f"{_network}.in_channels": 1}
 _gates = {
+    f"{_network}.in_channels": 1,
     f"{_network}.gate": "dense",
     f"{_network}.size": (21, 21),
     f"{_network}.hidden_channels": 1,
@@ -41,7 +42,7 @@ variants = dict(
     image=dict(label="I by a fully connected layer", options=_image),
     gates=dict(
         label="dense gates, one loss, phi_0 of noise",
-        options={**_gates, f"{_network}.in_channels": 1},
+        options=_gates,
     ),
     mask_boxes=dict(label="masks in the proposals", of="crls", options=_mask_boxes),
     losses=dict(label="smooth L1", options=_losses),
