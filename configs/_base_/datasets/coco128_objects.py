@@ -1,11 +1,12 @@
-"""The objects of 128 images of COCO's train2017 as one class: 96 to train on, 32 to validate.
+"""The objects of 128 images of COCO's train2017 as one class, as label maps: 96 photographs to
+train on, 32 to validate.
 
 ``tools/dataset_converters/coco_objects.py`` writes the two files. The pipelines are Penn-Fudan's.
 """
 
-_base_ = ["./pennfudan_instance.py"]
+_base_ = ["./pennfudan_semantic.py"]
 data_root = "data/"
-metainfo = dict(classes=("object",), palette=[(220, 20, 60)])
+metainfo = dict(classes=("background", "object"), palette=[(0, 0, 0), (220, 20, 60)])
 train_dataloader = dict(
     dataset=dict(
         data_root=data_root,
@@ -23,5 +24,3 @@ val_dataloader = dict(
     )
 )
 test_dataloader = val_dataloader
-val_evaluator = dict(ann_file=data_root + "coco128_objects/instances_val.json")
-test_evaluator = val_evaluator
