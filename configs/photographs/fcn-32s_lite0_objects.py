@@ -2,7 +2,7 @@
 
 _base_ = [
     "../_base_/models/fcn-32s_lite0.py",
-    "../_base_/datasets/coco128_objects.py",
+    "../_base_/datasets/coco128_objects_semantic.py",
     "../_base_/schedules/scratch_small.py",
     "../_base_/light_runtime.py",
 ]

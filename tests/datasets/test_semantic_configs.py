@@ -19,7 +19,7 @@ CONFIGS = sorted(
     path.stem
     for path in (Path(__file__).parents[2] / "configs/_base_/datasets").glob("*_semantic*.py")
 )
-CLASSES = dict(voc=21, pascal=60, cityscapes=19, shapes=5, pennfudan=2, coco128=81, coco=81)
+CLASSES = dict(voc=21, pascal=60, cityscapes=19, shapes=5, pennfudan=2, coco128=2, coco=81)
 
 
 @pytest.fixture(autouse=True)
@@ -136,14 +136,17 @@ def test_small_images_are_padded_to_the_crop(checkout, tmp_path, name, height):
     assert sample.ori_shape == sample.img_shape == (375, 200)
 
 
-@pytest.mark.parametrize("name", ["pennfudan_semantic", "coco128_semantic"])
-def test_instances_end_to_end(checkout, tmp_path, name):
+@pytest.mark.parametrize(
+    ("name", "category"), [("pennfudan_semantic", "person"), ("coco128_objects_semantic", "object")]
+)
+def test_instances_end_to_end(checkout, tmp_path, name, category):
     config = read(checkout, name)
-    category = dict(id=1, name="person")
+    category = dict(id=1, name=category)
+    datasets = [loader.dataset for loader in (config.train_dataloader, config.val_dataloader)]
     content = dict(images=[], annotations=[], categories=[category])
     for number, size in enumerate([(100, 150), (160, 90)]):
-        for folder in ("train", "val", "images"):
-            (tmp_path / folder).mkdir(exist_ok=True)
+        for folder in {dataset.data_prefix.img for dataset in datasets}:
+            (tmp_path / folder).mkdir(parents=True, exist_ok=True)
             image = np.full((*size, 3), 99, np.uint8)
             Image.fromarray(image).save(tmp_path / folder / f"{number}.png")
         content["images"].append(
@@ -161,10 +164,11 @@ def test_instances_end_to_end(checkout, tmp_path, name):
                 segmentation=[polygon],
             )
         )
-    (tmp_path / "annotations").mkdir()
-    for loader in (config.train_dataloader, config.val_dataloader):
-        loader.dataset.data_root = str(tmp_path)
-        (tmp_path / loader.dataset.ann_file).write_text(json.dumps(content))
+    for dataset in datasets:
+        dataset.data_root = str(tmp_path)
+        path = tmp_path / dataset.ann_file
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(content))
     batch = first_batch(config.train_dataloader)
     for image, sample in zip(batch["inputs"], batch["data_samples"], strict=True):
         labels = sample.gt_sem_seg.sem_seg
