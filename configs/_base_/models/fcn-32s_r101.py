@@ -15,6 +15,7 @@ level_set = dict(
     reduction="image",
     map_size=(41, 41),
     loss_weight=4e-4,
+    warmup_iters=0,
 )
 model = dict(
     type="mmlevelset.SemanticSegmentor",

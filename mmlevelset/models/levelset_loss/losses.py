@@ -6,10 +6,11 @@ from typing import Any, NamedTuple
 
 import torch
 from mmengine.dist import get_world_size
+from mmengine.logging import MessageHub
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from mmlevelset.models.common import mean_count
+from mmlevelset.models.common import check_not_negative, mean_count
 from mmlevelset.ops import dirac, heaviside
 from mmlevelset.ops.checks import (
     accumulation_dtype,
@@ -63,6 +64,9 @@ class LevelSetLoss(nn.Module):
             name are trained.
         map_size: Height and width in pixels of the maps for which ``loss_weight`` is stated, for
             ``sum`` and ``image``. With None the energies of all maps are plain sums over pixels.
+        warmup_iters: In training the weight grows evenly from 0 during these first iterations of
+            mmengine's runner. The energy is the same when a class and its outside change places, so
+            a weight that outweighs cross-entropy from the start can fix them the wrong way round.
 
     Raises:
         ValueError: A setting is out of its range.
@@ -80,8 +84,10 @@ class LevelSetLoss(nn.Module):
         ignore_index: int = 255,
         loss_name: str = "loss_level_set",
         map_size: Sequence[int] | None = (41, 41),
+        warmup_iters: int = 0,
     ) -> None:
         super().__init__()
+        check_not_negative(warmup_iters=warmup_iters)
         _check_heaviside(eps, kind)
         _check_reduction("reduction", reduction)
         _check_map_size(map_size)
@@ -92,6 +98,7 @@ class LevelSetLoss(nn.Module):
         self.ignore_index = ignore_index
         self.loss_name = loss_name
         self.map_size = map_size
+        self.warmup_iters = warmup_iters
 
     def forward(
         self,
@@ -128,14 +135,28 @@ class LevelSetLoss(nn.Module):
         total = energy.sum()
         if reduction == "pixel":
             labelled = _mass(target.long(), ignore_index, weight, energy.dtype).sum()
-            return self.loss_weight * total / mean_count(labelled)
+            return self._weight() * total / mean_count(labelled)
         if self.map_size is not None:
             total = total * (math.prod(self.map_size) / max(math.prod(target.shape[1:]), 1))
         factor = get_world_size() if reduction == "sum" else 1 / max(len(pred), 1)
-        return self.loss_weight * total * factor
+        return self._weight() * total * factor
+
+    def _weight(self) -> float:
+        if not self.training or self.warmup_iters == 0:
+            return self.loss_weight
+        done = MessageHub.get_current_instance().get_info("iter", 0)
+        return self.loss_weight * min(1.0, done / self.warmup_iters)
 
     def extra_repr(self) -> str:
-        names = ("eps", "kind", "reduction", "loss_weight", "map_size", "ignore_index")
+        names = (
+            "eps",
+            "kind",
+            "reduction",
+            "loss_weight",
+            "warmup_iters",
+            "map_size",
+            "ignore_index",
+        )
         return ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
 
 

@@ -2,6 +2,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mmengine.logging import MessageHub
 
 from mmlevelset.models.levelset_loss import LevelSetLoss, level_set_energy, losses
 from mmlevelset.registry import MODELS
@@ -343,6 +344,31 @@ def test_at_41_x_41_the_loss_is_the_papers_sum():
     torch.testing.assert_close(half(logits, target), 4e-4 * energy)
 
 
+@pytest.mark.parametrize("reduction", ["sum", "image", "pixel"])
+def test_the_weight_grows_evenly_in_the_warm_up(reduction):
+    logits, labels = torch.randn(2, 3, 6, 5, requires_grad=True), torch.randint(3, (2, 6, 5))
+    full = LevelSetLoss(reduction=reduction)(logits, labels)
+    loss = LevelSetLoss(reduction=reduction, warmup_iters=20)
+    hub = MessageHub.get_current_instance()
+    before = hub.get_info("iter")
+    for done, share in ((0, 0), (5, 0.25), (19, 0.95), (20, 1), (300, 1)):
+        hub.update_info("iter", done)
+        value = loss(logits, labels)
+        torch.testing.assert_close(value, share * full)
+        (gradient,) = torch.autograd.grad(value, logits)
+        assert gradient.any() == (share > 0)
+    hub.update_info("iter", 0)
+    assert loss.eval()(logits, labels) == full
+    hub.update_info("iter", before)
+
+
+def test_two_classes_that_change_places_have_the_same_energy():
+    """So a large weight can fix the classes the wrong way round, and needs a warm-up."""
+    logits, labels = torch.randn(2, 2, 6, 5, dtype=torch.float64), torch.randint(2, (2, 6, 5))
+    right, wrong = (level_set_energy(maps, labels) for maps in (logits, logits.flip(1)))
+    torch.testing.assert_close(right, wrong)
+
+
 def test_ignore_index_of_the_call_comes_first():
     logits, target = example()
     loss = LevelSetLoss()
@@ -385,7 +411,9 @@ def test_built_by_its_name():
     loss = MODELS.build(dict(type="mmlevelset.LevelSetLoss", eps=20, kind="arctan"))
     assert isinstance(loss, LevelSetLoss)
     assert loss.loss_name == "loss_level_set"
-    assert "eps=20, kind='arctan', reduction='sum', loss_weight=0.0004, map_size=" in repr(loss)
+    assert "eps=20, kind='arctan', reduction='sum', loss_weight=0.0004, warmup_iters=0" in repr(
+        loss
+    )
     assert LevelSetLoss(loss_name="loss_ls").loss_name == "loss_ls"
 
 
@@ -399,6 +427,8 @@ def test_built_by_its_name():
         (dict(eps=0), "eps must be positive and finite, but is 0"),
         (dict(eps=float("nan")), "eps must be positive and finite, but is nan"),
         (dict(reduction="mean"), "reduction must be one of sum, image, pixel, but is 'mean'"),
+        (dict(warmup_iters=-1), "warmup_iters must be at least 0, but is -1"),
+        (dict(warmup_iters="ten"), "warmup_iters must be at least 0, but is 'ten'"),
         (dict(map_size=41), "map_size must be a height and a width .* or None, but is 41"),
         (dict(map_size=(41, 0)), r"map_size must be a height and a width .*, but is \(41, 0\)"),
     ],
