@@ -67,6 +67,7 @@ class LevelSetLoss(nn.Module):
         warmup_iters: In training the weight grows evenly from 0 during these first iterations of
             mmengine's runner. The energy is the same when a class and its outside change places, so
             a weight that outweighs cross-entropy from the start can fix them the wrong way round.
+            Training without a runner is an error, not a weight of 0.
 
     Raises:
         ValueError: A setting is out of its range.
@@ -144,7 +145,11 @@ class LevelSetLoss(nn.Module):
     def _weight(self) -> float:
         if not self.training or self.warmup_iters == 0:
             return self.loss_weight
-        done = MessageHub.get_current_instance().get_info("iter", 0)
+        done = MessageHub.get_current_instance().get_info("iter")
+        if done is None:
+            raise RuntimeError(
+                "warmup_iters counts iterations of mmengine's runner, but none runs: set it to 0"
+            )
         return self.loss_weight * min(1.0, done / self.warmup_iters)
 
     def extra_repr(self) -> str:

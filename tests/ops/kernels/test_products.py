@@ -156,7 +156,8 @@ def test_products_are_as_exact_as_in_float32(name, dtype):
             # Tensor cores cut the digits of a sum off, where others round it.
             assert error(one, want) < (1e-6 if DEVICE == "cpu" else 4e-6)
             if DEVICE == "cpu":
-                assert error(one, want) <= max(3 * error(float32, want), 1.5e-7)
+                # Two roundings of float32: processors add in different orders.
+                assert error(one, want) <= max(3 * error(float32, want), 2.4e-7)
         if name == "plain":  # and a single term of bfloat16 would not do
             single = maps.bfloat16().double() @ centred.T
             assert error(single, wanted[0]) > 1e-4
