@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import torch
 from mmdet.structures import DetDataSample
 from mmdet.utils import reduce_mean
+from mmengine.logging import MessageHub
 from torch import Tensor, nn
 
 Result = TypeVar("Result", bound=Tensor | tuple)
@@ -177,6 +178,25 @@ def start_small(layer: nn.Module, std: float | None) -> None:
     if std is not None:
         nn.init.normal_(layer.weight, std=std)  # type: ignore[arg-type]
         nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+
+
+def warmup_share(iterations: int) -> float:
+    """Return the share of a warm-up that is over, in [0, 1]: it grows evenly with the iterations.
+
+    Args:
+        iterations: Length of the warm-up in iterations of mmengine's runner. 0: no warm-up.
+
+    Raises:
+        RuntimeError: There is a warm-up, and no runner counts its iterations.
+    """
+    if not iterations:
+        return 1.0
+    done = MessageHub.get_current_instance().get_info("iter")
+    if done is None:
+        raise RuntimeError(
+            "warmup_iters counts iterations of mmengine's runner, but none runs: set it to 0"
+        )
+    return min(done / iterations, 1.0)
 
 
 def check_choice(name: str, value: str, choices: Sequence[str]) -> None:

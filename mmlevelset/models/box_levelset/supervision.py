@@ -7,7 +7,6 @@ import torch
 import torch.nn.functional as F
 from mmdet.registry import MODELS as MMDET_MODELS
 from mmdet.utils import ConfigType, OptConfigType
-from mmengine.logging import MessageHub
 from mmengine.model import BaseModule
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
@@ -15,7 +14,7 @@ from torch import Tensor, nn
 from mmlevelset.models.box_levelset.lab import LabImage
 from mmlevelset.models.box_levelset.level_set_loss import Masks
 from mmlevelset.models.box_levelset.targets import box_masks
-from mmlevelset.models.common import check_choice, check_not_negative, mean_count
+from mmlevelset.models.common import check_choice, check_not_negative, mean_count, warmup_share
 from mmlevelset.ops.checks import check_shape
 from mmlevelset.registry import MODELS
 
@@ -54,7 +53,7 @@ class BoxSupervision(BaseModule):
         supervision: ``box``: boxes alone; ``mask``: true masks, by ``loss_mask`` alone; ``mixed``:
             the true mask of an object, or its box if the mask is empty.
         warmup_iters: Iterations of mmengine's runner before all losses of boxes but the projection
-            begin.
+            begin. Here and in the pairwise loss a warm-up without a runner is an error.
         loss_mask: Loss of logits and true masks (K, H, W) that takes ``reduction_override``, as
             mmdet's DiceLoss; its config, or the loss itself. None with ``box`` alone.
         loss_projection: Losses (K,) of scores and box masks (K, H, W).
@@ -295,7 +294,7 @@ class BoxSupervision(BaseModule):
         inside = box_masks(boxes, size, image.shape[1:])
         values = dict(loss_projection=self.loss_projection(scores, inside))
         counts: dict[str, Tensor] = {}
-        if self._iteration() < self.warmup_iters:
+        if warmup_share(self.warmup_iters) < 1:
             return MaskLosses(values, counts)
         rows, columns = (
             max(round(own * now / padded), 1)
@@ -322,14 +321,8 @@ class BoxSupervision(BaseModule):
             average = F.interpolate(image[None], size, mode="area")[0]
             lab = self.lab_image.colours(average)[:, :rows, :columns]
             loss, counts["loss_pairwise"] = self.loss_pairwise(logits, inside, lab)
-            iters = self.loss_pairwise.warmup_iters
-            ramp = min(self._iteration() / iters, 1.0) if iters else 1.0
-            values["loss_pairwise"] = ramp * loss
+            values["loss_pairwise"] = warmup_share(self.loss_pairwise.warmup_iters) * loss
         return MaskLosses(values, counts)
-
-    @staticmethod
-    def _iteration() -> int:
-        return MessageHub.get_current_instance().get_info("iter", 0)
 
 
 def _is_on(loss: OptConfigType) -> bool:

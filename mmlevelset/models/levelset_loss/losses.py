@@ -6,11 +6,10 @@ from typing import Any, NamedTuple
 
 import torch
 from mmengine.dist import get_world_size
-from mmengine.logging import MessageHub
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from mmlevelset.models.common import check_not_negative, mean_count
+from mmlevelset.models.common import check_not_negative, mean_count, warmup_share
 from mmlevelset.ops import dirac, heaviside
 from mmlevelset.ops.checks import (
     accumulation_dtype,
@@ -143,14 +142,7 @@ class LevelSetLoss(nn.Module):
         return self._weight() * total * factor
 
     def _weight(self) -> float:
-        if not self.training or self.warmup_iters == 0:
-            return self.loss_weight
-        done = MessageHub.get_current_instance().get_info("iter")
-        if done is None:
-            raise RuntimeError(
-                "warmup_iters counts iterations of mmengine's runner, but none runs: set it to 0"
-            )
-        return self.loss_weight * min(1.0, done / self.warmup_iters)
+        return self.loss_weight * (warmup_share(self.warmup_iters) if self.training else 1)
 
     def extra_repr(self) -> str:
         names = (

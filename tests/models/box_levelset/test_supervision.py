@@ -3,7 +3,6 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from mmengine.logging import MessageHub
 from mmengine.structures import InstanceData
 
 from mmlevelset.models import common
@@ -163,14 +162,6 @@ def test_bgr_images_have_the_colours_of_rgb_images():
         torch.testing.assert_close(found[name], loss)
 
 
-@pytest.fixture
-def iteration():
-    hub = MessageHub.get_current_instance()
-    before = hub.get_info("iter")
-    yield lambda value: hub.update_info("iter", value)
-    hub.update_info("iter", before)
-
-
 def test_the_projection_is_alone_in_the_warm_up_and_the_pairs_begin_gently(iteration):
     settings = ALL | dict(loss_pairwise=PAIRWISE | dict(warmup_iters=20))
     module, usual = make(warmup_iters=5, **settings), losses_of(make(**ALL))
@@ -182,6 +173,15 @@ def test_the_projection_is_alone_in_the_warm_up_and_the_pairs_begin_gently(itera
             part = min(now / 20, 1) if name == "loss_pairwise" else 1
             want = 0 * usual[name] if now < 5 else part * usual[name]
             torch.testing.assert_close(losses[name], want)
+
+
+@pytest.mark.parametrize(
+    "settings", [dict(warmup_iters=5), dict(loss_pairwise=PAIRWISE | dict(warmup_iters=20))]
+)
+def test_a_warm_up_without_a_runner_is_an_error(settings, iteration):
+    iteration(None)
+    with pytest.raises(RuntimeError, match="warmup_iters counts iterations of mmengine's runner"):
+        losses_of(make(**ALL | settings))
 
 
 def test_all_processes_take_part_in_the_means(monkeypatch):
