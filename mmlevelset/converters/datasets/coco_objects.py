@@ -3,10 +3,13 @@
     python tools/dataset_converters/coco_objects.py \
         data/coco128/annotations/instances_coco128.json data/coco128_objects --val 32
 
-Writes OUT/instances_train.json and OUT/instances_val.json with the class "object", for detectors
-that learn from few photographs what an object is. Images stay where they are. The images are
-sorted by id and shuffled by the seed; the first of them validate. Images without instances are
-kept.
+Writes OUT/instances_train.json and OUT/instances_val.json with the class "object". Images stay
+where they are. The images are sorted by id and shuffled by the seed; the first of them validate.
+Images without instances are kept. --only keeps the instances of some classes alone:
+
+    python tools/dataset_converters/coco_objects.py \
+        data/coco128/annotations/instances_coco128.json data/coco128_people --val 24 \
+        --only person --name person
 """
 
 import random
@@ -31,6 +34,21 @@ def read_instances(path: Path) -> dict:
     return content
 
 
+def category_ids(content: dict, names: Sequence[str]) -> set[int]:
+    """Return the ids of the categories of these names.
+
+    Raises:
+        InputError: A name is not a category of the file.
+    """
+    ids = {category["name"]: category["id"] for category in content["categories"]}
+    for name in names:
+        if name not in ids:
+            raise InputError(
+                f"--only must name classes of the file, {sorted(ids)}, but has {name!r}"
+            )
+    return {ids[name] for name in names}
+
+
 def split_ids(ids: Sequence[int], val: int, seed: int) -> dict[str, set[int]]:
     """Return the image ids of train and of val: the first ``val`` of the shuffled ids validate."""
     shuffled = sorted(ids)
@@ -38,15 +56,22 @@ def split_ids(ids: Sequence[int], val: int, seed: int) -> dict[str, set[int]]:
     return {"train": set(shuffled[val:]), "val": set(shuffled[:val])}
 
 
-def part_of(content: dict, ids: set[int], name: str) -> dict:
-    """Return the file of these images, in the order of the source; all instances have one class."""
+def part_of(content: dict, ids: set[int], categories: set[int], name: str) -> dict:
+    """Return the file of these images, in the order of the source, with instances of one class.
+
+    Args:
+        content: The source.
+        ids: Ids of the images.
+        categories: Instances of other categories are left out.
+        name: Of the class.
+    """
     return {
         **content,
         "images": [image for image in content["images"] if image["id"] in ids],
         "annotations": [
             {**annotation, "category_id": 1}
             for annotation in content["annotations"]
-            if annotation["image_id"] in ids
+            if annotation["image_id"] in ids and annotation["category_id"] in categories
         ],
         "categories": number_categories([name]),
     }
@@ -61,9 +86,14 @@ def main(words: Sequence[str] | None = None) -> None:
         "--val", type=whole_number, required=True, metavar="N", help="number of images to validate"
     )
     parser.add_argument("--seed", type=int, default=0, help="of the split [0]")
+    parser.add_argument(
+        "--only", nargs="+", metavar="CLASS", help="classes whose instances are kept [all]"
+    )
     parser.add_argument("--name", default="object", help="of the class [object]")
     arguments = parser.parse_args(words)
     content = read_instances(arguments.annotations)
+    names = arguments.only or [category["name"] for category in content["categories"]]
+    categories = category_ids(content, names)
     ids = [image["id"] for image in content["images"]]
     if arguments.val >= len(ids):
         raise InputError(
@@ -71,7 +101,7 @@ def main(words: Sequence[str] | None = None) -> None:
             f" {arguments.val}"
         )
     for split, of_split in split_ids(ids, arguments.val, arguments.seed).items():
-        part = part_of(content, of_split, arguments.name)
+        part = part_of(content, of_split, categories, arguments.name)
         path = arguments.target / f"instances_{split}.json"
         write_compact_json(path, part)
         print(f"{path}: {len(part['images'])} images, {len(part['annotations'])} instances")

@@ -79,11 +79,22 @@ def test_another_name(source):
     )
 
 
+def test_other_classes_are_left_out_and_their_images_stay(source):
+    original = json.loads(source.read_text())
+    parts = convert(source, "--val", "3", "--only", "dog", "--name", "dog")
+    assert sum(len(part["images"]) for part in parts.values()) == 10
+    kept = {entry["id"] for part in parts.values() for entry in part["annotations"]}
+    assert kept == {entry["id"] for entry in original["annotations"] if entry["category_id"] == 2}
+    both = convert(source, "--val", "3", "--only", "dog", "cat")
+    assert both == convert(source, "--val", "3")
+
+
 @pytest.mark.parametrize(
     ("content", "words", "message"),
     [
         (None, ["--val", "10"], "--val must be less than the 10 images of"),
         (None, ["--val", "0"], "must be a positive integer"),
+        (None, ["--val", "1", "--only", "dog", "cow"], "['cat', 'dog'], but has 'cow'"),
         ("{", ["--val", "1"], "is not JSON"),
         ("[]", ["--val", "1"], "must hold a JSON object"),
         ('{"images": [1], "annotations": [], "categories": []}', ["--val", "1"], "images[0]"),
