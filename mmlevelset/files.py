@@ -46,7 +46,8 @@ def write_whole(path: Path, write: Callable[[str], object]) -> None:
     unfinished = ""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, unfinished = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+        # A name may have 255 bytes: the temporary name of a long one is cut.
+        handle, unfinished = tempfile.mkstemp(prefix=f".{path.name[:40]}-", dir=path.parent)
         os.close(handle)
         write(unfinished)
         os.chmod(unfinished, 0o644)  # mkstemp's own mode shuts out other users

@@ -75,6 +75,10 @@ def read_header(source: Path | bytes, loader: dict | None = None, name: str = ""
             bits = _bits(image, source)
     except FileNotFoundError:
         raise ImageFileError(f"image file {name} does not exist") from None
+    except Image.DecompressionBombError as error:
+        raise ImageFileError(
+            f"image file {name} has too many pixels for Pillow, cut it into parts: {error}"
+        ) from error
     except Exception as error:  # the decoders' errors for a damaged file have no common class
         raise ImageFileError(f"image file {name} cannot be read: {error}") from error
     if bits not in (8, 16):

@@ -148,7 +148,9 @@ def _draw(axes, panel: Panel, width: int) -> None:
     )
     axes.set(xlim=(0, width_px), ylim=(height_px, 0))
     axes.set_axis_off()
-    axes.set_title(panel.title, fontsize=12, pad=6)
+    # A letter is about 0.6 of the font's size wide; mathtext's dollar signs are not drawn.
+    letters = max(len(panel.title.replace("$", "")), 1)
+    axes.set_title(panel.title, fontsize=min(12, width * 72 / DPI / (0.6 * letters)), pad=6)
     # A dark rim keeps a line visible where the image has the colour of the line.
     rim = [patheffects.Stroke(linewidth=2.6, foreground="black", alpha=0.6), patheffects.Normal()]
     for polygons, color in zip(panel.outlines, panel.colors, strict=False):

@@ -34,44 +34,41 @@ def read_instances(path: Path) -> dict:
     return content
 
 
-def category_ids(content: dict, names: Sequence[str]) -> set[int]:
-    """Return the ids of the categories of these names.
+def instances_of(content: dict, names: Sequence[str]) -> list[dict]:
+    """Return the annotations of the categories of these names, in the order of the file.
 
     Raises:
         InputError: A name is not a category of the file.
     """
-    ids = {category["name"]: category["id"] for category in content["categories"]}
+    known = {category["name"] for category in content["categories"]}
     for name in names:
-        if name not in ids:
+        if name not in known:
             raise InputError(
-                f"--only must name classes of the file, {sorted(ids)}, but has {name!r}"
+                f"--only must name classes of the file, {sorted(known)}, but has {name!r}"
             )
-    return {ids[name] for name in names}
+    ids = {category["id"] for category in content["categories"] if category["name"] in names}
+    return [entry for entry in content["annotations"] if entry["category_id"] in ids]
 
 
 def split_ids(ids: Sequence[int], val: int, seed: int) -> dict[str, set[int]]:
-    """Return the image ids of train and of val: the first ``val`` of the shuffled ids validate."""
-    shuffled = sorted(ids)
+    """Return the image ids of train and of val: the first ``val`` of the shuffled ids validate.
+
+    Ids that are texts come after the numbers.
+    """
+    shuffled = sorted(ids, key=lambda value: (isinstance(value, str), value))
     random.Random(seed).shuffle(shuffled)
     return {"train": set(shuffled[val:]), "val": set(shuffled[:val])}
 
 
-def part_of(content: dict, ids: set[int], categories: set[int], name: str) -> dict:
-    """Return the file of these images, in the order of the source, with instances of one class.
-
-    Args:
-        content: The source.
-        ids: Ids of the images.
-        categories: Instances of other categories are left out.
-        name: Of the class.
-    """
+def part_of(content: dict, ids: set[int], name: str) -> dict:
+    """Return the file of these images, in the order of the source; all instances have one class."""
     return {
         **content,
         "images": [image for image in content["images"] if image["id"] in ids],
         "annotations": [
             {**annotation, "category_id": 1}
             for annotation in content["annotations"]
-            if annotation["image_id"] in ids and annotation["category_id"] in categories
+            if annotation["image_id"] in ids
         ],
         "categories": number_categories([name]),
     }
@@ -92,16 +89,20 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--name", default="object", help="of the class [object]")
     arguments = parser.parse_args(words)
     content = read_instances(arguments.annotations)
-    names = arguments.only or [category["name"] for category in content["categories"]]
-    categories = category_ids(content, names)
+    if arguments.only:
+        content["annotations"] = instances_of(content, arguments.only)
     ids = [image["id"] for image in content["images"]]
     if arguments.val >= len(ids):
         raise InputError(
             f"--val must be less than the {len(ids)} images of {arguments.annotations}, but is"
             f" {arguments.val}"
         )
+    paths = {split: arguments.target / f"instances_{split}.json" for split in ("train", "val")}
+    for path in paths.values():
+        if path.exists() and path.samefile(arguments.annotations):
+            raise InputError(f"{arguments.target} must be another folder: {path} would be replaced")
     for split, of_split in split_ids(ids, arguments.val, arguments.seed).items():
-        part = part_of(content, of_split, categories, arguments.name)
-        path = arguments.target / f"instances_{split}.json"
+        part = part_of(content, of_split, arguments.name)
+        path = paths[split]
         write_compact_json(path, part)
         print(f"{path}: {len(part['images'])} images, {len(part['annotations'])} instances")

@@ -101,6 +101,8 @@ def main(words: Sequence[str] | None = None) -> None:
     arguments = parser.parse_args(words)
     photographs = require(arguments.source / "PNGImages", "the folder of the images")
     found = {path.stem for path in photographs.glob("*.png")}
+    if not found:
+        raise InputError(f"{photographs} has no image (*.png)")
     splits = split_names()
     unknown = sorted(found - {name for names in splits.values() for name in names})
     if unknown:

@@ -16,6 +16,7 @@ photographs.json, the images and the categories of these results.
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 import time
 from collections.abc import Sequence
@@ -40,7 +41,7 @@ NAME = "predict.py"
 
 def parse(words: Sequence[str] | None) -> argparse.Namespace:
     made = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=NAME, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     made.add_argument(
         "photographs",
@@ -55,7 +56,7 @@ def parse(words: Sequence[str] | None) -> argparse.Namespace:
     made.add_argument(
         "--out",
         metavar="FOLDER",
-        type=Path,
+        type=_folder,
         default=Path("work_dirs/predict"),
         help="folder of the results [work_dirs/predict]",
     )
@@ -68,14 +69,26 @@ def parse(words: Sequence[str] | None) -> argparse.Namespace:
     return made.parse_args(words)
 
 
+def _folder(word: str) -> Path:
+    if not word:
+        raise argparse.ArgumentTypeError("the name of the folder is empty")
+    return Path(word)
+
+
 def main(words: Sequence[str] | None = None) -> None:
     arguments = parse(words)
+    # A file's name need not be text that the terminal can show.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     with short_errors(NAME, arguments):
         sys.exit(predict(arguments))
 
 
 def predict(arguments: argparse.Namespace) -> int:
-    """Write the results of all photographs; return the exit code, 2 if one could not be read.
+    """Write the results of all photographs.
+
+    Returns:
+        The exit code: 0, or 2 if a photograph could not be read, or 130 after Ctrl-C.
 
     Raises:
         InputError: The arguments or the weights are wrong, or there is no photograph.
@@ -92,8 +105,8 @@ def predict(arguments: argparse.Namespace) -> int:
     from mmlevelset.experiments.prediction.results import Results
     from mmlevelset.files import make_folder
 
-    make_folder(arguments.out, "--out")
     detector = load_detector(source, arguments)
+    make_folder(arguments.out, "--out")
     for line in unreadable:
         print(f"{NAME}: {line}", file=sys.stderr)
     results = Results(arguments.out, detector.classes)
@@ -117,6 +130,10 @@ def predict(arguments: argparse.Namespace) -> int:
             objects = f"{len(found)} object{'s' * (len(found) != 1)}"
             place = f"[{number}/{len(photographs)}]"
             print(f"{place} {photograph}: {objects}, {spent[-1]:.2f} s", flush=True)
+    except KeyboardInterrupt:
+        done = f"{len(results.images)} of {len(photographs)} photographs are done"
+        print(f"{NAME}: interrupted: {done}, in {arguments.out}", file=sys.stderr)
+        return 130
     finally:
         if results.images:  # the photographs so far, if the run is ended
             results.write()

@@ -121,13 +121,22 @@ class Detector:
 
         Raises:
             InputError: The model predicts no masks of objects.
+            ValueError: A side would have no pixel in the network's input.
         """
+        import cv2
         import torch
         from mmengine.dataset import pseudo_collate
 
         image = _bgr(loaded["img"])
+        try:
+            prepared = self._prepare(loaded)
+        except cv2.error as error:
+            height, width = image.shape[:2]
+            raise ValueError(
+                f"{width} x {height} pixels (width x height) are too narrow to be resized"
+            ) from error
         with torch.no_grad():
-            (sample,) = self.model.test_step(pseudo_collate([self._prepare(loaded)]))
+            (sample,) = self.model.test_step(pseudo_collate([prepared]))
         if "masks" not in sample.get("pred_instances", {}):
             raise InputError("the config's model predicts no masks of objects")
         found = sample.pred_instances

@@ -55,19 +55,26 @@ def _below(folder: Path, out: Path) -> Iterator[Path]:
 def result_names(photographs: Sequence[Path], out: Path) -> list[str]:
     """Return a name for each photograph's results, without the end of the file's name.
 
-    The name is the photograph's. If several photographs share it, the later names get a number.
-    No result takes the place of another, or of a photograph.
+    The name is the photograph's, cut to 200 bytes. If several photographs share it, the later names
+    get a number. No result takes the place of another, or of a photograph.
     """
     taken = {_real(path) for path in photographs}
     names = []
     for path in photographs:
-        name, number = path.stem, 1
+        stem = _cut(path.stem)
+        name, number = stem, 1
         while taken & (files := _results_of(name, out)):
             number += 1
-            name = f"{path.stem}-{number}"
+            name = f"{stem}-{number}"
         taken |= files
         names.append(name)
     return names
+
+
+def _cut(name: str) -> str:
+    while len(os.fsencode(name)) > 200:
+        name = name[:-1]
+    return name
 
 
 def _results_of(name: str, out: Path) -> set[Path]:

@@ -30,6 +30,8 @@ def find_weights(given: str | None) -> str:
     Raises:
         InputError: There are no such weights.
     """
+    if given == "":
+        raise InputError("--weights is empty: leave it out for the default")
     shipped = shipped_weights()
     name = given or default_name()
     if name is None:

@@ -12,9 +12,10 @@ from mmcv.cnn import build_conv_layer, build_norm_layer
 from mmengine.model import BaseModule, update_init_info
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.utils.checkpoint import checkpoint
 
 from mmlevelset.errors import InputError
+from mmlevelset.models.backbones.recompute import recompute
+from mmlevelset.models.common import check_choice
 from mmlevelset.registry import MODELS, WEIGHT_INITIALIZERS
 
 
@@ -125,18 +126,18 @@ class EfficientNetLite(BaseModule):
         with_cp: bool = False,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
-        if arch not in FACTORS:
-            raise ValueError(f"arch must be one of {', '.join(FACTORS)}, but is {arch!r}")
-        if not out_indices or list(out_indices) != sorted({*out_indices} & {*range(NUM_STAGES)}):
+        check_choice("arch", arch, tuple(FACTORS))
+        if not _is_ascending(out_indices):
             raise ValueError(
-                f"out_indices must be ascending numbers from 0 to {NUM_STAGES - 1}, but is"
+                f"out_indices must be ascending whole numbers from 0 to {NUM_STAGES - 1}, but is"
                 f" {out_indices}"
             )
         if output_stride not in (8, 16, 32):
             raise ValueError(f"output_stride must be 8, 16 or 32, but is {output_stride}")
-        if frozen_stages not in range(NUM_STAGES + 1):
+        if type(frozen_stages) is not int or frozen_stages not in range(NUM_STAGES + 1):
             raise ValueError(
-                f"frozen_stages must be a number from 0 to {NUM_STAGES}, but is {frozen_stages}"
+                f"frozen_stages must be a whole number from 0 to {NUM_STAGES}, but is"
+                f" {frozen_stages!r}"
             )
         super().__init__(
             init_cfg
@@ -209,6 +210,15 @@ class EfficientNetLite(BaseModule):
         return tuple(outputs[index] for index in self.out_indices)
 
 
+def _is_ascending(stages: object) -> bool:
+    """Whether stages are whole numbers from 0 to NUM_STAGES - 1, each larger than the last."""
+    if not isinstance(stages, list | tuple) or not stages:
+        return False
+    if any(type(stage) is not int for stage in stages):
+        return False
+    return list(stages) == sorted({*stages} & {*range(NUM_STAGES)})
+
+
 class InvertedResidual(nn.Module):
     """A block of EfficientNet-Lite; the input is added if the output has its size and channels.
 
@@ -252,7 +262,7 @@ class InvertedResidual(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the block's output (B, channels, H', W') for x (B, in_channels, H, W)."""
         if self.with_cp and x.requires_grad:
-            return checkpoint(self._forward, x, use_reentrant=False)
+            return recompute(self, self._forward, x)
         return self._forward(x)
 
     def _forward(self, x: Tensor) -> Tensor:
@@ -313,7 +323,7 @@ class PipWeights:
         except (RuntimeError, EOFError, UnpicklingError, AttributeError) as error:
             raise InputError(
                 f"init_cfg: {path} must have the weights of EfficientNet-{module.arch}, but cannot"
-                f" be loaded ({error})"
+                f" be loaded ({error or type(error).__name__})"
             ) from error
         if hasattr(module, "_params_init_info"):
             update_init_info(module, init_info=f"PipWeights: {path.name}")

@@ -5,8 +5,8 @@ from mmcv.cnn import build_activation_layer, build_conv_layer, build_norm_layer
 from mmengine.model import BaseModule
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.utils.checkpoint import checkpoint
 
+from mmlevelset.models.backbones.recompute import recompute
 from mmlevelset.registry import MODELS
 
 # Output channels of a block's convolutions in mod2 to mod7, as multiples of mod1's channels.
@@ -238,7 +238,7 @@ class PreActivatedBlock(BaseModule):
     def forward(self, x: Tensor) -> Tensor:
         """Return the block's output (B, widths[-1], H, W) for x (B, in_channels, H, W)."""
         if self.with_cp and x.requires_grad:
-            return checkpoint(self._forward, x, use_reentrant=False)
+            return recompute(self, self._forward, x)
         return self._forward(x)
 
     def _forward(self, x: Tensor) -> Tensor:

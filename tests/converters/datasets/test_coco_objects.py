@@ -89,6 +89,36 @@ def test_other_classes_are_left_out_and_their_images_stay(source):
     assert both == convert(source, "--val", "3")
 
 
+def test_nothing_is_lost_where_categories_share_a_name_or_are_missing(source):
+    content = json.loads(source.read_text())
+    content["categories"] = [dict(id=2, name="dog"), dict(id=5, name="dog")]
+    source.write_text(json.dumps(content))
+    for words in ([], ["--only", "dog"]):
+        parts = convert(source, "--val", "3", *words)
+        assert sum(len(part["annotations"]) for part in parts.values()) == 10
+
+
+def test_the_source_is_not_replaced(source, capsys):
+    own = source.rename(source.with_name("instances_train.json"))
+    before = own.read_text()
+    with pytest.raises(SystemExit) as end:
+        main([str(own), str(own.parent), "--val", "1"])
+    assert end.value.code == 2
+    assert f"{own} would be replaced" in capsys.readouterr().err
+    assert own.read_text() == before and len(list(own.parent.iterdir())) == 1
+
+
+def test_ids_may_be_numbers_and_texts(source):
+    content = json.loads(source.read_text())
+    content["images"][0]["id"] = "a"
+    for entry in content["annotations"]:
+        if entry["image_id"] == 1:
+            entry["image_id"] = "a"
+    source.write_text(json.dumps(content))
+    parts = convert(source, "--val", "3")
+    assert sum(len(part["images"]) for part in parts.values()) == 10
+
+
 @pytest.mark.parametrize(
     ("content", "words", "message"),
     [

@@ -96,7 +96,7 @@ def test_a_part_of_the_archive_needs_the_option(source, capsys):
     assert not (source.parent / "pennfudan").exists()
 
 
-@pytest.mark.parametrize("kind", ["folder", "unknown", "size", "empty", "missing", "truncated"])
+@pytest.mark.parametrize("kind", ["folder", "unknown", "size", "empty", "missing", "truncated", "none"])
 def test_bad_sources_are_named(source, capsys, kind):
     name = NAMES["val"]
     mask, photograph = source / f"PedMasks/{name}_mask.png", source / f"PNGImages/{name}.png"
@@ -114,6 +114,10 @@ def test_bad_sources_are_named(source, capsys, kind):
         expected = f"{mask} has no pedestrian"
     elif kind == "missing":
         mask.unlink()
+    elif kind == "none":
+        for path in photograph.parent.iterdir():
+            path.unlink()
+        expected = f"{photograph.parent} has no image (*.png)"
     else:
         photograph.write_bytes(photograph.read_bytes()[:60])
         expected = str(photograph)

@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -183,17 +184,21 @@ def test_files_that_are_no_photographs_are_named(checkpoint, photo, tmp_path, ca
     (folder / "empty.jpg").touch()
     (folder / "short.png").write_bytes(photo.read_bytes()[:-20])
     cv2.imwrite(str(folder / "line.png"), np.zeros((1, 400, 3), np.uint8))  # resized, of height 0
+    shutil.copy(photo, folder / os.fsdecode(b"no text \xff.png"))
     words = [folder, tmp_path / "none.png", "--weights", checkpoint, "--out", tmp_path / "out"]
     assert predict(*words, *FEW) == 2
     printed = capsys.readouterr()
     lines = [line for line in printed.err.splitlines() if line.startswith("predict.py: ")]
     assert len(lines) == 5
     assert lines[0].endswith("none.png: there is no such file or folder")
-    assert lines.pop(2).startswith(f"predict.py: {folder / 'line.png'}: ")
+    assert lines.pop(2) == (
+        f"predict.py: {folder / 'line.png'}: 400 x 1 pixels (width x height) are too narrow to be"
+        " resized"
+    )
     for line, name in zip(lines[1:], ("empty.jpg", "short.png", "text.jpg"), strict=True):
         assert line.startswith(f"predict.py: image file {folder / name} ")
-    assert "1 photograph, " in printed.out
-    assert [image["id"] for image in read(tmp_path / "out/photographs.json")["images"]] == [1]
+    assert "2 photographs, " in printed.out
+    assert [image["id"] for image in read(tmp_path / "out/photographs.json")["images"]] == [1, 2]
 
 
 def test_kinds_of_photographs(checkpoint, photo, tmp_path, monkeypatch):
@@ -216,8 +221,9 @@ def test_kinds_of_photographs(checkpoint, photo, tmp_path, monkeypatch):
     cv2.imwrite(str(folder / "deep.png"), np.full((20, 30, 3), (12800, 25600, 51200), np.uint16))
     names = ("turned.jpg", "grey.png", "alpha.png", "cmyk.jpg", "deep.png")
     for name in names:
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(SystemExit) as end:
             main([str(folder / name), "--weights", str(checkpoint), "--out", str(tmp_path)])
+        assert end.value.code == 130
     assert {name: seen[name].shape for name in names} == {
         **dict.fromkeys(names, (20, 30, 3)),
         "turned.jpg": (30, 20, 3),
@@ -229,7 +235,7 @@ def test_kinds_of_photographs(checkpoint, photo, tmp_path, monkeypatch):
 
 
 def test_an_ended_run_keeps_what_it_has_and_nothing_is_half_written(
-    checkpoint, photo, tmp_path, monkeypatch
+    checkpoint, photo, tmp_path, monkeypatch, capsys
 ):
     shutil.copy(photo, photo.parent / "b.png")
     real = detector.Detector.detect
@@ -241,8 +247,10 @@ def test_an_ended_run_keeps_what_it_has_and_nothing_is_half_written(
 
     monkeypatch.setattr(detector.Detector, "detect", once)
     words = [photo.parent, "--weights", checkpoint, "--out", tmp_path / "out", *FEW]
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(SystemExit) as end:
         main([str(word) for word in words])
+    assert end.value.code == 130
+    assert "interrupted: 1 of 2 photographs are done" in capsys.readouterr().err
     written = {path.name for path in (tmp_path / "out").iterdir()}
     assert written == {*(f"a{end}" for end in ENDS), "results.json", "photographs.json"}
     assert len(read(tmp_path / "out/photographs.json")["images"]) == 1
@@ -255,6 +263,8 @@ def test_wrong_arguments_have_one_line(checkpoint, photo, tmp_path, capsys):
     for words, message in (
         ([photo, *shapes, "--out", file], f"--out must be a folder, and {file} is a file"),
         ([photo, *shapes, "--out", file / "below"], "cannot be made: Not a directory"),
+        ([photo, *shapes, "--out", ""], "the name of the folder is empty"),
+        ([photo, "--weights", ""], "--weights is empty: leave it out for the default"),
         ([photo, "--weights", "none"], "the weights none are no file and no shipped weights"),
         ([photo, *shapes, "--score-thr=1.5"], "--score-thr must be in 0..1, and was 1.5"),
         ([tmp_path / "x.jpg", *shapes], "x.jpg: there is no such file or folder"),

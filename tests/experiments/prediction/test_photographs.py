@@ -58,5 +58,9 @@ def test_results_take_the_place_of_no_other_file():
     photographs = [Path(word) for word in words]
     names = result_names(photographs, Path("out"))
     assert names == ["a", "a-2", "a-3", "a-2-2", "b.c", "a_contours", "a-4"]
+    # Some file systems allow 255 bytes a name.
+    long = ["n" * 251 + ".png", "sub/" + "n" * 240 + ".png", "\u4eba" * 80 + ".png"]
+    names = result_names([Path(word) for word in long], Path("out"))
+    assert names == ["n" * 200, "n" * 200 + "-2", "\u4eba" * 66]
     # In the folder of the photographs themselves, a_contours.png is a photograph.
     assert result_names(photographs, Path())[0] == "a-2"

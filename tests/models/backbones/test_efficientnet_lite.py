@@ -334,8 +334,13 @@ def test_weights_of_another_network_are_refused():
         (dict(out_indices=(2, 8)), "out_indices must be ascending"),
         (dict(out_indices=(3, 2)), "out_indices must be ascending"),
         (dict(output_stride=4), "output_stride must be 8, 16 or 32, but is 4"),
-        (dict(frozen_stages=-1), "frozen_stages must be a number from 0 to 8, but is -1"),
-        (dict(frozen_stages=9), "frozen_stages must be a number from 0 to 8, but is 9"),
+        (dict(frozen_stages=-1), "frozen_stages must be a whole number from 0 to 8, but is -1"),
+        (dict(frozen_stages=9), "frozen_stages must be a whole number from 0 to 8, but is 9"),
+        (dict(arch=["lite0"]), "arch must be one of"),
+        (dict(out_indices=5), "out_indices must be ascending whole numbers from 0 to 7, but is 5"),
+        (dict(out_indices=(1.0, 2)), "out_indices must be ascending"),
+        (dict(out_indices=(True, 2)), "out_indices must be ascending"),
+        (dict(frozen_stages=2.0), "frozen_stages must be a whole number from 0 to 8, but is 2.0"),
     ],
 )
 def test_bad_arguments_are_named(options, message):

@@ -12,11 +12,22 @@ from mmlevelset.registry import MODELS
 CONFIGS = Path(__file__).parents[3] / "configs"
 
 
-def multiplications(config: str, *inputs: torch.Tensor) -> float:
+PHOTOGRAPHS = "photographs/levelset-rcnn_image_lite0_pennfudan.py"
+PHOTOGRAPHS_BASELINE = "photographs/mask-rcnn_lite0_pennfudan.py"
+WIDE = {
+    "hyperparameter_head.conv_channels": 64,
+    "feature_head.num_convs": 1,
+    "feature_head.upsample_channels": (32, 16, 8),
+}
+FINE = {"feature_head": None, "fine_channels": 8}
+
+
+def multiplications(config: str, *inputs: torch.Tensor, options: dict | None = None) -> float:
     """Multiplications of a mask head's matrices and convolutions, for one RoI."""
-    settings = Config.fromfile(CONFIGS / config).model.roi_head.mask_head
+    settings = Config(Config.fromfile(CONFIGS / config).model.roi_head.mask_head.to_dict())
+    settings.merge_from_dict(options or {})
     with torch.device("meta"):
-        head = MODELS.build(settings).eval()
+        head = MODELS.build(settings._cfg_dict).eval()
         features = torch.empty(1, head.in_channels, 14, 14)
         arguments = [value.to("meta") for value in inputs]
     with FlopCounterMode(display=False) as counter, torch.no_grad():
@@ -25,26 +36,28 @@ def multiplications(config: str, *inputs: torch.Tensor) -> float:
 
 
 @pytest.mark.parametrize(
-    "level_set, baseline, expected",
+    "level_set, baseline, expected, options",
     [
-        (
-            "photographs/levelset-rcnn_image_lite0_pennfudan.py",
-            "photographs/mask-rcnn_lite0_pennfudan.py",
-            1.92,
-        ),
+        (PHOTOGRAPHS, PHOTOGRAPHS_BASELINE, 1.92, {}),
+        (PHOTOGRAPHS, PHOTOGRAPHS_BASELINE, 4.27, WIDE),
+        (PHOTOGRAPHS, PHOTOGRAPHS_BASELINE, 1.10, FINE),
         (
             "levelset_rcnn/levelset-rcnn_light_r50_fpn_90k_coco.py",
             "levelset_rcnn/mask-rcnn_r50_fpn_90k_coco.py",
             1.49,
+            {},
         ),
         (
             "levelset_rcnn/levelset-rcnn_r50_fpn_90k_coco.py",
             "levelset_rcnn/mask-rcnn_r50_fpn_90k_coco.py",
             4.49,
+            {},
         ),
     ],
 )
-def test_the_mask_branch_has_the_documented_multiplications(level_set, baseline, expected):
+def test_the_mask_branch_has_the_documented_multiplications(level_set, baseline, expected, options):
     label, image = torch.zeros(1, dtype=torch.long), torch.zeros(1, 3, 112, 112)
-    ratio = multiplications(level_set, label, image) / multiplications(baseline)
+    fine = [torch.zeros(1, 8, 112, 112)] if "fine_channels" in options else []
+    ours = multiplications(level_set, label, image, *fine, options=options)
+    ratio = ours / multiplications(baseline)
     assert ratio == pytest.approx(expected, abs=0.01)
