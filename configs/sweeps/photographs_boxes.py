@@ -8,6 +8,7 @@ metrics = {
     "AP": "coco/segm_mAP",
     "AP_25": "coco/segm_mAP_25",
     "AP_50": "coco/segm_mAP_50",
+    "AP_70": "coco/segm_mAP_70",
     "AP_75": "coco/segm_mAP_75",
     "AF_1": "coco/AF_1",
     "AF_2": "coco/AF_2",
