@@ -7,6 +7,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
+COUNT = "num_batches_tracked"
+
 
 def recompute(block: nn.Module, forward: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """Return ``forward(x)``; only x is kept for the backward pass, which computes the block again.
@@ -29,7 +31,7 @@ def recompute(block: nn.Module, forward: Callable[[Tensor], Tensor], x: Tensor) 
 
 @contextmanager
 def _statistics_stay(norms: Sequence[_BatchNorm]) -> Iterator[None]:
-    before = [(norm.momentum, norm.num_batches_tracked.clone()) for norm in norms]
+    before = [(norm.momentum, norm.get_buffer(COUNT).clone()) for norm in norms]
     for norm in norms:
         norm.momentum = 0.0
     try:
@@ -37,4 +39,4 @@ def _statistics_stay(norms: Sequence[_BatchNorm]) -> Iterator[None]:
     finally:
         for norm, (momentum, count) in zip(norms, before, strict=True):
             norm.momentum = momentum
-            norm.num_batches_tracked.copy_(count)
+            norm.get_buffer(COUNT).copy_(count)
