@@ -37,7 +37,7 @@ python tools/predict.py PHOTO --weights {name}
 | command | `{command}` |
 | seed | {seed} |
 | versions | {versions} |
-| file | float16 tensors, float32 where float16 has not the range; read by `torch.load(..., weights_only=True)`; integers are exact |
+| file | float16 tensors, float32 outside its range; `torch.load(..., weights_only=True)` reads it |
 
 ## Scores
 
