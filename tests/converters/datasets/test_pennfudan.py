@@ -96,7 +96,9 @@ def test_a_part_of_the_archive_needs_the_option(source, capsys):
     assert not (source.parent / "pennfudan").exists()
 
 
-@pytest.mark.parametrize("kind", ["folder", "unknown", "size", "empty", "missing", "truncated", "none"])
+@pytest.mark.parametrize(
+    "kind", ["folder", "unknown", "size", "empty", "missing", "truncated", "none"]
+)
 def test_bad_sources_are_named(source, capsys, kind):
     name = NAMES["val"]
     mask, photograph = source / f"PedMasks/{name}_mask.png", source / f"PNGImages/{name}.png"
