@@ -180,3 +180,13 @@ def test_damaged_files_are_named_or_read(kind):
                 read_header(bytes(damaged), name="photo")
             except ImageFileError as error:
                 assert "photo" in str(error)
+
+
+def test_a_header_of_too_many_pixels_says_what_to_do(tmp_path, monkeypatch):
+    path = tmp_path / "large.png"
+    save(path)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", WIDTH * HEIGHT // 3)
+    with pytest.raises(
+        ImageFileError, match=r"large\.png has too many pixels .* cut it into parts"
+    ):
+        read_header(path)

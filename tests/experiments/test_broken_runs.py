@@ -242,6 +242,12 @@ def test_a_disk_that_takes_no_more_is_one_line_that_names_the_file(tmp_path, cap
     assert not list(path.parent.iterdir())
 
 
+def test_a_name_as_long_as_file_systems_allow_can_be_written(tmp_path):
+    path = tmp_path / ("n" * 250 + ".json")
+    files.write_json(path, {})
+    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+
+
 def test_files_in_the_way_are_named(tmp_path, capsys):
     (tmp_path / "file").write_text("")
     (tmp_path / "folder").mkdir()
