@@ -97,3 +97,14 @@ def slurm(tmp_path, monkeypatch) -> None:
     folder.mkdir()
     fake_slurm.install(folder)
     monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
+
+
+@pytest.fixture
+def iteration():
+    """Set the iteration of mmengine's runner; None: no runner."""
+    from mmengine.logging import MessageHub
+
+    hub = MessageHub.get_current_instance()
+    before = hub.get_info("iter")
+    yield lambda value: hub.update_info("iter", value)
+    hub.update_info("iter", before)

@@ -1,6 +1,5 @@
 import pytest
 import torch
-from mmengine.logging import MessageHub
 from mmengine.registry import DefaultScope
 
 
@@ -11,12 +10,3 @@ def _one_thread_and_mmdet_scope():
     with DefaultScope.overwrite_default_scope("mmdet"):
         yield
     torch.set_num_threads(threads)
-
-
-@pytest.fixture
-def iteration():
-    """Set the iteration of mmengine's runner; None: no runner."""
-    hub = MessageHub.get_current_instance()
-    before = hub.get_info("iter")
-    yield lambda value: hub.update_info("iter", value)
-    hub.update_info("iter", before)

@@ -15,7 +15,6 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmlevelset.errors import InputError
 from mmlevelset.models.backbones.recompute import recompute
-from mmlevelset.models.common import check_choice
 from mmlevelset.registry import MODELS, WEIGHT_INITIALIZERS
 
 
@@ -126,7 +125,8 @@ class EfficientNetLite(BaseModule):
         with_cp: bool = False,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
-        check_choice("arch", arch, tuple(FACTORS))
+        if arch not in tuple(FACTORS):
+            raise ValueError(f"arch must be one of {', '.join(FACTORS)}, but is {arch!r}")
         if not _is_ascending(out_indices):
             raise ValueError(
                 f"out_indices must be ascending whole numbers from 0 to {NUM_STAGES - 1}, but is"

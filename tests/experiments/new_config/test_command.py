@@ -112,7 +112,8 @@ def test_a_class_without_usable_objects_is_told_with_the_reason(folder, capsys):
     "method",
     ["refined", "box-levelset", "box-rtmdet-ins", "box-condinst", "box2mask-t", "semantic"],
 )
-def test_the_models_take_a_training_step(folder, method):
+def test_the_models_take_a_training_step(folder, method, iteration):
+    iteration(0)
     config = new_config("--method", method, "--backbone", "resnet18-scratch")
     with DefaultScope.overwrite_default_scope("mmdet"):
         model = MODELS.build(config.model)
