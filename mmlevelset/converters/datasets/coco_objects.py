@@ -103,6 +103,5 @@ def main(words: Sequence[str] | None = None) -> None:
             raise InputError(f"{arguments.target} must be another folder: {path} would be replaced")
     for split, of_split in split_ids(ids, arguments.val, arguments.seed).items():
         part = part_of(content, of_split, arguments.name)
-        path = paths[split]
-        write_compact_json(path, part)
-        print(f"{path}: {len(part['images'])} images, {len(part['annotations'])} instances")
+        write_compact_json(paths[split], part)
+        print(f"{paths[split]}: {len(part['images'])} images, {len(part['annotations'])} instances")

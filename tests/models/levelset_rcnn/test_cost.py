@@ -24,10 +24,12 @@ FINE = {"feature_head": None, "fine_channels": 8}
 
 def multiplications(config: str, *inputs: torch.Tensor, options: dict | None = None) -> float:
     """Multiplications of a mask head's matrices and convolutions, for one RoI."""
-    settings = Config(Config.fromfile(CONFIGS / config).model.roi_head.mask_head.to_dict())
-    settings.merge_from_dict(options or {})
+    whole = Config.fromfile(CONFIGS / config)
+    place = "model.roi_head.mask_head"
+    whole.merge_from_dict({f"{place}.{key}": value for key, value in (options or {}).items()})
+    settings = whole.model.roi_head.mask_head
     with torch.device("meta"):
-        head = MODELS.build(settings._cfg_dict).eval()
+        head = MODELS.build(settings).eval()
         features = torch.empty(1, head.in_channels, 14, 14)
         arguments = [value.to("meta") for value in inputs]
     with FlopCounterMode(display=False) as counter, torch.no_grad():
